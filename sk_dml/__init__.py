@@ -1,0 +1,27 @@
+"""Deep metric learning for scikit-learn.
+
+An embedder learns, from labelled rows or images, a space in which samples of one class
+are neighbours. It is a scikit-learn transformer around a network trained with torch.
+"""
+
+from sk_dml.embedders import *  # noqa: F403
+from sk_dml.model_selection import (
+    ClassDisjointKFold,
+    ClassDisjointShuffleSplit,
+    RepeatedClassDisjointKFold,
+    class_disjoint_split,
+)
+from sk_dml.scorers import map_at_r, precision_at_1
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ClassDisjointKFold",
+    "ClassDisjointShuffleSplit",
+    "RepeatedClassDisjointKFold",
+    "__version__",
+    "class_disjoint_split",
+    "map_at_r",
+    "precision_at_1",
+    *(name for name in dir() if name.endswith("Embedder")),
+]

@@ -1,0 +1,41 @@
+"""Layers that the backbones share."""
+
+import torch
+from torch import nn
+
+
+class Standardize(nn.Module):
+    """Subtract the training mean and divide by the training scale.
+
+    Parameters
+    ----------
+    mean, scale : tensors, broadcastable to a sample
+        In float64 a large offset of the data costs no digits.
+    limit : float or None, default=None
+        Soft bound on the result: values far beyond it, from heavy tails or features
+        that hardly varied in training, approach it without reaching it.
+    """
+
+    def __init__(self, mean, scale, limit=None):
+        super().__init__()
+        self.limit = limit
+        self.register_buffer("mean", mean)
+        self.register_buffer("scale", scale)
+
+    def forward(self, inputs):
+        """Standardise a batch of rows or images to float32."""
+        outputs = ((inputs - self.mean) / self.scale).float()
+        if self.limit is not None:
+            # Not by squares, which overflow long before the values do.
+            outputs = outputs / torch.hypot(
+                torch.ones_like(outputs), outputs / self.limit
+            )
+        return outputs
+
+
+class MeanMaxPool(nn.Module):
+    """Mean and maximum of every channel, side by side: (n, C, H, W) to (n, 2 C)."""
+
+    def forward(self, maps):
+        """Pool a batch of feature maps."""
+        return torch.cat([maps.mean(dim=(2, 3)), maps.amax(dim=(2, 3))], dim=1)

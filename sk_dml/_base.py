@@ -1,0 +1,390 @@
+"""BaseEmbedder: all that makes a trained network a scikit-learn transformer."""
+
+import inspect
+import warnings
+from dataclasses import KW_ONLY, dataclass
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    _fit_context,
+    clone,
+)
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted
+
+from sk_dml._backbones import build_network
+from sk_dml._training import EmbeddingNet, check_inputs, training_statistics
+from sk_dml.utils import (
+    add_shared_documentation,
+    encode_labels,
+    resolve_device,
+    torch_seed,
+)
+
+OPTIMIZERS = {
+    "adamw": torch.optim.AdamW,
+    "adam": torch.optim.Adam,
+    "sgd": torch.optim.SGD,
+    "rmsprop": torch.optim.RMSprop,
+}
+AUTO_BATCH_SIZE = 128
+
+NET_PREFIXES = (
+    "module",
+    "optimizer",
+    "iterator_train",
+    "iterator_valid",
+    "callbacks",
+    "compile",
+)
+# Settings of the skorch net that the embedder decides, and the parameter that does.
+DECIDED = {
+    "optimizer__lr": "lr",
+    "optimizer__params": "optimizer",
+    "optimizer__param_groups": "lr, proxy_lr and weight_decay",
+    "optimizer__weight_decay": "weight_decay",
+    "iterator_train__batch_size": "batch_size",
+    "iterator_train__batch_sampler": "samples_per_class",
+    "iterator_train__sampler": "samples_per_class",
+    "iterator_train__shuffle": "samples_per_class",
+    "iterator_train__drop_last": "batch_size",
+    "module__n_components": "n_components",
+}
+
+
+@dataclass(eq=False, repr=False)
+class BaseEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Base class of all embedders.
+
+    A subclass is a keyword-only dataclass in one file with its loss. It adds the
+    parameters of its method with their constraints, and ``_make_loss``.
+    """
+
+    n_components: int = 64
+    _: KW_ONLY
+    module: Any = None
+    max_epochs: int = 50
+    lr: float = 1e-3
+    lr_schedule: str | None = "onecycle"
+    batch_size: int | str = "auto"
+    samples_per_class: int | None = 4
+    optimizer: Any = "adamw"
+    weight_decay: float = 1e-2
+    proxy_lr: float | None = None
+    device: Any = "auto"
+    random_state: Any = None
+    verbose: int = 0
+    callbacks: list | None = None
+    net_params: dict | None = None
+
+    _parameter_constraints = {
+        "n_components": [Interval(Integral, 1, None, closed="left")],
+        "module": [
+            StrOptions({"linear", "mlp", "conv"}),
+            HasMethods(["forward", "parameters"]),
+            None,
+        ],
+        "max_epochs": [Interval(Integral, 1, None, closed="left")],
+        "lr": [Interval(Real, 0, None, closed="neither")],
+        "lr_schedule": [StrOptions({"onecycle"}), None],
+        "batch_size": [
+            StrOptions({"auto"}),
+            Interval(Integral, 1, None, closed="left"),
+        ],
+        "samples_per_class": [Interval(Integral, 1, None, closed="left"), None],
+        "optimizer": [StrOptions(set(OPTIMIZERS)), HasMethods(["step", "zero_grad"])],
+        "weight_decay": [Interval(Real, 0, None, closed="left")],
+        "proxy_lr": [Interval(Real, 0, None, closed="neither"), None],
+        "device": [str, torch.device],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+        "callbacks": [list, None],
+        "net_params": [dict, None],
+    }
+
+    # Whether the loss compares the samples of a batch with each other.
+    _compares_samples = True
+
+    _doc_link_module = "sk_dml"
+    _doc_link_template = (
+        "https://sk-dml.readthedocs.io/en/stable/methods/{estimator_name}.html"
+    )
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        add_shared_documentation(cls)
+
+    def _make_loss(self, n_classes):
+        """Build the loss, a torch Module called with (embeddings, labels)."""
+        raise NotImplementedError
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y):
+        """Learn the embedding.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or images
+            Rows; or images of shape (n, height, width), (n, channels, height, width)
+            or (n, height, width, channels), float or uint8. Of four axes the last
+            holds the channels if it is at most 4 long and the second is longer. Inputs
+            are standardised inside.
+        y : array-like of shape (n_samples,)
+            The classes: strings, integers, booleans or objects.
+
+        Returns
+        -------
+        self : object
+            The fitted embedder.
+
+        Raises
+        ------
+        ValueError
+            If the data or a parameter do not fit, or training diverges.
+        TypeError
+            If y mixes labels of several kinds.
+        """
+        net_params = self._check_net_params()
+        X, y = check_inputs(self, X, y, reset=True)
+        if y.dtype.kind != "O":
+            check_classification_targets(y)
+        classes, targets = encode_labels(y)
+        batch_size = self._check_batches(classes, targets)
+        device = resolve_device(self.device)
+        random_state = check_random_state(self.random_state)
+        seed, sampling_seed = random_state.randint(np.iinfo(np.int32).max, size=2)
+        mean, scale = training_statistics(X)
+        if device.type == "mps" and X.dtype == np.float64:  # MPS has no float64
+            X, mean, scale = X.astype(np.float32), mean.float(), scale.float()
+        with torch_seed(int(seed), device):
+            network = build_network(
+                self.module,
+                net_params.pop("module"),
+                input_shape=X.shape[1:],
+                n_components=self.n_components,
+                mean=mean,
+                scale=scale,
+            )
+            loss = self._make_loss(len(classes))
+            self._check_proxy_lr(loss)
+            net = EmbeddingNet(
+                network,
+                criterion=loss,
+                max_epochs=self.max_epochs,
+                lr=self.lr,
+                lr_schedule=self.lr_schedule,
+                batch_size=batch_size,
+                samples_per_class=self.samples_per_class,
+                weight_decay=self.weight_decay,
+                proxy_lr=self.proxy_lr,
+                sampling_seed=int(sampling_seed),
+                train_split=None,
+                device=str(device),
+                verbose=self.verbose,
+                callbacks=clone(self.callbacks, safe=False),
+                **net_params,
+            )
+            net.fit(X, targets)
+        epochs = [row for row in net.history if "train_loss" in row]
+        if len(epochs) < self.max_epochs and not self.callbacks:
+            warnings.warn(
+                f"Training was interrupted in epoch {len(epochs) + 1} of "
+                f"{self.max_epochs}; the embedding is as far as it came.",
+                stacklevel=2,
+            )
+        self.net_ = net
+        self.classes_ = classes
+        self.device_ = device
+        self.n_iter_ = len(epochs)
+        self.history_ = [
+            {name: row[name] for name in ("epoch", "train_loss", "duration")}
+            for row in epochs
+        ]
+        self.loss_curve_ = [row["train_loss"] for row in epochs]
+        self._input_shape = X.shape[1:]
+        return self
+
+    def transform(self, X):
+        """Embed samples.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or images
+            Samples of the kind and shape that :meth:`fit` saw.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_components), float32
+            Rows of Euclidean length one: the Euclidean distance and the cosine
+            similarity order neighbours alike.
+
+        Raises
+        ------
+        NotFittedError
+            If the embedder is not fitted.
+        ValueError
+            If X has other features, or images another shape, than in fit.
+        """
+        check_is_fitted(self, "net_")
+        X = check_inputs(self, X, reset=False)
+        if X.shape[1:] != self._input_shape:
+            raise ValueError(
+                f"X holds samples of shape {X.shape[1:]}, but "
+                f"{type(self).__name__} was fitted with samples of shape "
+                f"{self._input_shape}."
+            )
+        if self.device_.type == "mps" and X.dtype == np.float64:
+            X = X.astype(np.float32)
+        return self.net_.embed(X)
+
+    def get_params(self, deep=True):
+        """Get the parameters of this embedder.
+
+        Parameters
+        ----------
+        deep : bool, default=True
+            Whether to list the entries of ``net_params`` as parameters too.
+
+        Returns
+        -------
+        dict
+            Parameter names mapped to their values.
+        """
+        params = super().get_params(deep=False)
+        if deep and isinstance(self.net_params, dict):
+            params = {**self.net_params, **params}
+        return params
+
+    def set_params(self, **params):
+        """Set parameters of this embedder, or entries of its ``net_params``.
+
+        Parameters
+        ----------
+        **params : dict
+            Parameters, and names such as ``module__hidden`` or ``compile``.
+
+        Returns
+        -------
+        self : object
+            The embedder.
+
+        Raises
+        ------
+        ValueError
+            If there is no such parameter.
+        """
+        names = self._get_param_names()
+        for_net = {k: params.pop(k) for k in list(params) if _is_net_key(k, names)}
+        super().set_params(**params)
+        if for_net:
+            self.net_params = {**(self.net_params or {}), **for_net}
+        return self
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        tags.transformer_tags.preserves_dtype = ["float32"]
+        tags.input_tags.three_d_array = True
+        return tags
+
+    @property
+    def _n_features_out(self):
+        return self.n_components
+
+    def _check_net_params(self):
+        """Check ``net_params``; return them with the module's apart, as a dict."""
+        given = self.net_params or {}
+        own = self._get_param_names()
+        for key in given:
+            if key in DECIDED or key in own:
+                raise ValueError(
+                    f"net_params holds {key!r}, which {type(self).__name__} decides "
+                    f"itself: set its parameter {DECIDED.get(key, key)} instead."
+                )
+            if not _is_net_key(key, own):
+                raise ValueError(
+                    f"net_params holds the unknown key {key!r}. Allowed are 'compile' "
+                    "and keys that start with one of "
+                    f"{[f'{prefix}__' for prefix in NET_PREFIXES]}."
+                )
+        optimizer = OPTIMIZERS.get(self.optimizer, self.optimizer)
+        accepted = list(inspect.signature(optimizer).parameters)
+        checked: dict[str, Any] = {"module": {}, "optimizer": optimizer}
+        if "fused" in accepted and optimizer in OPTIMIZERS.values():
+            checked["optimizer__fused"] = True  # one pass over each weight
+        for key, value in given.items():
+            prefix, _, name = key.partition("__")
+            if prefix == "optimizer" and name not in accepted:
+                raise ValueError(
+                    f"net_params holds {key!r}, which {optimizer.__name__} does not "
+                    f"take. Allowed are: {[f'optimizer__{n}' for n in accepted[1:]]}."
+                )
+            if prefix == "module":
+                checked["module"][name] = value
+            else:
+                checked[key] = value
+        return checked
+
+    def _check_batches(self, classes, targets):
+        """Check that batches can be drawn from these classes; return their size."""
+        sizes = np.bincount(targets)
+        name = type(self).__name__
+        if len(classes) < 2:
+            raise ValueError(
+                f"y holds 1 class ({classes[0]!r}); {name} needs at least 2 classes."
+            )
+        per_class = self.samples_per_class
+        if self._compares_samples:
+            if per_class is None or per_class < 2:
+                raise ValueError(
+                    f"samples_per_class={per_class} leaves the samples of a batch "
+                    f"without another of their class to compare with; {name} needs "
+                    "2 or more."
+                )
+            if sizes.min() < 2:
+                alone = classes[sizes == 1]
+                raise ValueError(
+                    f"y holds {len(alone)} classes with 1 sample (of {len(classes)} "
+                    f"classes, for example {alone[0]!r}); {name} compares the samples "
+                    "of a class and needs at least 2 of each. Leave these classes out "
+                    "of X and y, or choose a method that learns proxies, such as "
+                    "NormalizedSoftmaxEmbedder."
+                )
+        n_samples, unit = len(targets), per_class or 1
+        if self.batch_size == "auto":
+            size = min(AUTO_BATCH_SIZE, n_samples) // unit * unit
+            return max(size, 2 * unit if per_class else 1)
+        if self.batch_size > n_samples:
+            raise ValueError(
+                f"batch_size={self.batch_size} is larger than the number of samples, "
+                f"n_samples={n_samples}; give at most that, or 'auto'."
+            )
+        if per_class and (self.batch_size % unit or self.batch_size < 2 * unit):
+            raise ValueError(
+                f"batch_size={self.batch_size} must be a multiple of "
+                f"samples_per_class={unit} and hold at least 2 classes: "
+                f"{2 * unit}, {3 * unit}, ..."
+            )
+        return self.batch_size
+
+    def _check_proxy_lr(self, loss):
+        if self.proxy_lr is not None and not list(loss.parameters()):
+            raise ValueError(
+                f"proxy_lr={self.proxy_lr} has no effect: {type(loss).__name__} learns "
+                "no parameters. Allowed is None."
+            )
+
+
+def _is_net_key(key, own):
+    prefix, delimiter, _ = key.partition("__")
+    return key not in own and (
+        key == "compile" or (bool(delimiter) and prefix in NET_PREFIXES)
+    )

@@ -1,0 +1,169 @@
+"""The skorch net: how a batch becomes a loss, and the loss a step."""
+
+import time
+
+import numpy as np
+import torch
+from skorch import NeuralNet
+from torch.optim.lr_scheduler import OneCycleLR
+
+from sk_dml._functional import unit_rows
+from sk_dml._training._data import ArrayDataset
+from sk_dml._training._sampling import ClassBatches, ShuffledBatches
+
+# Rows or images that are embedded at once, outside training.
+INFERENCE_BATCH_SIZE = 512
+
+
+class EmbeddingNet(NeuralNet):
+    """A skorch net whose module embeds and whose criterion compares embeddings.
+
+    Parameters
+    ----------
+    *args, **kwargs
+        As for skorch.NeuralNet.
+    samples_per_class : int or None, default=None
+        K of P x K batches; None shuffles.
+    weight_decay : float, default=0.0
+        For the weights of the module; its biases and norms, and the parameters of the
+        criterion, are spared.
+    proxy_lr : float or None, default=None
+        Learning rate of the parameters of the criterion; None takes ``lr``.
+    lr_schedule : {"onecycle"} or None, default=None
+        How the learning rates move from step to step.
+    sampling_seed : int, default=0
+        Seed of the batches.
+    """
+
+    def __init__(
+        self,
+        *args,
+        samples_per_class=None,
+        weight_decay=0.0,
+        proxy_lr=None,
+        lr_schedule=None,
+        sampling_seed=0,
+        **kwargs,
+    ):
+        self.samples_per_class = samples_per_class
+        self.weight_decay = weight_decay
+        self.proxy_lr = proxy_lr
+        self.lr_schedule = lr_schedule
+        self.sampling_seed = sampling_seed
+        super().__init__(*args, **kwargs)
+
+    @property
+    def _default_callbacks(self):
+        return []
+
+    def get_dataset(self, X, y=None):
+        """Wrap arrays so that a batch is one fetch."""
+        return ArrayDataset(X, y)
+
+    def get_iterator(self, dataset, training=False):
+        """Iterate over batches: sampled ones in training, in order otherwise."""
+        if training:
+            prefix, iterator = "iterator_train", self.iterator_train
+            rng = np.random.default_rng(self.sampling_seed)
+            if self.samples_per_class is None:
+                batches = ShuffledBatches(len(dataset), self.batch_size, rng)
+            else:
+                batches = ClassBatches(
+                    dataset.y, self.batch_size, self.samples_per_class, rng
+                )
+        else:
+            prefix, iterator = "iterator_valid", self.iterator_valid
+            size = getattr(self, "iterator_valid__batch_size", INFERENCE_BATCH_SIZE)
+            rows = np.arange(len(dataset))
+            batches = np.split(rows, range(size, len(rows), size))
+        params = self.get_params_for(prefix)
+        params.pop("batch_size", None)
+        # Without a generator of its own, a DataLoader draws from the global one.
+        params.setdefault("generator", torch.Generator())
+        return iterator(dataset, batch_size=None, sampler=batches, **params)
+
+    def initialize_optimizer(self, triggered_directly=None):
+        """Give weights, biases and the criterion's parameters their own settings."""
+        params = self.get_params_for("optimizer")
+        params.setdefault("lr", self.lr)
+        decayed, spared = [], []
+        for parameter in self.module_.parameters():
+            (decayed if parameter.ndim > 1 else spared).append(parameter)
+        learned = list(self.criterion_.parameters())
+        proxy_lr = self.lr if self.proxy_lr is None else self.proxy_lr
+        groups = [
+            {"params": decayed, "weight_decay": self.weight_decay},
+            {"params": spared, "weight_decay": 0.0},
+            {"params": learned, "weight_decay": 0.0, "lr": proxy_lr},
+        ]
+        self.optimizer_ = self.optimizer([g for g in groups if g["params"]], **params)
+        return self
+
+    def fit_loop(self, X, y=None, epochs=None, **fit_params):
+        """Train, moving the learning rates along their schedule."""
+        self.schedule_ = None
+        if self.lr_schedule == "onecycle":
+            n_batches = len(self.get_iterator(self.get_dataset(X, y), training=True))
+            self.schedule_ = OneCycleLR(
+                self.optimizer_,
+                max_lr=[group["lr"] for group in self.optimizer_.param_groups],
+                total_steps=n_batches * (epochs or self.max_epochs),
+                cycle_momentum=False,
+            )
+        return super().fit_loop(X, y, epochs, **fit_params)
+
+    def get_loss(self, y_pred, y_true, X=None, training=False):
+        """Call the criterion with embeddings and labels."""
+        return self.criterion_(y_pred, y_true.to(y_pred.device))
+
+    def _set_training(self, training=True):
+        # Walking through the layers costs as much as a small step: only on a change.
+        if self.module_.training != training:
+            super()._set_training(training)
+
+    def on_epoch_begin(self, net, **kwargs):
+        """Start the clock, and forget the batches of earlier epochs."""
+        if len(self.history):
+            self.history[-1].pop("batches", None)
+        super().on_epoch_begin(net, **kwargs)
+        self.epoch_start_ = time.perf_counter()
+
+    def on_batch_end(self, net, training=False, **kwargs):
+        """Move the learning rates."""
+        super().on_batch_end(net, training=training, **kwargs)
+        if training and self.schedule_ is not None:
+            self.schedule_.step()
+
+    def on_epoch_end(self, net, **kwargs):
+        """Record the epoch; stop if the network has become useless."""
+        super().on_epoch_end(net, **kwargs)
+        losses = np.array(self.history[-1, "batches", :, "train_loss"])
+        sizes = np.array(self.history[-1, "batches", :, "train_batch_size"])
+        epoch, loss = len(self.history), float(np.average(losses, weights=sizes))
+        duration = time.perf_counter() - self.epoch_start_
+        self.history.record("train_loss", loss)
+        self.history.record("duration", duration)
+        norms = torch._foreach_norm(list(self.module_.parameters()))
+        if not np.isfinite(loss) or not torch.stack(norms).isfinite().all():
+            raise ValueError(
+                f"Training diverged in epoch {epoch}: the loss or the weights are no "
+                f"longer finite. The learning rate is the likely cause: lower lr "
+                f"(now {self.lr}) or, for a loss with proxies, proxy_lr."
+            )
+        if self.verbose:
+            print(f"epoch {epoch:4d}  loss {loss:10.4f}  {duration:6.1f} s")
+
+    def embed(self, X):
+        """Embed rows or images.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n, ...)
+
+        Returns
+        -------
+        ndarray of shape (n, n_components), float32
+            Rows of Euclidean length one.
+        """
+        self._set_training(False)
+        return unit_rows(self.forward(X)).numpy()

@@ -1,0 +1,132 @@
+"""Normalised softmax (Wang et al., 2017; Zhai and Wu, 2019)."""
+
+from dataclasses import KW_ONLY, dataclass
+from numbers import Real
+
+from sklearn.utils._param_validation import Interval
+from torch import nn
+
+from sk_dml import _functional as F
+from sk_dml._base import BaseEmbedder
+
+
+class NormalizedSoftmaxLoss(nn.Module):
+    r"""Softmax cross-entropy on cosine similarities to one learned proxy a class.
+
+    For an embedding x of class y and proxies w, all normalised, and temperature T,
+
+    .. math:: L = -\log \frac{e^{x \cdot w_y / T}}{\sum_c e^{x \cdot w_c / T}} ,
+
+    averaged over the batch.
+
+    Parameters
+    ----------
+    n_classes : int
+        Number of classes.
+    n_features : int
+        Width of the embeddings.
+    temperature : float, default=0.05
+        T, above 0.
+
+    Attributes
+    ----------
+    proxies : parameter of shape (n_classes, n_features)
+        The proxies, of any length; they are normalised where they are used.
+
+    References
+    ----------
+    .. [1] F. Wang, X. Xiang, J. Cheng, A. L. Yuille. "NormFace: L2 Hypersphere
+           Embedding for Face Verification". ACM Multimedia 2017.
+    .. [2] A. Zhai, H.-Y. Wu. "Classification is a Strong Baseline for Deep Metric
+           Learning". BMVC 2019.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sk_dml.losses import NormalizedSoftmaxLoss
+    >>> loss = NormalizedSoftmaxLoss(n_classes=3, n_features=3)
+    >>> with torch.no_grad():
+    ...     loss.proxies.copy_(torch.eye(3)).shape
+    torch.Size([3, 3])
+    >>> bool(loss(torch.eye(3), torch.tensor([0, 1, 2])) < 1e-6)
+    True
+    """
+
+    def __init__(self, n_classes, n_features, temperature=0.05):
+        super().__init__()
+        self.temperature = temperature
+        self.proxies = nn.Parameter(F.random_directions(n_classes, n_features))
+
+    def forward(self, embeddings, labels):
+        """Compute the loss of a batch.
+
+        Parameters
+        ----------
+        embeddings : tensor of shape (n, n_features), floating point
+            Any length of row; they are normalised here.
+        labels : tensor of shape (n,), integer
+            The classes, in 0 .. n_classes - 1.
+
+        Returns
+        -------
+        scalar tensor
+            The loss.
+        """
+        n_classes, n_features = self.proxies.shape
+        embeddings = F.check_batch(
+            embeddings, labels, n_features=n_features, n_classes=n_classes
+        )
+        proxies = F.unit_rows(self.proxies.to(embeddings.dtype))
+        cosines = F.unit_rows(embeddings) @ proxies.T
+        return nn.functional.cross_entropy(cosines / self.temperature, labels)
+
+
+@dataclass(eq=False, repr=False)
+class NormalizedSoftmaxEmbedder(BaseEmbedder):
+    """Embedding learned with the normalised softmax.
+
+    Learns one direction a class and classifies by the cosine to it. Simple, quick and
+    stable, it needs neither pairs in the batch nor mining, and trains even on classes
+    with a single sample.
+
+    Parameters
+    ----------
+    temperature : float, default=0.05
+        What the cosines are divided by, above 0. The smaller, the less a sample that is
+        already classified right still moves. The Reality Check found 0.06 to 0.11.
+
+    See Also
+    --------
+    SoftTripleEmbedder : Several directions a class.
+    CircleEmbedder : Compares pairs of samples instead of learning proxies.
+
+    References
+    ----------
+    .. [1] F. Wang, X. Xiang, J. Cheng, A. L. Yuille. "NormFace: L2 Hypersphere
+           Embedding for Face Verification". ACM Multimedia 2017.
+    .. [2] A. Zhai, H.-Y. Wu. "Classification is a Strong Baseline for Deep Metric
+           Learning". BMVC 2019.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_wine
+    >>> from sk_dml import NormalizedSoftmaxEmbedder
+    >>> X, y = load_wine(return_X_y=True)
+    >>> NormalizedSoftmaxEmbedder(8, random_state=0).fit_transform(X, y).shape
+    (178, 8)
+    """
+
+    _: KW_ONLY
+    samples_per_class: int | None = None
+    proxy_lr: float | None = 1e-2
+    temperature: float = 0.05
+
+    _parameter_constraints = {
+        **BaseEmbedder._parameter_constraints,
+        "temperature": [Interval(Real, 0, None, closed="neither")],
+    }
+
+    _compares_samples = False
+
+    def _make_loss(self, n_classes):
+        return NormalizedSoftmaxLoss(n_classes, self.n_components, self.temperature)

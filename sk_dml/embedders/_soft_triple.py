@@ -1,0 +1,207 @@
+"""SoftTriple loss (Qian et al., 2019)."""
+
+from dataclasses import KW_ONLY, dataclass
+from numbers import Integral, Real
+
+import torch
+from sklearn.utils._param_validation import Interval
+from torch import nn
+
+from sk_dml import _functional as F
+from sk_dml._base import BaseEmbedder
+
+
+class SoftTripleLoss(nn.Module):
+    r"""SoftTriple loss: softmax over classes that each have several centres.
+
+    With the embedding x of class y and K centres :math:`w_c^k` a class, all normalised,
+    the similarity to a class is a soft maximum over its centres,
+
+    .. math::
+
+        S_c = \sum_k \frac{e^{x \cdot w_c^k / \gamma}}
+            {\sum_j e^{x \cdot w_c^j / \gamma}} \; x \cdot w_c^k ,
+
+    and, with scale :math:`\lambda` and margin :math:`\delta`, the loss is
+
+    .. math::
+
+        L = -\log \frac{e^{\lambda (S_y - \delta)}}
+            {e^{\lambda (S_y - \delta)} + \sum_{c \ne y} e^{\lambda S_c}}
+          + \frac{\tau}{C K (K - 1)} \sum_c \sum_{s < t}
+            \sqrt{2 - 2 w_c^s \cdot w_c^t} .
+
+    The first term is averaged over the batch; the second draws the centres of a class
+    together, so that no more of them stay apart than the class needs.
+
+    Parameters
+    ----------
+    n_classes : int
+        Number of classes, C.
+    n_features : int
+        Width of the embeddings.
+    n_centers : int, default=10
+        Centres a class, K, at least 1.
+    scale : float, default=20.0
+        Scale of the similarities, above 0.
+    gamma : float, default=0.1
+        Entropy of the choice of a centre, above 0; towards 0 the nearest counts alone.
+    tau : float, default=0.2
+        Weight of the regulariser of the centres, at least 0.
+    margin : float, default=0.01
+        What a sample's similarity to its own class is reduced by.
+
+    Attributes
+    ----------
+    proxies : parameter of shape (n_classes, n_centers, n_features)
+        The centres, of any length; they are normalised where they are used.
+
+    References
+    ----------
+    .. [1] Q. Qian, L. Shang, B. Sun, J. Hu, H. Li, R. Jin. "SoftTriple Loss: Deep
+           Metric Learning Without Triplet Sampling". ICCV 2019.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sk_dml.losses import SoftTripleLoss
+    >>> loss = SoftTripleLoss(n_classes=3, n_features=4, n_centers=2)
+    >>> loss(torch.eye(4)[:3], torch.tensor([0, 1, 2])).backward()
+    >>> loss.proxies.grad.shape
+    torch.Size([3, 2, 4])
+    """
+
+    def __init__(
+        self,
+        n_classes,
+        n_features,
+        n_centers=10,
+        scale=20.0,
+        gamma=0.1,
+        tau=0.2,
+        margin=0.01,
+    ):
+        super().__init__()
+        self.scale = scale
+        self.gamma = gamma
+        self.tau = tau
+        self.margin = margin
+        self.proxies = nn.Parameter(
+            F.random_directions(n_classes, n_centers, n_features)
+        )
+
+    def forward(self, embeddings, labels):
+        """Compute the loss of a batch.
+
+        Parameters
+        ----------
+        embeddings : tensor of shape (n, n_features), floating point
+            Any length of row; they are normalised here.
+        labels : tensor of shape (n,), integer
+            The classes, in 0 .. n_classes - 1.
+
+        Returns
+        -------
+        scalar tensor
+            The loss.
+        """
+        n_classes, n_centers, n_features = self.proxies.shape
+        embeddings = F.check_batch(
+            embeddings, labels, n_features=n_features, n_classes=n_classes
+        )
+        centers = F.unit_rows(self.proxies.to(embeddings.dtype))
+        cosines = F.unit_rows(embeddings) @ centers.flatten(0, 1).T
+        cosines = cosines.unflatten(1, (n_classes, n_centers))
+        choice = (cosines / self.gamma).softmax(dim=2)
+        similarities = (choice * cosines).sum(dim=2)
+        own = nn.functional.one_hot(labels, n_classes)
+        logits = self.scale * (similarities - self.margin * own)
+        loss = nn.functional.cross_entropy(logits, labels)
+        if n_centers > 1 and self.tau > 0:
+            loss = loss + self.tau * self._spread(centers)
+        return loss
+
+    def _spread(self, centers):
+        # Centres meet only those of their own class: C blocks of K x K.
+        n_classes, n_centers, _ = centers.shape
+        first, second = torch.triu_indices(
+            n_centers, n_centers, offset=1, device=centers.device
+        )
+        gram = centers @ centers.transpose(1, 2)
+        distances = F.safe_sqrt(2 - 2 * gram[:, first, second])
+        return distances.sum() / (n_classes * n_centers * (n_centers - 1))
+
+
+@dataclass(eq=False, repr=False)
+class SoftTripleEmbedder(BaseEmbedder):
+    """Embedding learned with the SoftTriple loss.
+
+    Classifies by the similarity to several learned centres a class, which is the same
+    as comparing triplets made of a sample and two centres. Choose it for classes that
+    fall into several clusters: poses, hands, varieties.
+
+    Parameters
+    ----------
+    n_centers : int, default=10
+        Centres a class, at least 1; superfluous ones are drawn together.
+    scale : float, default=20.0
+        Scale of the similarities, above 0. The larger, the less a sample that is
+        already classified right still moves.
+    gamma : float, default=0.1
+        Softness of the choice of a centre, above 0. Towards 0 the nearest centre counts
+        alone.
+    tau : float, default=0.2
+        Weight of the regulariser that draws the centres of a class together, at
+        least 0. The larger, the fewer clusters a class keeps.
+    margin : float, default=0.01
+        By how much a sample must prefer its own class, at least 0.
+
+    See Also
+    --------
+    NormalizedSoftmaxEmbedder : One centre a class.
+    CircleEmbedder : Compares pairs of samples instead of learning centres.
+
+    References
+    ----------
+    .. [1] Q. Qian, L. Shang, B. Sun, J. Hu, H. Li, R. Jin. "SoftTriple Loss: Deep
+           Metric Learning Without Triplet Sampling". ICCV 2019.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_wine
+    >>> from sk_dml import SoftTripleEmbedder
+    >>> X, y = load_wine(return_X_y=True)
+    >>> SoftTripleEmbedder(8, n_centers=2, random_state=0).fit_transform(X, y).shape
+    (178, 8)
+    """
+
+    _: KW_ONLY
+    samples_per_class: int | None = None
+    proxy_lr: float | None = 1e-2
+    n_centers: int = 10
+    scale: float = 20.0
+    gamma: float = 0.1
+    tau: float = 0.2
+    margin: float = 0.01
+
+    _parameter_constraints = {
+        **BaseEmbedder._parameter_constraints,
+        "n_centers": [Interval(Integral, 1, None, closed="left")],
+        "scale": [Interval(Real, 0, None, closed="neither")],
+        "gamma": [Interval(Real, 0, None, closed="neither")],
+        "tau": [Interval(Real, 0, None, closed="left")],
+        "margin": [Interval(Real, 0, None, closed="left")],
+    }
+
+    _compares_samples = False
+
+    def _make_loss(self, n_classes):
+        return SoftTripleLoss(
+            n_classes,
+            self.n_components,
+            n_centers=self.n_centers,
+            scale=self.scale,
+            gamma=self.gamma,
+            tau=self.tau,
+            margin=self.margin,
+        )

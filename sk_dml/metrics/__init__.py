@@ -1,0 +1,22 @@
+"""Retrieval metrics: how well neighbours in an embedding share their class.
+
+Every metric is a function of embeddings and labels, as
+:func:`sklearn.metrics.silhouette_score` is. Each sample is searched among the others,
+or among a separate gallery.
+"""
+
+from sk_dml.metrics._retrieval import (
+    map_at_r_score,
+    precision_at_1_score,
+    r_precision_score,
+    recall_at_k_score,
+    retrieval_scores,
+)
+
+__all__ = [
+    "map_at_r_score",
+    "precision_at_1_score",
+    "r_precision_score",
+    "recall_at_k_score",
+    "retrieval_scores",
+]

@@ -1,0 +1,122 @@
+"""Scorers: retrieval metrics called with an estimator, X and y."""
+
+import numpy as np
+from sklearn.pipeline import Pipeline
+
+from sk_dml.metrics._retrieval import check_metric_names, recall_name, retrieval_scores
+
+
+class RetrievalScorer:
+    """Rate an embedder by searching every sample of X among the others.
+
+    Parameters
+    ----------
+    names : tuple of str
+        Metrics, as for :func:`sk_dml.metrics.retrieval_scores`.
+
+    See Also
+    --------
+    retrieval_scorer : Makes one.
+    """
+
+    def __init__(self, names):
+        self.names = check_metric_names(names)
+
+    def __call__(self, estimator, X, y):
+        """Embed X and score it.
+
+        Parameters
+        ----------
+        estimator : object
+            A fitted embedder (any transformer), a Pipeline that ends in one, or a
+            Pipeline that ends in a predictor, whose steps before it are scored.
+        X : array-like of shape (n_samples, ...)
+            Samples.
+        y : array-like of shape (n_samples,)
+            Their classes.
+
+        Returns
+        -------
+        float, or dict of str to float for several metrics
+
+        Raises
+        ------
+        TypeError
+            If the estimator has nothing that transforms.
+        ValueError
+            If no sample has another of its class.
+        """
+        scores = retrieval_scores(_embed(estimator, X), y, metrics=self.names)
+        return scores if len(self.names) > 1 else scores[self.names[0]]
+
+    def __repr__(self):
+        return f"retrieval_scorer({', '.join(map(repr, self.names))})"
+
+
+def _embed(estimator, X):
+    if isinstance(estimator, Pipeline) and not hasattr(estimator, "transform"):
+        estimator = estimator[:-1]
+    if not hasattr(estimator, "transform"):
+        raise TypeError(
+            f"estimator {estimator!r} has no transform, so there is no embedding to "
+            "score; give an embedder, or a Pipeline that holds one before its "
+            "last step."
+        )
+    # A DataFrame where set_output asked for one.
+    return np.asarray(estimator.transform(X))
+
+
+def retrieval_scorer(*names):
+    """Make a scorer of one or more retrieval metrics, computed from one search.
+
+    Parameters
+    ----------
+    *names : str
+        Any of "precision_at_1", "r_precision", "map_at_r" and "recall_at_<k>".
+
+    Returns
+    -------
+    RetrievalScorer
+        For ``scoring=`` in scikit-learn. With several names it returns a dict, so that
+        GridSearchCV wants one of them as ``refit``.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.model_selection import cross_validate
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from sk_dml.scorers import retrieval_scorer
+    >>> X, y = load_iris(return_X_y=True)
+    >>> scorer = retrieval_scorer("precision_at_1", "map_at_r")
+    >>> results = cross_validate(StandardScaler(), X, y, scoring=scorer, cv=2)
+    >>> results["test_map_at_r"].shape
+    (2,)
+    """
+    return RetrievalScorer(names)
+
+
+def recall_at_k(k):
+    """Make a scorer of recall@k.
+
+    Parameters
+    ----------
+    k : int
+        Number of neighbours, at least 1.
+
+    Returns
+    -------
+    RetrievalScorer
+        For ``scoring=`` in scikit-learn.
+
+    Examples
+    --------
+    >>> from sk_dml.scorers import recall_at_k
+    >>> recall_at_k(5)
+    retrieval_scorer('recall_at_5')
+    """
+    return RetrievalScorer(recall_name(k))
+
+
+precision_at_1 = retrieval_scorer("precision_at_1")
+r_precision = retrieval_scorer("r_precision")
+map_at_r = retrieval_scorer("map_at_r")

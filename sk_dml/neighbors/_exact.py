@@ -1,0 +1,63 @@
+"""Exact search: all similarities, block by block."""
+
+import numpy as np
+from sklearn import get_config
+from sklearn.preprocessing import normalize
+from sklearn.utils import gen_batches
+
+METRICS = ("euclidean", "cosine")
+
+
+def similarity_blocks(queries, gallery=None, *, metric="euclidean", copies=4):
+    """Compare every query with the whole gallery, a block of queries at a time.
+
+    Equal gallery rows get equal similarities to the bit, so that ties are ties.
+
+    Parameters
+    ----------
+    queries : ndarray of shape (n_queries, n_features), float
+        The rows to compare.
+    gallery : ndarray of shape (n_gallery, n_features) or None, default=None
+        None compares the queries with each other and leaves every one out of its own
+        gallery, by its index.
+    metric : {"euclidean", "cosine"}, default="euclidean"
+        What makes rows similar.
+    copies : int, default=4
+        How many arrays of the size of a block the caller needs at once; blocks are as
+        large as scikit-learn's ``working_memory`` allows.
+
+    Yields
+    ------
+    rows : slice
+        The queries of the block.
+    similarities : ndarray of shape (block, n_gallery), float64
+        The larger the nearer, on a scale of each query's own; -inf for itself.
+    """
+    if metric not in METRICS:
+        raise ValueError(f"metric must be one of {METRICS}, got {metric!r}.")
+    is_self = gallery is None
+    queries = np.asarray(queries, dtype=np.float64)
+    gallery = queries if is_self else np.asarray(gallery, dtype=np.float64)
+    if metric == "cosine":
+        queries, gallery = normalize(queries), normalize(gallery)
+        offsets = 0.0
+    else:
+        # A large common offset would cost digits.
+        center = gallery.mean(axis=0)
+        queries, gallery = queries - center, gallery - center
+    points, place = np.unique(gallery + 0.0, axis=0, return_inverse=True)
+    if len(points) == len(gallery):
+        points, place = gallery, None
+    if metric == "euclidean":
+        # -|q - g|^2 / 2 without the part that all of the gallery share.
+        offsets = np.einsum("ij,ij->i", points, points) / 2
+    available = get_config()["working_memory"] * 2**20
+    block = max(1, int(available / (8 * copies * len(gallery))))
+    for rows in gen_batches(len(queries), block):
+        similarities = queries[rows] @ points.T - offsets
+        if place is not None:
+            similarities = similarities[:, place]
+        if is_self:
+            index = np.arange(rows.start, rows.stop)
+            similarities[index - rows.start, index] = -np.inf
+        yield rows, similarities

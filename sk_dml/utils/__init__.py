@@ -1,0 +1,16 @@
+"""Helpers that the rest of the package, and its tests, build on."""
+
+from sk_dml.utils._device import resolve_device
+from sk_dml.utils._discovery import all_embedders
+from sk_dml.utils._docstring import add_shared_documentation
+from sk_dml.utils._labels import encode_label_sets, encode_labels
+from sk_dml.utils._random import torch_seed
+
+__all__ = [
+    "add_shared_documentation",
+    "all_embedders",
+    "encode_label_sets",
+    "encode_labels",
+    "resolve_device",
+    "torch_seed",
+]

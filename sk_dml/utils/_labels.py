@@ -1,0 +1,89 @@
+"""Labels as they come, turned into the integers 0 .. n_classes - 1."""
+
+import numpy as np
+from sklearn.preprocessing import LabelEncoder
+from sklearn.utils import column_or_1d
+
+
+def encode_labels(labels, *, name="y"):
+    """Give every class a number, comparing labels as labels and never as floats.
+
+    Parameters
+    ----------
+    labels : array-like of shape (n_samples,)
+        Strings, integers, booleans or objects of one sortable kind.
+    name : str, default="y"
+        What to call the labels in an error.
+
+    Returns
+    -------
+    classes : ndarray of shape (n_classes,)
+        The distinct labels, sorted.
+    codes : ndarray of shape (n_samples,), dtype int64
+        The place of every label in ``classes``.
+
+    Raises
+    ------
+    ValueError
+        If a label is missing (None or NaN).
+    TypeError
+        If labels of several kinds, say strings and integers, are mixed.
+
+    Examples
+    --------
+    >>> from sk_dml.utils import encode_labels
+    >>> encode_labels(["cat", "ant", "cat"])
+    (array(['ant', 'cat'], dtype='<U3'), array([1, 0, 1]))
+    """
+    labels = column_or_1d(np.asarray(labels))
+    if labels.dtype.kind in "fcO":
+        n_missing = int(sum(label is None or label != label for label in labels))
+        if n_missing:
+            raise ValueError(
+                f"{name} holds {n_missing} missing labels (None or NaN) among "
+                f"{len(labels)}; every sample needs a label."
+            )
+    encoder = LabelEncoder()
+    try:
+        codes = encoder.fit_transform(labels)
+    except TypeError as error:
+        kinds = sorted({type(label).__name__ for label in labels.tolist()})
+        raise TypeError(
+            f"{name} mixes labels that cannot be sorted together (found {kinds}); "
+            "labels must be of one kind, for example all strings or all integers."
+        ) from error
+    return encoder.classes_, codes.astype(np.int64, copy=False)
+
+
+def encode_label_sets(labels, other_labels, *, names):
+    """Give the classes of two sets of labels the same numbers.
+
+    Parameters
+    ----------
+    labels, other_labels : array-like of shape (n,) and (m,)
+        The two sets.
+    names : tuple of two str
+        What to call them in an error.
+
+    Returns
+    -------
+    codes : ndarray of shape (n,), dtype int64
+        The classes of ``labels``.
+    other_codes : ndarray of shape (m,), dtype int64
+        The classes of ``other_labels``.
+
+    Examples
+    --------
+    >>> from sk_dml.utils import encode_label_sets
+    >>> encode_label_sets(["b", "a"], ["c", "b"], names=("labels", "gallery_labels"))
+    (array([1, 0]), array([2, 1]))
+    """
+    labels, other_labels = (column_or_1d(np.asarray(a)) for a in (labels, other_labels))
+    joint = np.result_type(labels, other_labels)
+    if labels.dtype.kind != joint.kind or other_labels.dtype.kind != joint.kind:
+        # As objects, so that neither 1 and "1" nor two large integers become equal.
+        labels, other_labels = labels.astype(object), other_labels.astype(object)
+    _, codes = encode_labels(
+        np.concatenate([labels, other_labels]), name=" and ".join(names)
+    )
+    return codes[: len(labels)], codes[len(labels) :]

@@ -1,0 +1,195 @@
+"""Properties that every loss must have."""
+
+import numpy as np
+import pytest
+import torch
+
+from sk_dml import losses
+from tests.embedders.oracles import METHODS, N_CLASSES, N_FEATURES
+
+all_methods = pytest.mark.parametrize("method", METHODS, ids=str)
+proxy_methods = pytest.mark.parametrize(
+    "method", [method for method in METHODS if method.has_proxies], ids=str
+)
+tuple_methods = pytest.mark.parametrize(
+    "method", [method for method in METHODS if not method.has_proxies], ids=str
+)
+
+
+def make_batch(seed, n=14):
+    generator = torch.Generator().manual_seed(seed)
+    embeddings = torch.randn(n, N_FEATURES, generator=generator, dtype=torch.float64)
+    # Two samples of every class and more of some, in no order.
+    labels = torch.arange(n) % (2 * N_CLASSES) % N_CLASSES
+    return embeddings, labels[torch.randperm(n, generator=generator)]
+
+
+def make_loss(method, seed=0, dtype=torch.float64):
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        return method.make().to(dtype)
+
+
+def unit(array):
+    return array / np.linalg.norm(array, axis=-1, keepdims=True)
+
+
+def value_and_gradient(loss, embeddings, labels):
+    embeddings = embeddings.clone().requires_grad_()
+    value = loss(embeddings, labels)
+    value.backward()
+    return value.detach(), embeddings.grad
+
+
+def test_every_loss_has_an_oracle():
+    assert {method.name for method in METHODS} == set(losses.__all__)
+
+
+@all_methods
+@pytest.mark.parametrize("seed", range(5))
+def test_equals_oracle(method, seed):
+    embeddings, labels = make_batch(seed)
+    loss = make_loss(method, seed)
+    proxies = unit(loss.proxies.detach().numpy()) if method.has_proxies else None
+    expected = method.oracle(unit(embeddings.numpy()), labels.numpy(), proxies)
+    assert expected > 0
+    value = loss(embeddings, labels)
+    assert value.shape == ()
+    assert value.item() == pytest.approx(expected, rel=1e-6, abs=1e-6)
+
+
+@all_methods
+def test_gradcheck(method, monkeypatch):
+    embeddings, labels = make_batch(3)
+    loss = make_loss(method)
+    for name in method.frozen:
+        # What carries no gradient by definition must not move under finite differences.
+        rows = embeddings / embeddings.norm(dim=1, keepdim=True)
+        constant = getattr(loss, name)(rows @ rows.T)
+        monkeypatch.setattr(loss, name, lambda *_, constant=constant: constant)
+    embeddings.requires_grad_()
+    parameters = tuple(loss.parameters())
+    assert torch.autograd.gradcheck(
+        lambda rows, *_: loss(rows, labels), (embeddings, *parameters)
+    )
+
+
+@all_methods
+def test_order_of_the_batch_does_not_matter(method):
+    embeddings, labels = make_batch(1)
+    loss = make_loss(method)
+    value, gradient = value_and_gradient(loss, embeddings, labels)
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
+    permuted, permuted_gradient = value_and_gradient(
+        loss, embeddings[order], labels[order]
+    )
+    torch.testing.assert_close(permuted, value)
+    torch.testing.assert_close(permuted_gradient, gradient[order])
+
+
+@tuple_methods
+def test_names_of_the_classes_do_not_matter(method):
+    embeddings, labels = make_batch(1)
+    loss = make_loss(method)
+    renamed = torch.tensor([2**40, -7, 12, 0])[labels]
+    assert loss(embeddings, renamed) == loss(embeddings, labels)
+
+
+rows = torch.tensor([[0.3, -1.2, 0.5, 0.1, 2.0, -0.7]])
+others = torch.randn(7, N_FEATURES, generator=torch.Generator().manual_seed(7))
+DEGENERATE = {
+    "duplicates of one class": (rows.repeat(8, 1), torch.zeros(8)),
+    "duplicates of two classes": (rows.repeat(8, 1), torch.arange(8) % 2),
+    "duplicates in part": (
+        torch.cat([rows.repeat(3, 1), others]),
+        torch.arange(10) % 3,
+    ),
+    "opposite rows": (torch.cat([rows, -rows, rows, -rows]), torch.arange(4) // 2),
+    "zero rows": (torch.zeros(8, N_FEATURES), torch.arange(8) % 2),
+    "zero rows in part": (
+        torch.cat([torch.zeros(3, N_FEATURES), others]),
+        torch.arange(10) % 3,
+    ),
+    "tiny rows": (others * 1e-30, torch.arange(7) % 2),
+    "large rows": (others * 1e15, torch.arange(7) % 2),
+    "one class": (others, torch.zeros(7)),
+    "all classes different": (others[:N_CLASSES], torch.arange(N_CLASSES)),
+    "one sample": (rows, torch.zeros(1)),
+    "permuted labels": (others, torch.tensor([2, 0, 1, 1, 2, 0, 2])),
+}
+
+
+@all_methods
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("batch", DEGENERATE.values(), ids=list(DEGENERATE))
+def test_finite_on_degenerate_batches(method, batch, dtype):
+    embeddings, labels = batch[0].to(dtype), batch[1].long()
+    loss = make_loss(method, dtype=torch.float32)
+    value, gradient = value_and_gradient(loss, embeddings, labels)
+    assert value.isfinite()
+    assert gradient.isfinite().all()
+    assert all(p.grad.isfinite().all() for p in loss.parameters())
+    order = torch.arange(len(labels) - 1, -1, -1)
+    reverse, _ = value_and_gradient(loss, embeddings[order], labels[order])
+    torch.testing.assert_close(reverse, value, rtol=1e-4, atol=1e-4)
+
+
+@proxy_methods
+def test_equal_proxies_are_finite(method):
+    embeddings, labels = make_batch(0)
+    loss = make_loss(method)
+    with torch.no_grad():
+        loss.proxies.copy_(torch.ones_like(loss.proxies))
+    value, gradient = value_and_gradient(loss, embeddings, labels)
+    assert value.isfinite()
+    assert gradient.isfinite().all()
+    assert loss.proxies.grad.isfinite().all()
+
+
+def separation(embeddings, labels):
+    """Mean similarity within classes minus that between classes."""
+    found = unit(embeddings.detach().numpy())
+    same = labels[:, None] == labels
+    similarities = torch.from_numpy(found @ found.T)
+    return similarities[same].mean() - similarities[~same].mean()
+
+
+@all_methods
+def test_descent_separates_the_classes(method):
+    embeddings, labels = make_batch(2)
+    loss = make_loss(method)
+    first, before = loss(embeddings, labels).item(), separation(embeddings, labels)
+    embeddings.requires_grad_()
+    optimizer = torch.optim.Adam([embeddings, *loss.parameters()], lr=0.05)
+    for _ in range(200):
+        optimizer.zero_grad()
+        loss(embeddings, labels).backward()
+        optimizer.step()
+    assert loss(embeddings, labels).item() < 0.5 * first
+    assert separation(embeddings, labels) > before
+
+
+@all_methods
+@pytest.mark.parametrize(
+    ("embeddings", "labels", "message"),
+    [
+        (torch.zeros(3), torch.zeros(3).long(), r"shape \(n, d\).*\(3,\)"),
+        (torch.zeros(3, 6).long(), torch.zeros(3).long(), "floating point.*int64"),
+        (torch.zeros(3, 6), torch.zeros(4).long(), r"shape \(3,\).*\(4,\)"),
+        (torch.zeros(3, 6), torch.zeros(3, 1).long(), r"shape \(3,\).*\(3, 1\)"),
+        (torch.zeros(3, 6), torch.zeros(3), "integers, got torch.float32"),
+    ],
+)
+def test_wrong_batches_are_refused(method, embeddings, labels, message):
+    with pytest.raises(ValueError, match=message):
+        make_loss(method)(embeddings, labels)
+
+
+@proxy_methods
+def test_what_does_not_fit_the_proxies_is_refused(method):
+    loss = make_loss(method)
+    with pytest.raises(ValueError, match=r"6 columns like the proxies.*\(2, 5\)"):
+        loss(torch.zeros(2, 5), torch.tensor([0, 1]))
+    for bad in (-1, N_CLASSES):
+        with pytest.raises(ValueError, match=r"labels must lie in 0 \.\. 3"):
+            loss(torch.zeros(2, 6), torch.tensor([0, bad]))
