@@ -1,6 +1,5 @@
 """BaseEmbedder: all that makes a trained network a scikit-learn transformer."""
 
-import inspect
 import warnings
 from dataclasses import KW_ONLY, dataclass
 from numbers import Integral, Real
@@ -21,43 +20,21 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
 from sk_dml._backbones import build_network
-from sk_dml._training import EmbeddingNet, check_inputs, training_statistics
+from sk_dml._training import (
+    OPTIMIZERS,
+    EmbeddingNet,
+    check_batch_size,
+    check_inputs,
+    check_net_params,
+    is_net_key,
+    training_statistics,
+)
 from sk_dml.utils import (
     add_shared_documentation,
     encode_labels,
     resolve_device,
     torch_seed,
 )
-
-OPTIMIZERS = {
-    "adamw": torch.optim.AdamW,
-    "adam": torch.optim.Adam,
-    "sgd": torch.optim.SGD,
-    "rmsprop": torch.optim.RMSprop,
-}
-AUTO_BATCH_SIZE = 128
-
-NET_PREFIXES = (
-    "module",
-    "optimizer",
-    "iterator_train",
-    "iterator_valid",
-    "callbacks",
-    "compile",
-)
-# Settings of the skorch net that the embedder decides, and the parameter that does.
-DECIDED = {
-    "optimizer__lr": "lr",
-    "optimizer__params": "optimizer",
-    "optimizer__param_groups": "lr, proxy_lr and weight_decay",
-    "optimizer__weight_decay": "weight_decay",
-    "iterator_train__batch_size": "batch_size",
-    "iterator_train__batch_sampler": "samples_per_class",
-    "iterator_train__sampler": "samples_per_class",
-    "iterator_train__shuffle": "samples_per_class",
-    "iterator_train__drop_last": "batch_size",
-    "module__n_components": "n_components",
-}
 
 
 @dataclass(eq=False, repr=False)
@@ -152,12 +129,12 @@ class BaseEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         TypeError
             If y mixes labels of several kinds.
         """
-        net_params = self._check_net_params()
+        net_params = check_net_params(self)
         X, y = check_inputs(self, X, y, reset=True)
         if y.dtype.kind != "O":
             check_classification_targets(y)
         classes, targets = encode_labels(y)
-        batch_size = self._check_batches(classes, targets)
+        batch_size = check_batch_size(self, classes, targets)
         device = resolve_device(self.device)
         random_state = check_random_state(self.random_state)
         seed, sampling_seed = random_state.randint(np.iinfo(np.int32).max, size=2)
@@ -282,7 +259,7 @@ class BaseEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             If there is no such parameter.
         """
         names = self._get_param_names()
-        for_net = {k: params.pop(k) for k in list(params) if _is_net_key(k, names)}
+        for_net = {k: params.pop(k) for k in list(params) if is_net_key(k, names)}
         super().set_params(**params)
         if for_net:
             self.net_params = {**(self.net_params or {}), **for_net}
@@ -299,92 +276,9 @@ class BaseEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
     def _n_features_out(self):
         return self.n_components
 
-    def _check_net_params(self):
-        """Check ``net_params``; return them with the module's apart, as a dict."""
-        given = self.net_params or {}
-        own = self._get_param_names()
-        for key in given:
-            if key in DECIDED or key in own:
-                raise ValueError(
-                    f"net_params holds {key!r}, which {type(self).__name__} decides "
-                    f"itself: set its parameter {DECIDED.get(key, key)} instead."
-                )
-            if not _is_net_key(key, own):
-                raise ValueError(
-                    f"net_params holds the unknown key {key!r}. Allowed are 'compile' "
-                    "and keys that start with one of "
-                    f"{[f'{prefix}__' for prefix in NET_PREFIXES]}."
-                )
-        optimizer = OPTIMIZERS.get(self.optimizer, self.optimizer)
-        accepted = list(inspect.signature(optimizer).parameters)
-        checked: dict[str, Any] = {"module": {}, "optimizer": optimizer}
-        if "fused" in accepted and optimizer in OPTIMIZERS.values():
-            checked["optimizer__fused"] = True  # one pass over each weight
-        for key, value in given.items():
-            prefix, _, name = key.partition("__")
-            if prefix == "optimizer" and name not in accepted:
-                raise ValueError(
-                    f"net_params holds {key!r}, which {optimizer.__name__} does not "
-                    f"take. Allowed are: {[f'optimizer__{n}' for n in accepted[1:]]}."
-                )
-            if prefix == "module":
-                checked["module"][name] = value
-            else:
-                checked[key] = value
-        return checked
-
-    def _check_batches(self, classes, targets):
-        """Check that batches can be drawn from these classes; return their size."""
-        sizes = np.bincount(targets)
-        name = type(self).__name__
-        if len(classes) < 2:
-            raise ValueError(
-                f"y holds 1 class ({classes[0]!r}); {name} needs at least 2 classes."
-            )
-        per_class = self.samples_per_class
-        if self._compares_samples:
-            if per_class is None or per_class < 2:
-                raise ValueError(
-                    f"samples_per_class={per_class} leaves the samples of a batch "
-                    f"without another of their class to compare with; {name} needs "
-                    "2 or more."
-                )
-            if sizes.min() < 2:
-                alone = classes[sizes == 1]
-                raise ValueError(
-                    f"y holds {len(alone)} classes with 1 sample (of {len(classes)} "
-                    f"classes, for example {alone[0]!r}); {name} compares the samples "
-                    "of a class and needs at least 2 of each. Leave these classes out "
-                    "of X and y, or choose a method that learns proxies, such as "
-                    "NormalizedSoftmaxEmbedder."
-                )
-        n_samples, unit = len(targets), per_class or 1
-        if self.batch_size == "auto":
-            size = min(AUTO_BATCH_SIZE, n_samples) // unit * unit
-            return max(size, 2 * unit if per_class else 1)
-        if self.batch_size > n_samples:
-            raise ValueError(
-                f"batch_size={self.batch_size} is larger than the number of samples, "
-                f"n_samples={n_samples}; give at most that, or 'auto'."
-            )
-        if per_class and (self.batch_size % unit or self.batch_size < 2 * unit):
-            raise ValueError(
-                f"batch_size={self.batch_size} must be a multiple of "
-                f"samples_per_class={unit} and hold at least 2 classes: "
-                f"{2 * unit}, {3 * unit}, ..."
-            )
-        return self.batch_size
-
     def _check_proxy_lr(self, loss):
         if self.proxy_lr is not None and not list(loss.parameters()):
             raise ValueError(
                 f"proxy_lr={self.proxy_lr} has no effect: {type(loss).__name__} learns "
                 "no parameters. Allowed is None."
             )
-
-
-def _is_net_key(key, own):
-    prefix, delimiter, _ = key.partition("__")
-    return key not in own and (
-        key == "compile" or (bool(delimiter) and prefix in NET_PREFIXES)
-    )

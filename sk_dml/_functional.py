@@ -14,7 +14,7 @@ def check_batch(embeddings, labels, *, n_features=None, n_classes=None):
     ----------
     embeddings : tensor of shape (n, d), floating point
         Half precision is cast to float32: sums of exponentials need the range.
-    labels : tensor of shape (n,), integer
+    labels : tensor of shape (n,), int64
         The classes.
     n_features, n_classes : int or None
         What the proxies of a loss prescribe for d and for the range of the labels.

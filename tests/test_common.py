@@ -1,10 +1,7 @@
 """What holds for every embedder, found by discovery."""
 
-import numpy as np
-import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from sk_dml import losses
 from sk_dml.utils import all_embedders
 
 

@@ -13,7 +13,7 @@ class Standardize(nn.Module):
         In float64 a large offset of the data costs no digits.
     limit : float or None, default=None
         Soft bound on the result: values far beyond it, from heavy tails or features
-        that hardly varied in training, approach it without reaching it.
+        that hardly varied in training, come near it and change no more.
     """
 
     def __init__(self, mean, scale, limit=None):
@@ -24,13 +24,11 @@ class Standardize(nn.Module):
 
     def forward(self, inputs):
         """Standardise a batch of rows or images to float32."""
-        outputs = ((inputs - self.mean) / self.scale).float()
-        if self.limit is not None:
-            # Not by squares, which overflow long before the values do.
-            outputs = outputs / torch.hypot(
-                torch.ones_like(outputs), outputs / self.limit
-            )
-        return outputs
+        outputs = (inputs - self.mean) / self.scale
+        if self.limit is None:
+            return outputs.float()
+        outputs = outputs.clamp(-1e15, 1e15).float()  # whose squares are finite
+        return outputs * (1 + (outputs / self.limit).square()).rsqrt()
 
 
 class MeanMaxPool(nn.Module):

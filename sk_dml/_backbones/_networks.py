@@ -32,9 +32,9 @@ class MLP(nn.Sequential):
         Shape of a sample.
     n_components : int
         Width of the embedding.
-    hidden : tuple of int or int, default=(256, 256)
+    hidden : tuple of int or int, default=(512, 512)
         Widths of the hidden layers.
-    dropout : float, default=0.1
+    dropout : float, default=0.2
         Share of hidden units that a training step leaves out.
     input_dropout : float, default=0.1
         Share of inputs that a training step replaces by their mean.
@@ -44,8 +44,8 @@ class MLP(nn.Sequential):
         self,
         input_shape,
         n_components,
-        hidden=(256, 256),
-        dropout=0.1,
+        hidden=(512, 512),
+        dropout=0.2,
         input_dropout=0.1,
     ):
         hidden = (hidden,) if isinstance(hidden, Integral) else tuple(hidden)

@@ -2,5 +2,16 @@
 
 from sk_dml._training._data import ArrayDataset, check_inputs, training_statistics
 from sk_dml._training._net import EmbeddingNet
+from sk_dml._training._params import OPTIMIZERS, check_net_params, is_net_key
+from sk_dml._training._sampling import check_batch_size
 
-__all__ = ["ArrayDataset", "EmbeddingNet", "check_inputs", "training_statistics"]
+__all__ = [
+    "OPTIMIZERS",
+    "ArrayDataset",
+    "EmbeddingNet",
+    "check_batch_size",
+    "check_inputs",
+    "check_net_params",
+    "is_net_key",
+    "training_statistics",
+]

@@ -1,6 +1,7 @@
 """The skorch net: how a batch becomes a loss, and the loss a step."""
 
 import time
+from typing import Any
 
 import numpy as np
 import torch
@@ -62,8 +63,14 @@ class EmbeddingNet(NeuralNet):
 
     def get_iterator(self, dataset, training=False):
         """Iterate over batches: sampled ones in training, in order otherwise."""
-        if training:
-            prefix, iterator = "iterator_train", self.iterator_train
+        prefix = "iterator_train" if training else "iterator_valid"
+        params = self.get_params_for(prefix)
+        size = params.pop("batch_size", INFERENCE_BATCH_SIZE)
+        batches: Any
+        if not training:
+            rows = np.arange(len(dataset))
+            batches = np.split(rows, range(size, len(rows), size))
+        else:
             rng = np.random.default_rng(self.sampling_seed)
             if self.samples_per_class is None:
                 batches = ShuffledBatches(len(dataset), self.batch_size, rng)
@@ -71,22 +78,18 @@ class EmbeddingNet(NeuralNet):
                 batches = ClassBatches(
                     dataset.y, self.batch_size, self.samples_per_class, rng
                 )
-        else:
-            prefix, iterator = "iterator_valid", self.iterator_valid
-            size = getattr(self, "iterator_valid__batch_size", INFERENCE_BATCH_SIZE)
-            rows = np.arange(len(dataset))
-            batches = np.split(rows, range(size, len(rows), size))
-        params = self.get_params_for(prefix)
-        params.pop("batch_size", None)
         # Without a generator of its own, a DataLoader draws from the global one.
         params.setdefault("generator", torch.Generator())
-        return iterator(dataset, batch_size=None, sampler=batches, **params)
+        return getattr(self, prefix)(
+            dataset, batch_size=None, sampler=batches, **params
+        )
 
     def initialize_optimizer(self, triggered_directly=None):
         """Give weights, biases and the criterion's parameters their own settings."""
         params = self.get_params_for("optimizer")
         params.setdefault("lr", self.lr)
-        decayed, spared = [], []
+        decayed: list[torch.nn.Parameter] = []
+        spared: list[torch.nn.Parameter] = []
         for parameter in self.module_.parameters():
             (decayed if parameter.ndim > 1 else spared).append(parameter)
         learned = list(self.criterion_.parameters())

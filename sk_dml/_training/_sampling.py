@@ -4,6 +4,8 @@ import math
 
 import numpy as np
 
+AUTO_BATCH_SIZE = 128
+
 
 class ShuffledBatches:
     """Every sample once an epoch, in batches whose sizes differ by at most one.
@@ -96,3 +98,64 @@ class ClassBatches:
 
 def _starts(sizes):
     return np.cumsum(sizes) - sizes
+
+
+def check_batch_size(embedder, classes, targets):
+    """Check that batches can be drawn from these classes.
+
+    Parameters
+    ----------
+    embedder : BaseEmbedder
+    classes : ndarray of shape (n_classes,)
+        The labels.
+    targets : ndarray of shape (n_samples,), int64
+        Places in ``classes``.
+
+    Returns
+    -------
+    int
+        Samples a batch.
+
+    Raises
+    ------
+    ValueError
+        If there are too few classes or samples for the method or its batches.
+    """
+    sizes = np.bincount(targets)
+    name = type(embedder).__name__
+    per_class, batch_size = embedder.samples_per_class, embedder.batch_size
+    if len(classes) < 2:
+        raise ValueError(
+            f"y holds 1 class ({classes.tolist()[0]!r}); {name} needs at least 2 "
+            "classes."
+        )
+    if embedder._compares_samples:
+        if per_class is None or per_class < 2:
+            raise ValueError(
+                f"samples_per_class={per_class} leaves the samples of a batch without "
+                f"another of their class to compare with; {name} needs 2 or more."
+            )
+        if sizes.min() < 2:
+            alone = classes[sizes == 1].tolist()
+            raise ValueError(
+                f"y holds {len(alone)} classes with 1 sample (of {len(classes)} "
+                f"classes, for example {alone[0]!r}); {name} compares the samples of a "
+                "class and needs at least 2 of each. Leave these classes out of X and "
+                "y, or choose a method that learns proxies, such as "
+                "NormalizedSoftmaxEmbedder."
+            )
+    n_samples, unit = len(targets), per_class or 1
+    if batch_size == "auto":
+        size = min(AUTO_BATCH_SIZE, n_samples) // unit * unit
+        return max(size, 2 * unit if per_class else 1)
+    if batch_size > n_samples:
+        raise ValueError(
+            f"batch_size={batch_size} is larger than the number of samples, "
+            f"n_samples={n_samples}; give at most that, or 'auto'."
+        )
+    if per_class and (batch_size % unit or batch_size < 2 * unit):
+        raise ValueError(
+            f"batch_size={batch_size} must be a multiple of samples_per_class={unit} "
+            f"and hold at least 2 classes: {2 * unit}, {3 * unit}, ..."
+        )
+    return batch_size

@@ -63,7 +63,7 @@ class CircleLoss(nn.Module):
         ----------
         embeddings : tensor of shape (n, d), floating point
             Any length of row; they are normalised here.
-        labels : tensor of shape (n,), integer
+        labels : tensor of shape (n,), int64
             The classes.
 
         Returns

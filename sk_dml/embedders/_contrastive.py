@@ -62,7 +62,7 @@ class ContrastiveLoss(nn.Module):
         ----------
         embeddings : tensor of shape (n, d), floating point
             Any length of row; they are normalised here.
-        labels : tensor of shape (n,), integer
+        labels : tensor of shape (n,), int64
             The classes.
 
         Returns

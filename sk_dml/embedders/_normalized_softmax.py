@@ -64,7 +64,7 @@ class NormalizedSoftmaxLoss(nn.Module):
         ----------
         embeddings : tensor of shape (n, n_features), floating point
             Any length of row; they are normalised here.
-        labels : tensor of shape (n,), integer
+        labels : tensor of shape (n,), int64
             The classes, in 0 .. n_classes - 1.
 
         Returns

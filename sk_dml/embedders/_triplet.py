@@ -70,7 +70,7 @@ class TripletLoss(nn.Module):
         ----------
         embeddings : tensor of shape (n, d), floating point
             Any length of row; they are normalised here.
-        labels : tensor of shape (n,), integer
+        labels : tensor of shape (n,), int64
             The classes.
 
         Returns

@@ -115,7 +115,7 @@ def retrieval_scores(
     names = check_metric_names(metrics)
     X, codes, gallery, gallery_codes = _check_data(X, labels, gallery, gallery_labels)
     largest = len(gallery) if gallery is not None else len(X) - 1
-    cutoffs = {n: int(RECALL.fullmatch(n)[1]) for n in names if RECALL.fullmatch(n)}
+    cutoffs = {n: int(m[1]) for n in names if (m := RECALL.fullmatch(n))}
     for name, k in cutoffs.items():
         if k > largest:
             raise ValueError(

@@ -48,7 +48,7 @@ def _check_units(y, groups):
     if len(split):
         raise ValueError(
             f"groups must hold every class of y in one group, but {len(split)} classes "
-            f"are in several, for example {classes[split[0]]!r}."
+            f"are in several, for example {classes.tolist()[split[0]]!r}."
         )
     return units, np.bincount(pairs[:, 1]), "groups"
 
@@ -100,7 +100,7 @@ class ClassDisjointKFold(BaseCrossValidator):
     __metadata_request__split = {"groups": True}
 
     def __init__(self, n_splits=4, *, shuffle=False, random_state=None):
-        if not isinstance(n_splits, Integral) or n_splits < 2:
+        if not isinstance(n_splits, Integral) or int(n_splits) < 2:
             raise ValueError(f"n_splits must be an integer >= 2, got {n_splits!r}.")
         if not isinstance(shuffle, bool):
             raise TypeError(f"shuffle must be True or False, got {shuffle!r}.")
@@ -232,7 +232,7 @@ class RepeatedClassDisjointKFold(BaseCrossValidator):
     __metadata_request__split = {"groups": True}
 
     def __init__(self, n_splits=4, *, n_repeats=10, random_state=None):
-        if not isinstance(n_repeats, Integral) or n_repeats < 1:
+        if not isinstance(n_repeats, Integral) or int(n_repeats) < 1:
             raise ValueError(f"n_repeats must be an integer >= 1, got {n_repeats!r}.")
         ClassDisjointKFold(n_splits)  # checks n_splits
         self.n_splits = n_splits

@@ -42,12 +42,12 @@ def similarity_blocks(queries, gallery=None, *, metric="euclidean", copies=4):
         queries, gallery = normalize(queries), normalize(gallery)
         offsets = 0.0
     else:
-        # A large common offset would cost digits.
-        center = gallery.mean(axis=0)
+        center = _exact_center(gallery)
         queries, gallery = queries - center, gallery - center
     points, place = np.unique(gallery + 0.0, axis=0, return_inverse=True)
-    if len(points) == len(gallery):
-        points, place = gallery, None
+    has_duplicates = len(points) < len(gallery)
+    if not has_duplicates:
+        points = gallery
     if metric == "euclidean":
         # -|q - g|^2 / 2 without the part that all of the gallery share.
         offsets = np.einsum("ij,ij->i", points, points) / 2
@@ -55,9 +55,21 @@ def similarity_blocks(queries, gallery=None, *, metric="euclidean", copies=4):
     block = max(1, int(available / (8 * copies * len(gallery))))
     for rows in gen_batches(len(queries), block):
         similarities = queries[rows] @ points.T - offsets
-        if place is not None:
+        if has_duplicates:
             similarities = similarities[:, place]
         if is_self:
             index = np.arange(rows.start, rows.stop)
             similarities[index - rows.start, index] = -np.inf
         yield rows, similarities
+
+
+def _exact_center(rows):
+    """Find a point amid the rows that can be subtracted without rounding.
+
+    A large common offset would cost digits. The centre is rounded to a power of two
+    near the spread, so that integers, and whatever else is exact, stay so: their equal
+    distances stay equal.
+    """
+    spread = np.ptp(rows, axis=0)
+    unit = 2.0 ** np.floor(np.log2(spread, where=spread > 0, out=np.zeros_like(spread)))
+    return np.round(rows.mean(axis=0) / unit) * unit

@@ -70,30 +70,30 @@ device_ : torch.device
     Where the network was trained and computes."""
 
 
-def add_shared_documentation(cls):
+def add_shared_documentation(embedder):
     """Put the parameters and attributes of all embedders into the docstring of one.
 
     Parameters
     ----------
-    cls : type
+    embedder : type
         An embedder whose docstring documents its own parameters under "Parameters".
         The defaults that it changes are read from its class attributes.
     """
-    if cls.__doc__ is None:  # python -OO
+    if embedder.__doc__ is None:  # python -OO
         return
     defaults = {
-        name: getattr(cls, name)
-        for base in reversed(cls.__mro__)
+        name: getattr(embedder, name)
+        for base in reversed(embedder.__mro__)
         for name in vars(base).get("__annotations__", {})
-        if hasattr(cls, name)
+        if hasattr(embedder, name)
     }
     header = "Parameters\n----------\n"
-    summary, found, own = inspect.cleandoc(cls.__doc__).partition(header)
+    summary, found, own = inspect.cleandoc(embedder.__doc__).partition(header)
     if not found:
         return
     own, see_also, rest = own.partition("\n\nSee Also\n--------\n")
     attributes = "\n\nAttributes\n----------\n" + ATTRIBUTES
     shared = PARAMETERS.format(**defaults)
-    cls.__doc__ = (
+    embedder.__doc__ = (
         summary + header + shared + "\n" + own + attributes + see_also + rest + "\n"
     )

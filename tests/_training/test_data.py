@@ -1,0 +1,64 @@
+import numpy as np
+import pytest
+import torch
+
+from sk_dml import CircleEmbedder
+from sk_dml._training import ArrayDataset, check_inputs, training_statistics
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        ((5, 8, 9), (5, 1, 8, 9)),
+        ((5, 3, 8, 9), (5, 3, 8, 9)),
+        ((5, 8, 9, 3), (5, 3, 8, 9)),
+        ((5, 8, 9, 1), (5, 1, 8, 9)),
+        ((5, 16, 8, 9), (5, 16, 8, 9)),
+        ((5, 3, 3, 3), (5, 3, 3, 3)),
+    ],
+)
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64, np.int64, bool])
+def test_images_become_channels_first(shape, expected, dtype):
+    X = np.random.default_rng(0).integers(0, 2, size=shape).astype(dtype)
+    found, y = check_inputs(CircleEmbedder(), X, np.arange(5), reset=True)
+    assert found.shape == expected
+    assert found.dtype == (np.uint8 if dtype == np.uint8 else np.float32)
+    assert y.tolist() == [0, 1, 2, 3, 4]
+    moved = np.moveaxis(X, -1, 1) if len(shape) == 4 and expected != shape else X
+    np.testing.assert_array_equal(found.ravel(), moved.ravel())
+
+
+def test_lists_of_images_are_images():
+    images = [np.zeros((4, 4)), np.ones((4, 4))]
+    for X in (images, [image.tolist() for image in images]):
+        found, _ = check_inputs(CircleEmbedder(), X, [0, 1], reset=True)
+        assert found.shape == (2, 1, 4, 4)
+
+
+def test_statistics_of_rows():
+    X = np.random.default_rng(0).normal(3, 2, size=(50, 4))
+    X[:, 1] += 1e9
+    X[:, 2] = 7
+    mean, scale = training_statistics(X)
+    assert mean.dtype == scale.dtype == torch.float64
+    np.testing.assert_allclose(mean, X.mean(axis=0))
+    np.testing.assert_allclose(scale, [*X.std(axis=0)[:2], 1, X.std(axis=0)[3]])
+
+
+def test_statistics_of_images_are_by_channel():
+    X = np.random.default_rng(0).integers(0, 256, (20, 3, 5, 6)).astype(np.uint8)
+    X[:, 1] = 9
+    mean, scale = training_statistics(X)
+    assert mean.shape == scale.shape == (3, 1, 1)
+    expected = X.transpose(1, 0, 2, 3).reshape(3, -1)
+    np.testing.assert_allclose(mean.ravel(), expected.mean(axis=1), rtol=1e-6)
+    assert scale.ravel()[1] == 1
+    np.testing.assert_allclose(scale.ravel()[0], expected[0].std(), rtol=1e-6)
+
+
+def test_a_batch_is_one_fetch():
+    X, y = np.arange(12.0).reshape(6, 2), np.arange(6)
+    rows, labels = ArrayDataset(X, y)[np.array([4, 1, 1])]
+    assert rows.tolist() == [[8, 9], [2, 3], [2, 3]]
+    assert labels.tolist() == [4, 1, 1]
+    assert len(ArrayDataset(X)) == 6

@@ -1,0 +1,51 @@
+"""Retrieval metrics by brute force: every order of tied neighbours, one by one."""
+
+from fractions import Fraction
+from itertools import groupby, permutations, product
+
+
+def orders(distances):
+    """All rankings of the gallery that sort the distances."""
+    ranked = sorted(range(len(distances)), key=lambda j: distances[j])
+    groups = [list(g) for _, g in groupby(ranked, key=lambda j: distances[j])]
+    for choice in product(*(permutations(group) for group in groups)):
+        yield [j for group in choice for j in group]
+
+
+def score_ranking(relevant, name):
+    """Score one ranking, a list of bools over the whole gallery."""
+    n_relevant = sum(relevant)
+    if name == "precision_at_1":
+        return Fraction(relevant[0])
+    if name == "r_precision":
+        return Fraction(sum(relevant[:n_relevant]), n_relevant)
+    if name == "map_at_r":
+        total = sum(
+            Fraction(sum(relevant[: i + 1]), i + 1)
+            for i in range(n_relevant)
+            if relevant[i]
+        )
+        return total / n_relevant
+    k = int(name.removeprefix("recall_at_"))
+    return Fraction(any(relevant[:k]))
+
+
+def score(distances, query_labels, gallery_labels, name, *, leave_one_out):
+    """Average over the queries that have something to find.
+
+    ``distances[i][j]`` must be exact, so that equal distances are equal.
+    """
+    values = []
+    for i, label in enumerate(query_labels):
+        gallery = [
+            j for j in range(len(gallery_labels)) if not (leave_one_out and i == j)
+        ]
+        is_relevant = [bool(gallery_labels[j] == label) for j in gallery]
+        if not any(is_relevant):
+            continue
+        scores = [
+            score_ranking([is_relevant[j] for j in order], name)
+            for order in orders([distances[i][j] for j in gallery])
+        ]
+        values.append(sum(scores) / len(scores))
+    return float(sum(values) / len(values))

@@ -1,0 +1,214 @@
+import warnings
+
+import numpy as np
+import pytest
+from sklearn import config_context
+
+from sk_dml.metrics import (
+    map_at_r_score,
+    precision_at_1_score,
+    r_precision_score,
+    recall_at_k_score,
+    retrieval_scores,
+)
+from tests.metrics import reference
+
+NAMES = ("precision_at_1", "r_precision", "map_at_r", "recall_at_1", "recall_at_3")
+LARGE = 2**24
+
+
+def exact_distances(queries, gallery):
+    """Squared distances of integer points, as integers."""
+    return ((queries[:, None] - gallery[None]) ** 2).sum(axis=2).astype(int).tolist()
+
+
+def points(rng, n, spread):
+    """Points on an integer grid: duplicates and equal distances abound."""
+    return rng.integers(-spread, spread + 1, size=(n, 2)).astype(np.float64)
+
+
+LABELS = {
+    "strings": lambda codes: np.array(["ant", "bee", "cat", "dog", "eel"])[codes],
+    "objects": lambda codes: np.array(["ant", "bee", "cat", "dog", "eel"], object)[
+        codes
+    ],
+    "large integers": lambda codes: np.int64(LARGE) + codes,
+    "huge integers": lambda codes: np.int64(2**60) + codes,
+    "booleans": lambda codes: codes > 1,
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*queries are left out:UserWarning")
+@pytest.mark.parametrize("make_labels", LABELS.values(), ids=list(LABELS))
+@pytest.mark.parametrize("seed", range(4))
+def test_leave_one_out_equals_reference(seed, make_labels):
+    rng = np.random.default_rng(seed)
+    X = points(rng, 11, spread=2)
+    codes = rng.integers(0, 3, size=11)
+    codes[-1] = 4  # alone in its class, unless labels merge it with others
+    labels = make_labels(codes)
+    found = retrieval_scores(X, labels, metrics=NAMES)
+    distances = exact_distances(X, X)
+    for name in NAMES:
+        expected = reference.score(distances, labels, labels, name, leave_one_out=True)
+        assert found[name] == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore:.*queries are left out:UserWarning")
+@pytest.mark.parametrize("make_labels", LABELS.values(), ids=list(LABELS))
+@pytest.mark.parametrize("seed", range(4))
+def test_gallery_equals_reference(seed, make_labels):
+    rng = np.random.default_rng(seed)
+    X, gallery = points(rng, 6, spread=2), points(rng, 9, spread=2)
+    codes = rng.integers(0, 4, size=15)
+    labels, gallery_labels = np.split(make_labels(codes), [6])
+    found = retrieval_scores(
+        X, labels, metrics=NAMES, gallery=gallery, gallery_labels=gallery_labels
+    )
+    distances = exact_distances(X, gallery)
+    for name in NAMES:
+        expected = reference.score(
+            distances, labels, gallery_labels, name, leave_one_out=False
+        )
+        assert found[name] == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_random_data_with_duplicates_equals_reference(metric, dtype):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(30, 5)).astype(dtype)
+    X[[10, 20, 28]] = X[:3]  # of the same and of other classes
+    labels = np.r_[np.arange(20) % 4, np.arange(10) % 4]
+    rows = X.astype(np.float64)
+    if metric == "cosine":
+        rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    distances = np.linalg.norm(rows[:, None] - rows[None], axis=2).tolist()
+    found = retrieval_scores(X, labels, metrics=NAMES, metric=metric)
+    for name in NAMES:
+        expected = reference.score(distances, labels, labels, name, leave_one_out=True)
+        assert found[name] == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("order", ["sorted", "reversed", "shuffled"])
+def test_constant_embedding_scores_chance_in_any_order(order):
+    labels = np.repeat(np.arange(5), [2, 3, 5, 10, 20])
+    rng = np.random.default_rng(0)
+    if order != "sorted":
+        labels = labels[::-1] if order == "reversed" else rng.permutation(labels)
+    X = np.full((40, 7), 0.1, dtype=np.float32)
+    found = retrieval_scores(X, labels, metrics=("precision_at_1", "map_at_r"))
+    n_relevant = np.bincount(labels)[labels] - 1
+    assert found["precision_at_1"] == pytest.approx((n_relevant / 39).mean(), abs=1e-12)
+    draws = []
+    for r in n_relevant:
+        relevant = np.zeros((400, 39), dtype=bool)
+        relevant[:, :r] = True
+        top = rng.permuted(relevant, axis=1)[:, :r]
+        precision = top.cumsum(axis=1) / np.arange(1, r + 1)
+        draws.append((precision * top).sum(axis=1) / r)
+    draws = np.mean(draws, axis=0)
+    noise = draws.std() / np.sqrt(len(draws))
+    assert abs(found["map_at_r"] - draws.mean()) < 5 * noise
+
+
+def test_order_of_the_rows_does_not_matter():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 16)).astype(np.float32)[rng.integers(0, 60, size=300)]
+    labels = rng.integers(0, 9, size=300)
+    order = rng.permutation(300)
+    first = retrieval_scores(X, labels, metrics=NAMES)
+    second = retrieval_scores(X[order], labels[order], metrics=NAMES)
+    assert first == pytest.approx(second, abs=1e-12)
+
+
+def test_a_sample_never_finds_itself_among_duplicates():
+    X = np.repeat(np.eye(3), 2, axis=0)
+    assert precision_at_1_score(X, [0, 1, 0, 1, 0, 1]) == 0
+    assert precision_at_1_score(X, [0, 0, 1, 1, 2, 2]) == 1
+
+
+def test_offset_costs_no_digits():
+    rng = np.random.default_rng(0)
+    X, labels = rng.normal(size=(60, 3)), rng.integers(0, 6, size=60)
+    assert map_at_r_score(X + 1e7, labels) == pytest.approx(map_at_r_score(X, labels))
+
+
+def test_blocks_of_any_size_give_the_same():
+    rng = np.random.default_rng(0)
+    X, labels = rng.normal(size=(500, 8)), rng.integers(0, 20, size=500)
+    whole = retrieval_scores(X, labels, metrics=NAMES)
+    with config_context(working_memory=0.1):
+        blocks = retrieval_scores(X, labels, metrics=NAMES)
+    assert whole == pytest.approx(blocks, abs=1e-12)
+
+
+def test_single_functions_agree_with_the_joint_one():
+    rng = np.random.default_rng(0)
+    X, labels = rng.normal(size=(60, 3)), rng.integers(0, 6, size=60)
+    found = retrieval_scores(X, labels, metrics=NAMES)
+    assert precision_at_1_score(X, labels) == found["precision_at_1"]
+    assert r_precision_score(X, labels) == found["r_precision"]
+    assert map_at_r_score(X, labels) == found["map_at_r"]
+    assert recall_at_k_score(X, labels, k=3) == found["recall_at_3"]
+    assert recall_at_k_score(X, labels) == found["precision_at_1"]
+
+
+def test_left_out_queries_are_counted_once():
+    X = np.array([[0.0], [0.1], [5.0], [5.1], [9.0], [20.0]])
+    with pytest.warns(UserWarning, match="2 of 6 queries are left out") as record:
+        score = precision_at_1_score(X, ["a", "a", "b", "b", "c", "d"])
+    assert len(record) == 1
+    assert score == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        precision_at_1_score(X, ["a", "a", "b", "b", "c", "c"])
+
+
+X = np.arange(6.0)[:, None]
+y = ["a", "a", "b", "b", "c", "c"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "keywords", "error", "message"),
+    [
+        ((X, [1, 2, 3, 4, 5, 6]), {}, ValueError, "None of the 6 queries"),
+        ((X, y[:5]), {}, ValueError, r"inconsistent numbers of samples: \[6, 5\]"),
+        ((X * np.nan, y), {}, ValueError, "X contains NaN"),
+        ((X, ["a", None, "b", "b", "c", "c"]), {}, ValueError, "1 missing labels"),
+        (
+            (X, ["a", 1, "b", "b", "c", "c"][:6]),
+            {"as_objects": True},
+            TypeError,
+            "mixes",
+        ),
+        ((X, y), {"metric": "l1"}, ValueError, r"metric must be one of .*'l1'"),
+        ((X, y), {"gallery": X}, ValueError, "go together, got only gallery"),
+        (
+            (X, y),
+            {"gallery": np.ones((2, 3)), "gallery_labels": y[:2]},
+            ValueError,
+            "gallery has 3 features and X has 1",
+        ),
+        (
+            (X, y),
+            {"gallery": X, "gallery_labels": list(range(6))},
+            TypeError,
+            "labels and gallery_labels mixes",
+        ),
+        ((X, y), {"metrics": ("map",)}, ValueError, r"recall_at_<k>.*\['map'\]"),
+        ((X, y), {"metrics": ()}, ValueError, "one or more"),
+        ((X, y), {"metrics": ("recall_at_6",)}, ValueError, "k=6 items.*got 5"),
+    ],
+)
+def test_bad_input(arguments, keywords, error, message):
+    if keywords.pop("as_objects", False):
+        arguments = (arguments[0], np.array(arguments[1], dtype=object))
+    with pytest.raises(error, match=message):
+        retrieval_scores(*arguments, **keywords)
+
+
+@pytest.mark.parametrize("k", [0, -1, 1.5, "2"])
+def test_bad_k(k):
+    with pytest.raises(ValueError, match=f"k must be an integer >= 1, got {k!r}"):
+        recall_at_k_score(X, y, k=k)
