@@ -101,17 +101,18 @@ def demonstrate(random_state=0, out=sys.stdout):
     ):
         best = "  <- best" if params == search.best_params_ else ""
         show(
-            f"   margin={params['margin']:<5} gamma={params['gamma']:<4}{score:8.3f}{best}"
+            f"   margin={params['margin']:<5} gamma={params['gamma']:<4}"
+            f"{score:8.3f}{best}"
         )
     figures["grid search"] = search.best_score_
 
     progress("")
     show()
+    seconds = time.perf_counter() - start
     show(
-        "You have just seen deep metric learning inside scikit-learn: embeddings, "
-        f"learned in {time.perf_counter() - start:.0f} s, in which"
+        f"Seen in {seconds:.0f} s: samples of one class became neighbours, inside "
+        "Pipeline and GridSearchCV."
     )
-    show("samples of one class are neighbours, in a Pipeline and in GridSearchCV.")
     return figures
 
 

@@ -48,7 +48,7 @@ class BaseEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
     n_components: int = 64
     _: KW_ONLY
     module: Any = None
-    max_epochs: int = 50
+    max_epochs: int = 100
     lr: float = 1e-3
     lr_schedule: str | None = "onecycle"
     batch_size: int | str = "auto"

@@ -7,10 +7,12 @@ import pytest
 from numpydoc.validate import validate
 from sklearn.base import BaseEstimator
 
+from sk_dml.utils import all_embedders
+
 PUBLIC = [
     f"sk_dml.{module}.{name}"
     for module in (
-        "embedders",
+        "losses",
         "metrics",
         "model_selection",
         "neighbors",
@@ -19,7 +21,7 @@ PUBLIC = [
     )
     for name in importlib.import_module(f"sk_dml.{module}").__all__
     if name not in ("map_at_r", "precision_at_1", "r_precision")  # instances
-]
+] + [f"sk_dml.embedders.{name}" for name, _ in all_embedders()]
 METHODS = {
     f"{name}.{method}"
     for name in PUBLIC

@@ -65,7 +65,6 @@ def test_imports_run_one_way(path):
     "name",
     [
         "sk_dml",
-        "sk_dml.embedders",
         "sk_dml.losses",
         "sk_dml.metrics",
         "sk_dml.model_selection",

@@ -114,8 +114,9 @@ def _depth(value):
 
 
 def _channels_first(X):
-    if X.ndim == 3:
-        return X[:, None]
-    if X.shape[-1] <= 4 < X.shape[1]:
-        return np.ascontiguousarray(np.moveaxis(X, -1, 1))
-    return X
+    if X.ndim == 4 and X.shape[-1] <= 4 < X.shape[1]:
+        X = np.moveaxis(X, -1, 1)
+    channels = X.shape[1] if X.ndim == 4 else 1
+    # From flat, so that the strides of an axis of length one are the usual ones: torch
+    # reads the memory layout from them and would round differently.
+    return X.ravel().reshape(len(X), channels, *X.shape[-2:])

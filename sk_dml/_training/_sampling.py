@@ -4,7 +4,8 @@ import math
 
 import numpy as np
 
-AUTO_BATCH_SIZE = 128
+# Small data need small batches to get enough steps from an epoch.
+SMALLEST_AUTO, LARGEST_AUTO, AUTO_BATCHES = 32, 128, 8
 
 
 class ShuffledBatches:
@@ -146,7 +147,8 @@ def check_batch_size(embedder, classes, targets):
             )
     n_samples, unit = len(targets), per_class or 1
     if batch_size == "auto":
-        size = min(AUTO_BATCH_SIZE, n_samples) // unit * unit
+        size = min(max(n_samples // AUTO_BATCHES, SMALLEST_AUTO), LARGEST_AUTO)
+        size = min(size, n_samples) // unit * unit
         return max(size, 2 * unit if per_class else 1)
     if batch_size > n_samples:
         raise ValueError(

@@ -10,6 +10,8 @@ from torch import nn
 from sk_dml import _functional as F
 from sk_dml._base import BaseEmbedder
 
+__all__ = ["CircleEmbedder", "CircleLoss"]
+
 
 class CircleLoss(nn.Module):
     r"""Circle loss on the pairs of a batch.

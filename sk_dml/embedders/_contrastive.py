@@ -9,6 +9,8 @@ from torch import nn
 from sk_dml import _functional as F
 from sk_dml._base import BaseEmbedder
 
+__all__ = ["ContrastiveEmbedder", "ContrastiveLoss"]
+
 
 class ContrastiveLoss(nn.Module):
     r"""Contrastive loss on the pairs of a batch.

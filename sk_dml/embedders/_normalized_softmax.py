@@ -9,6 +9,8 @@ from torch import nn
 from sk_dml import _functional as F
 from sk_dml._base import BaseEmbedder
 
+__all__ = ["NormalizedSoftmaxEmbedder", "NormalizedSoftmaxLoss"]
+
 
 class NormalizedSoftmaxLoss(nn.Module):
     r"""Softmax cross-entropy on cosine similarities to one learned proxy a class.

@@ -10,6 +10,8 @@ from torch import nn
 from sk_dml import _functional as F
 from sk_dml._base import BaseEmbedder
 
+__all__ = ["SoftTripleEmbedder", "SoftTripleLoss"]
+
 
 class SoftTripleLoss(nn.Module):
     r"""SoftTriple loss: softmax over classes that each have several centres.

@@ -10,6 +10,8 @@ from torch import nn
 from sk_dml import _functional as F
 from sk_dml._base import BaseEmbedder
 
+__all__ = ["TripletEmbedder", "TripletLoss"]
+
 MINING = ("all", "semihard", "hard")
 
 
@@ -52,8 +54,8 @@ class TripletLoss(nn.Module):
     >>> loss = TripletLoss(mining="all")
     >>> loss(embeddings, torch.tensor([0, 0, 1, 1])).item()
     0.0
-    >>> loss(embeddings, torch.tensor([0, 1, 0, 1])).item()  # of 8 triplets, 4 at rest
-    1.1313...
+    >>> loss(embeddings, torch.tensor([0, 1, 0, 1])).item()  # half are sqrt(2) + 0.2
+    0.9071...
     """
 
     def __init__(self, margin=0.2, mining="semihard"):

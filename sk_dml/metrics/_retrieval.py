@@ -260,7 +260,7 @@ def recall_at_k_score(
     Examples
     --------
     >>> from sk_dml.metrics import recall_at_k_score
-    >>> X, labels = [[0.0], [2.0], [1.9], [4.0]], ["a", "a", "b", "b"]
+    >>> X, labels = [[0.0], [2.0], [1.9], [4.5]], ["a", "a", "b", "b"]
     >>> recall_at_k_score(X, labels, k=1), recall_at_k_score(X, labels, k=2)
     (0.0, 0.75)
     """
@@ -300,8 +300,9 @@ def r_precision_score(
     Examples
     --------
     >>> from sk_dml.metrics import r_precision_score
-    >>> r_precision_score([[0.0], [2.0], [1.9], [1.8]], ["a", "a", "a", "b"])
-    0.5
+    >>> X, labels = [[0.0], [2.0], [1.9], [1.8], [9.0]], ["a", "a", "a", "b", "b"]
+    >>> r_precision_score(X, labels)
+    0.3
     """
     return _one("r_precision", X, labels, metric, gallery, gallery_labels)
 
@@ -345,7 +346,7 @@ def map_at_r_score(X, labels, *, metric="euclidean", gallery=None, gallery_label
     --------
     >>> from sk_dml.metrics import map_at_r_score
     >>> map_at_r_score([[0.0], [1.0], [1.1], [1.9]], ["a", "a", "b", "b"])
-    0.25
+    0.5
     """
     return _one("map_at_r", X, labels, metric, gallery, gallery_labels)
 

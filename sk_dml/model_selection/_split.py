@@ -1,7 +1,6 @@
 """Class-disjoint splitters: no class is in both training and test."""
 
 from contextlib import contextmanager
-from numbers import Integral
 
 import numpy as np
 from sklearn.model_selection import (
@@ -100,7 +99,7 @@ class ClassDisjointKFold(BaseCrossValidator):
     __metadata_request__split = {"groups": True}
 
     def __init__(self, n_splits=4, *, shuffle=False, random_state=None):
-        if not isinstance(n_splits, Integral) or int(n_splits) < 2:
+        if not isinstance(n_splits, int | np.integer) or n_splits < 2:
             raise ValueError(f"n_splits must be an integer >= 2, got {n_splits!r}.")
         if not isinstance(shuffle, bool):
             raise TypeError(f"shuffle must be True or False, got {shuffle!r}.")
@@ -175,7 +174,7 @@ class ClassDisjointShuffleSplit(BaseShuffleSplit):
     >>> y = np.repeat(["a", "b", "c", "d"], 3)
     >>> splitter = ClassDisjointShuffleSplit(n_splits=3, random_state=0)
     >>> [sorted(set(y[test].tolist())) for _, test in splitter.split(y, y)]
-    [['c', 'd'], ['b', 'd'], ['b', 'd']]
+    [['c', 'd'], ['a', 'c'], ['a', 'd']]
     """
 
     __metadata_request__split = {"groups": True}
@@ -232,7 +231,7 @@ class RepeatedClassDisjointKFold(BaseCrossValidator):
     __metadata_request__split = {"groups": True}
 
     def __init__(self, n_splits=4, *, n_repeats=10, random_state=None):
-        if not isinstance(n_repeats, Integral) or int(n_repeats) < 1:
+        if not isinstance(n_repeats, int | np.integer) or n_repeats < 1:
             raise ValueError(f"n_repeats must be an integer >= 1, got {n_repeats!r}.")
         ClassDisjointKFold(n_splits)  # checks n_splits
         self.n_splits = n_splits

@@ -19,8 +19,5 @@ def all_embedders():
     """
     # By name: an import statement would turn the package's import order around.
     embedders = importlib.import_module("sk_dml.embedders")
-    return sorted(
-        (name, getattr(embedders, name))
-        for name in embedders.__all__
-        if name.endswith("Embedder")
-    )
+    names = sorted(name for name in dir(embedders) if name.endswith("Embedder"))
+    return [(name, getattr(embedders, name)) for name in names]

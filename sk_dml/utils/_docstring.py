@@ -21,8 +21,8 @@ lr_schedule : {{"onecycle"}} or None, default={lr_schedule!r}
     "onecycle" raises the learning rate over the first 30 % of the steps and lowers it
     to almost nothing over the rest; None keeps it.
 batch_size : int or "auto", default={batch_size!r}
-    Samples a batch, a multiple of ``samples_per_class``. "auto" takes 128, or fewer
-    where there are fewer samples.
+    Samples a batch, a multiple of ``samples_per_class``. "auto" takes an eighth of the
+    samples, but no fewer than 32 (where there are so many) and no more than 128.
 samples_per_class : int or None, default={samples_per_class}
     Samples of every class that a batch draws: its K, with as many classes as there is
     room for. None shuffles the samples instead, which suits losses with proxies; losses
