@@ -11,17 +11,13 @@ import torch
 from sklearn import config_context
 from sklearn.base import clone
 from sklearn.datasets import load_digits, load_wine
-from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline
-from sklearn.utils._param_validation import InvalidParameterError
 
 from sk_dml import (
     CircleEmbedder,
     ClassDisjointKFold,
-    NormalizedSoftmaxEmbedder,
-    SoftTripleEmbedder,
     map_at_r,
 )
 from sk_dml.utils import all_embedders
@@ -257,64 +253,7 @@ def test_repr_shows_what_was_set():
     assert repr(embedder) == "CircleEmbedder(margin=0.25, n_components=32)"
 
 
-# Parameters of the net
-
-
-def test_net_params_are_parameters():
-    embedder = CircleEmbedder(net_params={"module__hidden": (8,), "compile": False})
-    assert embedder.get_params()["module__hidden"] == (8,)
-    assert "module__hidden" not in embedder.get_params(deep=False)
-    before = embedder.net_params
-    embedder.set_params(module__hidden=(4,), optimizer__eps=1e-3, compile=True, lr=0.1)
-    assert before == {"module__hidden": (8,), "compile": False}
-    assert embedder.net_params == {
-        "module__hidden": (4,),
-        "compile": True,
-        "optimizer__eps": 1e-3,
-    }
-    assert embedder.lr == 0.1
-    for name in ("modul__hidden", "hidden", "net__lr"):
-        with pytest.raises(ValueError, match="Invalid parameter"):
-            embedder.set_params(**{name: 1})
-
-
-def test_net_params_reach_the_net(wine):
-    X, y = wine
-    params = {
-        "module__hidden": (8, 4),
-        "module__dropout": 0.5,
-        "optimizer__eps": 1e-3,
-        "iterator_valid__batch_size": 7,
-    }
-    net = quick(net_params=params).fit(X, y).net_
-    widths = [
-        layer.out_features
-        for layer in net.module_.backbone
-        if isinstance(layer, torch.nn.Linear)
-    ]
-    assert widths == [8, 4, 64]
-    assert net.optimizer_.defaults["eps"] == 1e-3
-    assert net.iterator_valid__batch_size == 7
-
-
-@pytest.mark.parametrize(
-    ("key", "message"),
-    [
-        ("modul__hidden", "unknown key 'modul__hidden'. Allowed are 'compile' and"),
-        ("hidden", "unknown key 'hidden'"),
-        ("criterion__margin", "unknown key 'criterion__margin'"),
-        ("lr", "set its parameter lr instead"),
-        ("optimizer__lr", "set its parameter lr instead"),
-        ("optimizer__weight_decay", "set its parameter weight_decay instead"),
-        ("iterator_train__batch_size", "set its parameter batch_size instead"),
-        ("module__n_components", "set its parameter n_components instead"),
-        ("optimizer__betaz", r"AdamW does not take. Allowed are.*'optimizer__betas'"),
-        ("module__hiden", r"MLP does not take. Allowed are.*'module__hidden'"),
-    ],
-)
-def test_bad_net_params(key, message, wine):
-    with pytest.raises(ValueError, match=f"net_params holds .*{message}"):
-        CircleEmbedder(net_params={key: 1}).fit(*wine)
+# Training
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "adam", "sgd", "rmsprop"])
@@ -386,133 +325,3 @@ def test_cuda(cls, wine):
     assert embedding.shape == (178, 64)
     cpu = quick(cls, device="cpu").fit(X, y).transform(X)
     np.testing.assert_allclose(embedding, cpu, atol=0.2)
-
-
-# Bad input
-
-X_small = np.random.default_rng(0).normal(size=(40, 3))
-y_small = np.arange(40) % 4
-with_nan, with_inf = X_small.copy(), X_small.copy()
-with_nan[3, 1], with_inf[3, 1] = np.nan, np.inf
-
-
-@every_embedder
-@pytest.mark.parametrize(
-    ("X", "y", "params", "error", "message"),
-    [
-        (X_small, np.zeros(40), {}, ValueError, "1 class .*needs at least 2 classes"),
-        (
-            X_small,
-            y_small,
-            {"batch_size": 64},
-            ValueError,
-            "batch_size=64 is larger than the number of samples, n_samples=40",
-        ),
-        (with_nan, y_small, {}, ValueError, "X contains NaN"),
-        (with_inf, y_small, {}, ValueError, "X contains infinity"),
-        (X_small, y_small[:30], {}, ValueError, r"inconsistent .*: \[40, 30\]"),
-        (X_small, None, {}, ValueError, "requires y to be passed"),
-        (X_small, X_small[:, 0], {}, ValueError, "Unknown label type: continuous"),
-        (X_small, np.array(["a", 1] * 20, object), {}, TypeError, "y mixes labels"),
-        (X_small, np.array(["a", None] * 20, object), {}, ValueError, "20 missing"),
-        (X_small[:, 0], y_small, {}, ValueError, "Expected 2D array, got 1D"),
-        (X_small[:0], y_small[:0], {}, ValueError, "0 sample"),
-        (np.zeros((40, 2, 2, 2, 2)), y_small, {}, ValueError, "dim 5"),
-        (np.zeros((40, 0, 2)), y_small, {}, ValueError, "0 feature"),
-        (
-            X_small,
-            y_small,
-            {"module": "conv"},
-            ValueError,
-            "module='conv' needs images",
-        ),
-        (X_small, y_small, {"n_components": 0}, InvalidParameterError, "n_components"),
-        (X_small, y_small, {"max_epochs": 0}, InvalidParameterError, "max_epochs"),
-        (X_small, y_small, {"lr": 0}, InvalidParameterError, "lr"),
-        (
-            X_small,
-            y_small,
-            {"lr_schedule": "one"},
-            InvalidParameterError,
-            "lr_schedule",
-        ),
-        (X_small, y_small, {"module": "resnet"}, InvalidParameterError, "module"),
-        (X_small, y_small, {"optimizer": "lion"}, InvalidParameterError, "optimizer"),
-        (X_small, y_small, {"net_params": 3}, InvalidParameterError, "net_params"),
-    ],
-)
-def test_bad_input(cls, X, y, params, error, message):
-    with pytest.raises(error, match=message):
-        quick(cls, **params).fit(X, y)
-
-
-@every_embedder
-def test_missing_y_names_it(cls):
-    with pytest.raises(TypeError, match="'y'"):
-        quick(cls).fit(X_small)
-
-
-@every_embedder
-def test_transform_before_fit_and_with_other_features(cls):
-    embedder = quick(cls)
-    with pytest.raises(NotFittedError, match=f"This {cls.__name__} instance is not"):
-        embedder.transform(X_small)
-    embedder.fit(X_small, y_small)
-    with pytest.raises(ValueError, match=r"X has 2 features, but .* expecting 3"):
-        embedder.transform(X_small[:, 1:])
-    with pytest.raises(ValueError, match="X contains NaN"):
-        embedder.transform(with_nan)
-
-
-def test_failed_fit_leaves_no_network():
-    embedder = quick(module="conv")
-    with pytest.raises(ValueError, match="needs images"):
-        embedder.fit(X_small, y_small)
-    with pytest.raises(NotFittedError):
-        embedder.transform(X_small)
-
-
-@every_embedder
-def test_classes_with_one_sample(cls):
-    y = y_small.copy()
-    y[:2] = [10, 11]
-    if cls._compares_samples:
-        with pytest.raises(ValueError, match=r"2 classes with 1 sample.*example 10"):
-            quick(cls).fit(X_small, y)
-    else:
-        assert len(quick(cls).fit(X_small, y).classes_) == 6
-
-
-@every_embedder
-def test_samples_per_class(cls):
-    if cls._compares_samples:
-        for value in (None, 1):
-            with pytest.raises(ValueError, match=f"samples_per_class={value} leaves"):
-                quick(cls, samples_per_class=value).fit(X_small, y_small)
-    else:
-        quick(cls, samples_per_class=1).fit(X_small, y_small)
-    quick(cls, samples_per_class=3, batch_size=9).fit(X_small, y_small)
-    for size in (3, 10):
-        with pytest.raises(ValueError, match=rf"batch_size={size} must be a multiple"):
-            quick(cls, samples_per_class=3, batch_size=size).fit(X_small, y_small)
-
-
-def test_proxy_lr_needs_proxies():
-    with pytest.raises(ValueError, match=r"proxy_lr=0\.1 has no effect: CircleLoss"):
-        quick(proxy_lr=0.1).fit(X_small, y_small)
-    quick(NormalizedSoftmaxEmbedder, proxy_lr=None).fit(X_small, y_small)
-
-
-@every_embedder
-def test_divergence_stops_with_the_cause(cls):
-    embedder = quick(cls, lr=1e38, optimizer="sgd", max_epochs=20, lr_schedule=None)
-    with pytest.raises(
-        ValueError, match=r"diverged in epoch \d+.*lower lr \(now 1e\+38"
-    ):
-        embedder.fit(X_small, y_small)
-
-
-def test_default_batches_fit_tiny_data():
-    X, y = X_small[:4], np.array([0, 1, 0, 1])
-    assert quick().fit(X, y).transform(X).shape == (4, 64)
-    assert quick(SoftTripleEmbedder).fit(X, y).net_.batch_size == 4

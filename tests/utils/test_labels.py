@@ -1,0 +1,63 @@
+import numpy as np
+import pytest
+
+from sk_dml.utils import encode_label_sets, encode_labels
+
+NAMES = ("labels", "gallery_labels")
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        [2**60 + 1, 2**60, 2**60 + 1],
+        ["b", "a", "b"],
+        np.array(["b", "a", "b"], dtype=object),
+        np.array([2**70, 3, 2**70], dtype=object),
+        [True, False, True],
+        [1.5, 0.5, 1.5],
+        np.array([3, 1, 3], dtype=np.uint64),
+    ],
+)
+def test_numbers_the_sorted_classes(labels):
+    classes, codes = encode_labels(labels)
+    assert classes.tolist() == sorted(set(np.asarray(labels).tolist()))
+    assert codes.tolist() == [1, 0, 1]
+    assert codes.dtype == np.int64
+
+
+def test_sets_share_their_numbers():
+    first, second = encode_label_sets(["b", "a"], ["c", "b", "a"], names=NAMES)
+    assert (first.tolist(), second.tolist()) == ([1, 0], [2, 1, 0])
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (np.array([2**53, 2**53 + 1]), np.array([2.0**53])),
+        (np.array([2**63 + 1, 2**63], np.uint64), np.array([-1])),
+    ],
+)
+def test_large_integers_are_not_merged_by_floats(first, second):
+    codes, _ = encode_label_sets(first, second, names=NAMES)
+    assert codes[0] != codes[1]
+
+
+def test_strings_and_integers_do_not_meet():
+    with pytest.raises(TypeError, match="labels and gallery_labels mixes"):
+        encode_label_sets(["1", "2"], [1, 2], names=NAMES)
+
+
+@pytest.mark.parametrize(
+    "labels", [["a", None], [0.0, np.nan], np.array([1, np.nan], dtype=object)]
+)
+def test_missing_labels_are_counted(labels):
+    if None in labels:
+        labels = np.array(labels, dtype=object)
+    with pytest.raises(ValueError, match="ids holds 1 missing labels .* among 2"):
+        encode_labels(labels, name="ids")
+
+
+def test_mixed_labels_name_the_kinds():
+    labels = np.array(["a", 1], dtype=object)
+    with pytest.raises(TypeError, match=r"y mixes .*\['int', 'str'\]"):
+        encode_labels(labels)
