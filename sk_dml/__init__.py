@@ -4,6 +4,7 @@ An embedder learns, from labelled rows or images, a space in which samples of on
 are neighbours. It is a scikit-learn transformer around a network trained with torch.
 """
 
+from sk_dml import losses, metrics, model_selection, neighbors, scorers, utils
 from sk_dml.embedders import *  # noqa: F403
 from sk_dml.model_selection import (
     ClassDisjointKFold,
@@ -21,7 +22,13 @@ __all__ = [
     "RepeatedClassDisjointKFold",
     "__version__",
     "class_disjoint_split",
+    "losses",
     "map_at_r",
+    "metrics",
+    "model_selection",
+    "neighbors",
     "precision_at_1",
+    "scorers",
+    "utils",
     *(name for name in dir() if name.endswith("Embedder")),
 ]

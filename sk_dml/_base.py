@@ -16,7 +16,6 @@ from sklearn.base import (
 )
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
 from sk_dml._backbones import build_network
@@ -26,12 +25,12 @@ from sk_dml._training import (
     check_batch_size,
     check_inputs,
     check_net_params,
+    check_targets,
     is_net_key,
     training_statistics,
 )
 from sk_dml.utils import (
     add_shared_documentation,
-    encode_labels,
     resolve_device,
     torch_seed,
 )
@@ -74,7 +73,7 @@ class BaseEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         "lr_schedule": [StrOptions({"onecycle"}), None],
         "batch_size": [
             StrOptions({"auto"}),
-            Interval(Integral, 1, None, closed="left"),
+            Interval(Integral, 2, None, closed="left"),
         ],
         "samples_per_class": [Interval(Integral, 1, None, closed="left"), None],
         "optimizer": [StrOptions(set(OPTIMIZERS)), HasMethods(["step", "zero_grad"])],
@@ -130,10 +129,9 @@ class BaseEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             If y mixes labels of several kinds.
         """
         net_params = check_net_params(self)
-        X, y = check_inputs(self, X, y, reset=True)
-        if y.dtype.kind != "O":
-            check_classification_targets(y)
-        classes, targets = encode_labels(y)
+        self.__dict__.pop("net_", None)  # a failed fit leaves nothing to embed with
+        X = check_inputs(self, X, reset=True)
+        classes, targets = check_targets(self, X, y)
         batch_size = check_batch_size(self, classes, targets)
         device = resolve_device(self.device)
         random_state = check_random_state(self.random_state)
@@ -172,10 +170,12 @@ class BaseEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             net.fit(X, targets)
         epochs = [row for row in net.history if "train_loss" in row]
         if len(epochs) < self.max_epochs and not self.callbacks:
+            if not epochs:
+                raise KeyboardInterrupt
             warnings.warn(
                 f"Training was interrupted in epoch {len(epochs) + 1} of "
                 f"{self.max_epochs}; the embedding is as far as it came.",
-                stacklevel=2,
+                stacklevel=3,
             )
         self.net_ = net
         self.classes_ = classes
@@ -187,6 +187,7 @@ class BaseEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         ]
         self.loss_curve_ = [row["train_loss"] for row in epochs]
         self._input_shape = X.shape[1:]
+        self._n_features_out = self.n_components
         return self
 
     def transform(self, X):
@@ -200,8 +201,8 @@ class BaseEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         Returns
         -------
         ndarray of shape (n_samples, n_components), float32
-            Rows of Euclidean length one: the Euclidean distance and the cosine
-            similarity order neighbours alike.
+            Rows of Euclidean length one (or zero, where the network returns zeros):
+            the Euclidean distance and the cosine similarity order neighbours alike.
 
         Raises
         ------
@@ -271,10 +272,6 @@ class BaseEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         tags.transformer_tags.preserves_dtype = ["float32"]
         tags.input_tags.three_d_array = True
         return tags
-
-    @property
-    def _n_features_out(self):
-        return self.n_components
 
     def _check_proxy_lr(self, loss):
         if self.proxy_lr is not None and not list(loss.parameters()):

@@ -4,11 +4,36 @@ Everything here keeps values and gradients finite on degenerate batches: duplica
 rows, zero rows, a single class, all classes different, a single sample.
 """
 
+import functools
+
 import torch
 
 
+def full_precision(forward):
+    """Keep autocast out of a loss: its sums of exponentials need the range and digits.
+
+    Parameters
+    ----------
+    forward : callable
+        The method ``forward(self, embeddings, labels)`` of a loss.
+
+    Returns
+    -------
+    callable
+    """
+
+    @functools.wraps(forward)
+    def forward_in_full(self, embeddings, labels):
+        is_tensor = isinstance(embeddings, torch.Tensor)
+        device = embeddings.device.type if is_tensor else "cpu"
+        with torch.autocast(device, enabled=False):
+            return forward(self, embeddings, labels)
+
+    return forward_in_full
+
+
 def check_batch(embeddings, labels, *, n_features=None, n_classes=None):
-    """Check what a loss is called with; return the embeddings in full precision.
+    """Check what a loss is called with; return it in full precision.
 
     Parameters
     ----------
@@ -21,13 +46,19 @@ def check_batch(embeddings, labels, *, n_features=None, n_classes=None):
 
     Returns
     -------
-    tensor of shape (n, d), float32 or float64
+    embeddings : tensor of shape (n, d), float32 or float64
+    labels : tensor of shape (n,), int64
 
     Raises
     ------
+    TypeError
+        If one of them is not a tensor.
     ValueError
         If a shape, a dtype or a label does not fit.
     """
+    for name, given in (("embeddings", embeddings), ("labels", labels)):
+        if not isinstance(given, torch.Tensor):
+            raise TypeError(f"{name} must be a torch tensor, got {type(given)}.")
     if embeddings.ndim != 2 or not embeddings.is_floating_point():
         raise ValueError(
             "embeddings must be a floating point tensor of shape (n, d), got "
@@ -53,7 +84,7 @@ def check_batch(embeddings, labels, *, n_features=None, n_classes=None):
                 f"labels from {low} to {high}."
             )
     dtype = torch.promote_types(embeddings.dtype, torch.float32)
-    return embeddings.to(dtype)
+    return embeddings.to(dtype), labels.long()
 
 
 def unit_rows(vectors):
@@ -167,3 +198,19 @@ def random_directions(*shape):
     tensor of shape ``shape``
     """
     return unit_rows(torch.randn(*shape))
+
+
+def cross_entropy(logits, labels):
+    """Softmax cross-entropy, averaged over the batch; zero for an empty one.
+
+    Parameters
+    ----------
+    logits : tensor of shape (n, n_classes)
+    labels : tensor of shape (n,), int64
+
+    Returns
+    -------
+    scalar tensor
+    """
+    total = torch.nn.functional.cross_entropy(logits, labels, reduction="sum")
+    return total / max(len(labels), 1)

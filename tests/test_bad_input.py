@@ -1,7 +1,9 @@
 """Wrong data and parameters: each is refused, and told apart by the message."""
 
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 from sklearn.exceptions import NotFittedError
 from sklearn.utils._param_validation import InvalidParameterError
 
@@ -40,11 +42,21 @@ with_nan[3, 1], with_inf[3, 1] = np.nan, np.inf
         (X_small, y_small[:30], {}, ValueError, r"inconsistent .*: \[40, 30\]"),
         (X_small, None, {}, ValueError, "requires y to be passed"),
         (X_small, X_small[:, 0], {}, ValueError, "Unknown label type: continuous"),
+        (X_small, ["a", 1] * 20, {}, TypeError, r"y mixes labels.*'int', 'str'"),
+        (X_small, X_small[:, 0].astype(object), {}, ValueError, "label type: cont"),
+        (X_small, pd.Series(["a", pd.NA] * 20), {}, ValueError, "20 missing labels"),
+        (X_small * 1e300, y_small, {}, ValueError, "too large for a mean"),
         (X_small, np.array(["a", 1] * 20, object), {}, TypeError, "y mixes labels"),
         (X_small, np.array(["a", None] * 20, object), {}, ValueError, "20 missing"),
         (X_small[:, 0], y_small, {}, ValueError, "Expected 2D array, got 1D"),
         (X_small[:0], y_small[:0], {}, ValueError, "0 sample"),
-        (np.zeros((40, 2, 2, 2, 2)), y_small, {}, ValueError, "dim 5"),
+        (
+            np.zeros((40, 2, 2, 2, 2)),
+            y_small,
+            {},
+            ValueError,
+            "dim 5 for X; .*3 or 4 axes",
+        ),
         (np.zeros((40, 0, 2)), y_small, {}, ValueError, "0 feature"),
         (
             X_small,
@@ -92,7 +104,7 @@ def test_transform_before_fit_and_with_other_features(cls):
 
 
 def test_failed_fit_leaves_no_network():
-    embedder = quick(module="conv")
+    embedder = quick().fit(X_small, y_small).set_params(module="conv")
     with pytest.raises(ValueError, match="needs images"):
         embedder.fit(X_small, y_small)
     with pytest.raises(NotFittedError):
@@ -104,7 +116,9 @@ def test_classes_with_one_sample(cls):
     y = y_small.copy()
     y[:2] = [10, 11]
     if cls._compares_samples:
-        with pytest.raises(ValueError, match=r"2 classes with 1 sample.*example 10"):
+        with pytest.raises(
+            ValueError, match=r"2 of the 6 classes in y have 1 sample .*example 10"
+        ):
             quick(cls).fit(X_small, y)
     else:
         assert len(quick(cls).fit(X_small, y).classes_) == 6
@@ -122,6 +136,15 @@ def test_samples_per_class(cls):
     for size in (3, 10):
         with pytest.raises(ValueError, match=rf"batch_size={size} must be a multiple"):
             quick(cls, samples_per_class=3, batch_size=size).fit(X_small, y_small)
+
+
+def test_module_without_parameters():
+    with pytest.raises(ValueError, match="module has no parameters to train"):
+        quick(n_components=3, module=torch.nn.Identity()).fit(X_small, y_small)
+    embedder = quick(
+        NormalizedSoftmaxEmbedder, n_components=3, module=torch.nn.Identity()
+    )
+    assert embedder.fit(X_small, y_small).transform(X_small).shape == (40, 3)
 
 
 def test_proxy_lr_needs_proxies():

@@ -8,9 +8,11 @@ import polars as pl
 import pytest
 import skorch
 import torch
+from joblib import Parallel, delayed
 from sklearn import config_context
 from sklearn.base import clone
 from sklearn.datasets import load_digits, load_wine
+from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline
@@ -108,11 +110,22 @@ def test_constant_and_extreme_features(wine):
 def test_kinds_of_labels(labels, wine):
     X, y = wine
     embedder = quick().fit(X, labels[y])
-    assert embedder.classes_.tolist() == sorted(set(labels.tolist()))
-    numbered = np.unique(labels[y].astype(str), return_inverse=True)[1]
+    classes = sorted(set(labels.tolist()))
+    assert embedder.classes_.tolist() == classes
+    numbered = np.array([classes.index(label) for label in labels[y].tolist()])
     expected = quick().fit_transform(X, numbered)
-    if sorted(map(str, set(labels.tolist()))) == list(map(str, embedder.classes_)):
-        np.testing.assert_array_equal(embedder.transform(X), expected)
+    np.testing.assert_array_equal(embedder.transform(X), expected)
+
+
+@pytest.mark.parametrize(
+    "labels", [[2**60, 2**60 + 1, 5], pd.array([2**60, 2**60 + 1, 5], dtype="Int64")]
+)
+def test_large_integers_stay_apart(labels, wine):
+    X, y = wine
+    given = [labels[i] for i in y]
+    if not isinstance(labels, list):
+        given = pd.Series(labels).iloc[y]
+    assert quick().fit(X, given).classes_.tolist() == [5, 2**60, 2**60 + 1]
 
 
 @pytest.mark.parametrize("kind", ["series", "categorical", "list", "polars", "string"])
@@ -165,7 +178,7 @@ def test_images_of_another_shape_are_refused(digits):
     embedder = quick().fit(X, y)
     with pytest.raises(ValueError, match=r"shape \(1, 7, 8\).*fitted.*\(1, 8, 8\)"):
         embedder.transform(X[:, 1:])
-    with pytest.raises(ValueError, match="X has 7 features, but CircleEmbedder is"):
+    with pytest.raises(ValueError, match=r"X has shape \(300, 7\).* give a batch"):
         embedder.transform(X[:, 0, 1:])
     rows = quick().fit(X.reshape(len(X), -1), y)
     with pytest.raises(ValueError, match=r"\(1, 8, 8\), but .* fitted .* \(64,\)"):
@@ -200,6 +213,37 @@ def test_copies_embed_alike(cls, wine):
         pickle.loads(pickle.dumps(embedder)).transform(X), expected
     )
     np.testing.assert_array_equal(clone(embedder).fit_transform(X, y), expected)
+
+
+def test_names_follow_what_was_fitted(wine):
+    X, y = wine
+    embedder = quick(n_components=4)
+    with pytest.raises(NotFittedError):
+        embedder.get_feature_names_out()
+    embedder.fit(X, y).set_params(n_components=3)
+    assert len(embedder.get_feature_names_out()) == 4
+    frame = embedder.set_output(transform="pandas").transform(X)
+    assert frame.shape == (178, 4)
+
+
+def test_pickles_hold_the_weights_and_their_optimizer_once(wine):
+    embedder = quick().fit(*wine)
+    size = sum(p.nbytes for p in embedder.net_.module_.parameters())
+    assert len(pickle.dumps(embedder)) < 3.2 * size
+    again = pickle.loads(pickle.dumps(embedder))
+    assert again.net_.module is again.net_.module_
+
+
+def test_fits_in_threads_are_those_in_sequence(wine):
+    X, y = wine
+    state = torch.get_rng_state()
+
+    def embed(seed):
+        return quick(random_state=seed).fit_transform(X, y)
+
+    together = Parallel(2, backend="threading")(delayed(embed)(s) for s in range(4))
+    np.testing.assert_array_equal(together, [embed(seed) for seed in range(4)])
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_fitted_attributes(wine):
@@ -300,6 +344,15 @@ def test_interruption_leaves_a_usable_embedder_and_a_warning(wine):
         embedder.fit(X, y)
     assert embedder.n_iter_ == len(embedder.history_) == len(embedder.loss_curve_) == 1
     assert np.isfinite(embedder.transform(X)).all()
+
+
+def test_interruption_before_the_first_epoch_interrupts(wine):
+    class Interrupt(torch.optim.SGD):
+        def step(self, closure=None):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        quick(optimizer=Interrupt).fit(*wine)
 
 
 # Devices

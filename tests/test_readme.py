@@ -20,7 +20,8 @@ def test_examples_run(example, capsys):
         assert raw == pytest.approx(0.69, abs=0.01)
         assert learned == pytest.approx(0.97, abs=0.03)
     else:
-        assert 0 < float(printed[-1]) < 1
+        # Chance is 0.2.
+        assert float(printed[-1]) > 0.25
         assert names["embedding"].shape == (896, 64)
         assert names["embedding"].dtype == "float32"
 

@@ -87,7 +87,13 @@ def _construct(constructor, params, offered):
             f"{constructor.__name__} does not take. Allowed are: {own}."
         )
     given = {name: value for name, value in offered.items() if name in names}
-    return constructor(**{**given, **params})
+    try:
+        return constructor(**{**given, **params})
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"module {constructor.__name__} cannot be built with the arguments "
+            f"{params} (net_params gives them as module__*): {error}"
+        ) from error
 
 
 def _spelled(params):

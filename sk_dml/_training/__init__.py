@@ -1,6 +1,11 @@
 """Training: data, batches and the skorch net."""
 
-from sk_dml._training._data import ArrayDataset, check_inputs, training_statistics
+from sk_dml._training._data import (
+    ArrayDataset,
+    check_inputs,
+    check_targets,
+    training_statistics,
+)
 from sk_dml._training._net import EmbeddingNet
 from sk_dml._training._params import OPTIMIZERS, check_net_params, is_net_key
 from sk_dml._training._sampling import check_batch_size
@@ -12,6 +17,7 @@ __all__ = [
     "check_batch_size",
     "check_inputs",
     "check_net_params",
+    "check_targets",
     "is_net_key",
     "training_statistics",
 ]

@@ -2,10 +2,19 @@
 
 import numpy as np
 import torch
+from sklearn import get_config
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils import check_array, check_X_y
+from sklearn.utils import (
+    assert_all_finite,
+    check_array,
+    check_consistent_length,
+    column_or_1d,
+    gen_batches,
+)
 from sklearn.utils.validation import validate_data
 from torch.utils.data import Dataset
+
+from sk_dml.utils import as_labels, encode_labels
 
 
 class ArrayDataset(Dataset):
@@ -30,7 +39,7 @@ class ArrayDataset(Dataset):
         return torch.from_numpy(self.X[indices]), torch.from_numpy(labels)
 
 
-def check_inputs(estimator, X, y=None, *, reset):
+def check_inputs(estimator, X, *, reset):
     """Validate rows or images.
 
     Parameters
@@ -41,42 +50,84 @@ def check_inputs(estimator, X, y=None, *, reset):
     X : array-like
         Rows of shape (n, n_features), or images of shape (n, H, W), (n, C, H, W) or
         (n, H, W, C), the last where only the last axis is at most 4.
-    y : array-like of shape (n,) or None
-        Labels; required with ``reset=True``.
     reset : bool
         Whether X is training data.
 
     Returns
     -------
-    X : ndarray of shape (n, n_features), float32 or float64, or (n, C, H, W), float32 \
-            or uint8
-    y : ndarray of shape (n,), only with ``reset=True``
+    ndarray
+        Of shape (n, n_features), float32 or float64, or of shape (n, C, H, W), float32
+        or uint8.
     """
+    name = type(estimator).__name__
     n_dims = getattr(X, "ndim", None)
     if n_dims is None and isinstance(X, (list, tuple)) and len(X):
         n_dims = 1 + _depth(X[0])
-    if n_dims not in (3, 4):
-        labels = {"y": y} if reset else {}
-        return validate_data(
-            estimator, X, dtype=[np.float64, np.float32], reset=reset, **labels
+    fitted_with = () if reset else estimator._input_shape
+    if n_dims == 2 and len(fitted_with) == 3:
+        raise ValueError(
+            f"X has shape {np.shape(X)}, but {name} was fitted with images of shape "
+            f"{fitted_with}; give a batch of images."
         )
-    settings = {"dtype": [np.float32, np.uint8], "allow_nd": True, "order": "C"}
-    if reset:
-        X, y = check_X_y(X, y, estimator=estimator, **settings)
-    else:
-        X = check_array(X, estimator=estimator, input_name="X", **settings)
-    X = _channels_first(X)
-    n_features = int(np.prod(X.shape[1:]))
-    if not reset:
-        return X
+    if n_dims is not None and n_dims > 4:
+        raise ValueError(
+            f"Found array with dim {n_dims} for X; {name} takes rows (2 axes) or "
+            "images (3 or 4 axes)."
+        )
+    if n_dims not in (3, 4):
+        return validate_data(estimator, X, dtype=[np.float64, np.float32], reset=reset)
+    X = check_array(
+        X,
+        estimator=estimator,
+        input_name="X",
+        dtype=[np.float32, np.uint8],
+        allow_nd=True,
+        order="C",
+    )
     if min(X.shape) == 0:
         raise ValueError(
             f"Found array with 0 feature(s) (shape={X.shape}) while a minimum of 1 is "
-            f"required by {type(estimator).__name__}."
+            f"required by {name}."
         )
-    estimator.n_features_in_ = n_features
-    vars(estimator).pop("feature_names_in_", None)
-    return X, y
+    if reset:
+        estimator.n_features_in_ = int(np.prod(X.shape[1:]))
+        vars(estimator).pop("feature_names_in_", None)
+    return _channels_first(X)
+
+
+def check_targets(estimator, X, y):
+    """Validate labels; number the classes.
+
+    Parameters
+    ----------
+    estimator : BaseEmbedder
+    X : ndarray of shape (n, ...)
+    y : array-like of shape (n,)
+
+    Returns
+    -------
+    classes : ndarray of shape (n_classes,)
+        The distinct labels, sorted.
+    targets : ndarray of shape (n,), int64
+        The place of every label in ``classes``.
+    """
+    if y is None:
+        raise ValueError(
+            f"{type(estimator).__name__} requires y to be passed, but the target y is "
+            "None."
+        )
+    y = column_or_1d(as_labels(y), warn=True)
+    if y.dtype.kind == "f":
+        assert_all_finite(y, input_name="y")
+    check_consistent_length(X, y)
+    classes, targets = encode_labels(y)
+    values = np.asarray(classes.tolist())
+    if values.dtype.kind == "f" and (values != np.floor(values)).any():
+        raise ValueError(
+            "Unknown label type: continuous. y must hold classes: strings, integers or "
+            "booleans."
+        )
+    return classes, targets
 
 
 def training_statistics(X):
@@ -91,12 +142,31 @@ def training_statistics(X):
     mean, scale : tensors
         Of shape (n_features,) in float64, or of shape (C, 1, 1) in float32. The scale
         is 1 where the data are constant.
+
+    Raises
+    ------
+    ValueError
+        If the statistics overflow.
     """
     if X.ndim == 2:
-        scaler = StandardScaler().fit(X)
+        with np.errstate(over="ignore", invalid="ignore"):
+            scaler = StandardScaler().fit(X)
+        if not np.isfinite([scaler.mean_, scaler.var_]).all():
+            raise ValueError(
+                f"X holds values up to {np.abs(X).max():.3g}, too large for a mean and "
+                "a standard deviation; divide them by a constant."
+            )
         return torch.from_numpy(scaler.mean_), torch.from_numpy(scaler.scale_)
-    mean = X.mean(axis=(0, 2, 3), keepdims=True, dtype=np.float64)[0]
-    scale = X.std(axis=(0, 2, 3), keepdims=True, dtype=np.float64)[0]
+    # In blocks: a float64 copy of all images may not fit.
+    available = get_config()["working_memory"] * 2**20
+    size = max(1, int(available / (24 * X[0].size)))
+    blocks = [X[rows] for rows in gen_batches(len(X), size)]
+    n_values = X.size / X.shape[1]
+    axes = (0, 2, 3)
+    mean = sum(block.sum(axes, dtype=np.float64) for block in blocks) / n_values
+    mean = mean.reshape(-1, 1, 1)
+    squares = sum(np.square(block - mean).sum(axes) for block in blocks)
+    scale = np.sqrt(squares / n_values).reshape(-1, 1, 1)
     scale[scale == 0] = 1
     return torch.from_numpy(mean).float(), torch.from_numpy(scale).float()
 

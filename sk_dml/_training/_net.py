@@ -93,6 +93,11 @@ class EmbeddingNet(NeuralNet):
         for parameter in self.module_.parameters():
             (decayed if parameter.ndim > 1 else spared).append(parameter)
         learned = list(self.criterion_.parameters())
+        if not any(p.requires_grad for p in [*decayed, *spared, *learned]):
+            raise ValueError(
+                "module has no parameters to train (none that requires a gradient), "
+                "and neither has the loss; give a network that can learn."
+            )
         proxy_lr = self.lr if self.proxy_lr is None else self.proxy_lr
         groups = [
             {"params": decayed, "weight_decay": self.weight_decay},
@@ -105,15 +110,20 @@ class EmbeddingNet(NeuralNet):
     def fit_loop(self, X, y=None, epochs=None, **fit_params):
         """Train, moving the learning rates along their schedule."""
         self.schedule_ = None
-        if self.lr_schedule == "onecycle":
-            n_batches = len(self.get_iterator(self.get_dataset(X, y), training=True))
+        n_batches = len(self.get_iterator(self.get_dataset(X, y), training=True))
+        n_steps = n_batches * (epochs or self.max_epochs)
+        # Too few steps to rise and fall would all be tiny ones.
+        if self.lr_schedule == "onecycle" and n_steps >= 10:
             self.schedule_ = OneCycleLR(
                 self.optimizer_,
                 max_lr=[group["lr"] for group in self.optimizer_.param_groups],
-                total_steps=n_batches * (epochs or self.max_epochs),
+                total_steps=n_steps,
                 cycle_momentum=False,
             )
-        return super().fit_loop(X, y, epochs, **fit_params)
+        try:
+            return super().fit_loop(X, y, epochs, **fit_params)
+        finally:
+            self.schedule_ = None
 
     def get_loss(self, y_pred, y_true, X=None, training=False):
         """Call the criterion with embeddings and labels."""
@@ -146,8 +156,8 @@ class EmbeddingNet(NeuralNet):
         duration = time.perf_counter() - self.epoch_start_
         self.history.record("train_loss", loss)
         self.history.record("duration", duration)
-        norms = torch._foreach_norm(list(self.module_.parameters()))
-        if not np.isfinite(loss) or not torch.stack(norms).isfinite().all():
+        tensors = [*self.module_.parameters(), *self.criterion_.parameters()]
+        if not np.isfinite(loss) or not all(t.isfinite().all() for t in tensors):
             raise ValueError(
                 f"Training diverged in epoch {epoch}: the loss or the weights are no "
                 f"longer finite. The learning rate is the likely cause: lower lr "
@@ -169,4 +179,12 @@ class EmbeddingNet(NeuralNet):
             Rows of Euclidean length one.
         """
         self._set_training(False)
-        return unit_rows(self.forward(X)).numpy()
+        return unit_rows(self.forward(X).float()).numpy()
+
+    def __getstate__(self):
+        # The trained module_ and criterion_ are all there is to keep.
+        return {**super().__getstate__(), "module": None, "criterion": None}
+
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        self.__dict__.update(module=self.module_, criterion=self.criterion_)

@@ -9,28 +9,28 @@ SMALLEST_AUTO, LARGEST_AUTO, AUTO_BATCHES = 32, 128, 8
 
 
 class ShuffledBatches:
-    """Every sample once an epoch, in batches whose sizes differ by at most one.
+    """Every sample once an epoch, in batches of two or more, as even as possible.
 
     Parameters
     ----------
     n_samples : int
         Number of samples, at least 1.
     batch_size : int
-        Largest batch.
+        Largest batch, at least 2; one more where a sample would be left alone.
     rng : numpy.random.Generator
         Source of the order; drawn from anew each epoch.
     """
 
     def __init__(self, n_samples, batch_size, rng):
         self.n_samples = n_samples
-        self.n_batches = math.ceil(n_samples / batch_size)
+        self.n_batches = max(1, min(math.ceil(n_samples / batch_size), n_samples // 2))
         self.rng = rng
 
     def __len__(self):
         return self.n_batches
 
     def __iter__(self):
-        # Even sizes: a last batch of one or two rows would upset batch statistics.
+        # Even sizes: a last batch of a few rows would upset batch statistics.
         yield from np.array_split(self.rng.permutation(self.n_samples), self.n_batches)
 
 
@@ -139,10 +139,10 @@ def check_batch_size(embedder, classes, targets):
         if sizes.min() < 2:
             alone = classes[sizes == 1].tolist()
             raise ValueError(
-                f"y holds {len(alone)} classes with 1 sample (of {len(classes)} "
-                f"classes, for example {alone[0]!r}); {name} compares the samples of a "
-                "class and needs at least 2 of each. Leave these classes out of X and "
-                "y, or choose a method that learns proxies, such as "
+                f"{len(alone)} of the {len(classes)} classes in y have 1 sample (for "
+                f"example {alone[0]!r}); {name} compares the samples of a class and "
+                "needs at least 2 of each. Leave these classes out of X and y, or "
+                "choose a method that learns proxies, such as "
                 "NormalizedSoftmaxEmbedder."
             )
     n_samples, unit = len(targets), per_class or 1

@@ -58,6 +58,7 @@ class CircleLoss(nn.Module):
         self.margin = margin
         self.gamma = gamma
 
+    @F.full_precision
     def forward(self, embeddings, labels):
         """Compute the loss of a batch.
 
@@ -73,7 +74,8 @@ class CircleLoss(nn.Module):
         scalar tensor
             The loss; 0 if no anchor has both a positive and a negative pair.
         """
-        rows = F.unit_rows(F.check_batch(embeddings, labels))
+        embeddings, labels = F.check_batch(embeddings, labels)
+        rows = F.unit_rows(embeddings)
         similarities = rows @ rows.T
         positives, negatives = F.pair_masks(labels)
         pull, push = self._weights(similarities)

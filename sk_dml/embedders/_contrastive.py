@@ -57,6 +57,7 @@ class ContrastiveLoss(nn.Module):
         self.pos_margin = pos_margin
         self.neg_margin = neg_margin
 
+    @F.full_precision
     def forward(self, embeddings, labels):
         """Compute the loss of a batch.
 
@@ -72,7 +73,8 @@ class ContrastiveLoss(nn.Module):
         scalar tensor
             The loss; 0 if every pair is at rest.
         """
-        rows = F.unit_rows(F.check_batch(embeddings, labels))
+        embeddings, labels = F.check_batch(embeddings, labels)
+        rows = F.unit_rows(embeddings)
         distances = F.euclidean_distances(rows)
         positives, negatives = F.pair_masks(labels)
         pull = distances - self.pos_margin

@@ -59,6 +59,7 @@ class NormalizedSoftmaxLoss(nn.Module):
         self.temperature = temperature
         self.proxies = nn.Parameter(F.random_directions(n_classes, n_features))
 
+    @F.full_precision
     def forward(self, embeddings, labels):
         """Compute the loss of a batch.
 
@@ -75,12 +76,12 @@ class NormalizedSoftmaxLoss(nn.Module):
             The loss.
         """
         n_classes, n_features = self.proxies.shape
-        embeddings = F.check_batch(
+        embeddings, labels = F.check_batch(
             embeddings, labels, n_features=n_features, n_classes=n_classes
         )
         proxies = F.unit_rows(self.proxies.to(embeddings.dtype))
         cosines = F.unit_rows(embeddings) @ proxies.T
-        return nn.functional.cross_entropy(cosines / self.temperature, labels)
+        return F.cross_entropy(cosines / self.temperature, labels)
 
 
 @dataclass(eq=False, repr=False)

@@ -92,6 +92,7 @@ class SoftTripleLoss(nn.Module):
             F.random_directions(n_classes, n_centers, n_features)
         )
 
+    @F.full_precision
     def forward(self, embeddings, labels):
         """Compute the loss of a batch.
 
@@ -108,7 +109,7 @@ class SoftTripleLoss(nn.Module):
             The loss.
         """
         n_classes, n_centers, n_features = self.proxies.shape
-        embeddings = F.check_batch(
+        embeddings, labels = F.check_batch(
             embeddings, labels, n_features=n_features, n_classes=n_classes
         )
         centers = F.unit_rows(self.proxies.to(embeddings.dtype))
@@ -118,7 +119,7 @@ class SoftTripleLoss(nn.Module):
         similarities = (choice * cosines).sum(dim=2)
         own = nn.functional.one_hot(labels, n_classes)
         logits = self.scale * (similarities - self.margin * own)
-        loss = nn.functional.cross_entropy(logits, labels)
+        loss = F.cross_entropy(logits, labels)
         if n_centers > 1 and self.tau > 0:
             loss = loss + self.tau * self._spread(centers)
         return loss

@@ -65,6 +65,7 @@ class TripletLoss(nn.Module):
         self.margin = margin
         self.mining = mining
 
+    @F.full_precision
     def forward(self, embeddings, labels):
         """Compute the loss of a batch.
 
@@ -80,12 +81,15 @@ class TripletLoss(nn.Module):
         scalar tensor
             The loss; 0 if no mined triplet violates the margin.
         """
-        rows = F.unit_rows(F.check_batch(embeddings, labels))
+        embeddings, labels = F.check_batch(embeddings, labels)
+        rows = F.unit_rows(embeddings)
         distances = F.euclidean_distances(rows)
         positives, negatives = F.pair_masks(labels)
         if self.mining == "hard":
-            farthest = distances.where(positives, -torch.inf).amax(dim=1)
-            nearest = distances.where(negatives, torch.inf).amin(dim=1)
+            # A column for whom there is none, also in an empty batch.
+            farthest = _padded(distances.where(positives, -torch.inf), -torch.inf)
+            nearest = _padded(distances.where(negatives, torch.inf), torch.inf)
+            farthest, nearest = farthest.amax(dim=1), nearest.amin(dim=1)
             terms = farthest - nearest + self.margin
             return F.masked_mean(terms, terms > 0)
         # Each anchor's negatives, nearest first: n^2 log n steps and n^2 numbers
@@ -93,8 +97,8 @@ class TripletLoss(nn.Module):
         sorted_negatives = distances.where(negatives, torch.inf).sort(dim=1).values
         if self.mining == "semihard":
             first_farther = _count_below(sorted_negatives, distances, right=True)
-            padded = nn.functional.pad(sorted_negatives, (0, 1), value=torch.inf)
-            terms = distances - padded.gather(1, first_farther) + self.margin
+            nearest = _padded(sorted_negatives, torch.inf).gather(1, first_farther)
+            terms = distances - nearest + self.margin
             return F.masked_mean(terms, positives & (terms > 0))
         reach = distances + self.margin
         n_active = _count_below(sorted_negatives, reach).where(positives, 0)
@@ -102,6 +106,10 @@ class TripletLoss(nn.Module):
         sums = nn.functional.pad(finite.cumsum(dim=1), (1, 0))
         total = (n_active * reach - sums.gather(1, n_active)).sum()
         return total / n_active.sum().clamp(min=1)
+
+
+def _padded(rows, value):
+    return nn.functional.pad(rows, (0, 1), value=value)
 
 
 def _count_below(sorted_rows, values, *, right=False):

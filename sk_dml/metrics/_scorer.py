@@ -1,6 +1,5 @@
 """Scorers: retrieval metrics called with an estimator, X and y."""
 
-import numpy as np
 from sklearn.pipeline import Pipeline
 
 from sk_dml.metrics._retrieval import check_metric_names, recall_name, retrieval_scores
@@ -54,6 +53,8 @@ class RetrievalScorer:
 
 
 def _embed(estimator, X):
+    if not hasattr(estimator, "transform"):
+        estimator = getattr(estimator, "best_estimator_", estimator)
     if isinstance(estimator, Pipeline) and not hasattr(estimator, "transform"):
         estimator = estimator[:-1]
     if not hasattr(estimator, "transform"):
@@ -62,8 +63,7 @@ def _embed(estimator, X):
             "score; give an embedder, or a Pipeline that holds one before its "
             "last step."
         )
-    # A DataFrame where set_output asked for one.
-    return np.asarray(estimator.transform(X))
+    return estimator.transform(X)
 
 
 def retrieval_scorer(*names):

@@ -46,8 +46,9 @@ def _check_units(y, groups):
     split = np.flatnonzero(np.bincount(pairs[:, 0]) > 1)
     if len(split):
         raise ValueError(
-            f"groups must hold every class of y in one group, but {len(split)} classes "
-            f"are in several, for example {classes.tolist()[split[0]]!r}."
+            f"groups must hold every class of y in one group, but {len(split)} of the "
+            f"{len(classes)} classes are in several, for example "
+            f"{classes.tolist()[split[0]]!r}."
         )
     return units, np.bincount(pairs[:, 1]), "groups"
 
@@ -334,5 +335,6 @@ def _counting(name, number):
         yield
     except ValueError as error:
         raise ValueError(
-            f"Cannot split {number} {name} (n_samples below counts {name}): {error}"
+            f"Cannot split y, whose number of {name} is {number} (called n_samples "
+            f"below): {error}"
         ) from error

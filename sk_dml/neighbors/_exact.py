@@ -7,11 +7,15 @@ from sklearn.utils import gen_batches
 
 METRICS = ("euclidean", "cosine")
 
+# Similarities that differ by less, relative to the largest possible one, are ties.
+RESOLUTION = 2.0**-44
+
 
 def similarity_blocks(queries, gallery=None, *, metric="euclidean", copies=4):
     """Compare every query with the whole gallery, a block of queries at a time.
 
-    Equal gallery rows get equal similarities to the bit, so that ties are ties.
+    Equal gallery rows get equal similarities to the bit, so that ties are ties; so do,
+    but for one in thousands, rows that differ and are equally near.
 
     Parameters
     ----------
@@ -38,8 +42,16 @@ def similarity_blocks(queries, gallery=None, *, metric="euclidean", copies=4):
     is_self = gallery is None
     queries = np.asarray(queries, dtype=np.float64)
     gallery = queries if is_self else np.asarray(gallery, dtype=np.float64)
+    # By a power of two, so that nothing is rounded and no square overflows.
+    largest = max(np.abs(queries).max(), np.abs(gallery).max())
+    size = 2.0 ** -np.ceil(np.log2(largest)) if largest > 0 else 1.0
+    queries, gallery = queries * size, gallery * size
     if metric == "cosine":
-        queries, gallery = normalize(queries), normalize(gallery)
+        # Rounded, so that equal directions are equal points.
+        queries, gallery = (
+            np.round(normalize(rows) / RESOLUTION) * RESOLUTION
+            for rows in (queries, gallery)
+        )
         offsets = 0.0
     else:
         center = _exact_center(gallery)
@@ -52,9 +64,16 @@ def similarity_blocks(queries, gallery=None, *, metric="euclidean", copies=4):
         # -|q - g|^2 / 2 without the part that all of the gallery share.
         offsets = np.einsum("ij,ij->i", points, points) / 2
     available = get_config()["working_memory"] * 2**20
+    bound = np.abs(queries).max() * np.abs(points).max() * points.shape[1]
+    step = RESOLUTION * 2.0 ** np.ceil(np.log2(bound)) if bound > 0 else 1.0
     block = max(1, int(available / (8 * copies * len(gallery))))
     for rows in gen_batches(len(queries), block):
-        similarities = queries[rows] @ points.T - offsets
+        similarities = queries[rows] @ points.T
+        similarities -= offsets
+        # Sums of the same numbers in another order differ in the last digits.
+        similarities /= step
+        np.rint(similarities, out=similarities)
+        similarities *= step
         if has_duplicates:
             similarities = similarities[:, place]
         if is_self:

@@ -3,12 +3,13 @@
 from sk_dml.utils._device import resolve_device
 from sk_dml.utils._discovery import all_embedders
 from sk_dml.utils._docstring import add_shared_documentation
-from sk_dml.utils._labels import encode_label_sets, encode_labels
+from sk_dml.utils._labels import as_labels, encode_label_sets, encode_labels
 from sk_dml.utils._random import torch_seed
 
 __all__ = [
     "add_shared_documentation",
     "all_embedders",
+    "as_labels",
     "encode_label_sets",
     "encode_labels",
     "resolve_device",

@@ -1,6 +1,7 @@
 """The documentation that all embedders share, written once."""
 
 import inspect
+from string import Formatter
 
 PARAMETERS = """\
 n_components : int, default={n_components}
@@ -12,7 +13,9 @@ module : None, str, type or torch.nn.Module, default=None
     (rows) and ``n_channels`` (images) where its constructor has arguments of these
     names. An instance is deep-copied. The network receives standardised inputs,
     float32 of shape (n, n_features) or (n, channels, height, width), and returns
-    (n, n_components).
+    (n, n_components). Of its own, "mlp" has the arguments ``hidden`` (widths of the
+    layers, default (512, 512)), ``dropout`` (0.2) and ``input_dropout`` (0.1); "conv"
+    has ``widths`` (channels, (32, 64, 128)) and ``dropout`` (0.1).
 max_epochs : int, default={max_epochs}
     Passes over the training data.
 lr : float, default={lr}
@@ -43,7 +46,8 @@ random_state : int, RandomState instance or None, default={random_state}
 verbose : int, default={verbose}
     With 1 or more, prints a line an epoch.
 callbacks : list of skorch callbacks or None, default={callbacks}
-    Called by the skorch net during training.
+    Called by the skorch net during training. There is no validation loss for them to
+    watch: name the ``train_loss``, as in ``EarlyStopping(monitor="train_loss")``.
 net_params : dict or None, default={net_params}
     More settings of the skorch net and what it holds: ``module__*`` (say
     ``module__hidden``), ``optimizer__*``, ``iterator_train__*``, ``iterator_valid__*``,
@@ -81,12 +85,8 @@ def add_shared_documentation(embedder):
     """
     if embedder.__doc__ is None:  # python -OO
         return
-    defaults = {
-        name: getattr(embedder, name)
-        for base in reversed(embedder.__mro__)
-        for name in vars(base).get("__annotations__", {})
-        if hasattr(embedder, name)
-    }
+    fields = [name for _, name, _, _ in Formatter().parse(PARAMETERS) if name]
+    defaults = {name: getattr(embedder, name) for name in fields}
     header = "Parameters\n----------\n"
     summary, found, own = inspect.cleandoc(embedder.__doc__).partition(header)
     if not found:

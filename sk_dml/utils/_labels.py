@@ -1,8 +1,53 @@
 """Labels as they come, turned into the integers 0 .. n_classes - 1."""
 
+from numbers import Integral, Real
+
 import numpy as np
 from sklearn.preprocessing import LabelEncoder
 from sklearn.utils import column_or_1d
+
+
+def as_labels(labels):
+    """Make an array of labels without turning numbers into strings.
+
+    Parameters
+    ----------
+    labels : array-like of shape (n_samples,)
+        Any labels.
+
+    Returns
+    -------
+    ndarray of shape (n_samples,)
+        Of dtype object where numpy would turn numbers of a list into strings, or large
+        integers into floats.
+
+    Examples
+    --------
+    >>> from sk_dml.utils import as_labels
+    >>> as_labels([1, "a"])
+    array([1, 'a'], dtype=object)
+    """
+    if not isinstance(labels, (list, tuple)):
+        return np.asarray(labels)
+    array = np.asarray(labels)
+    if array.ndim != 1:
+        return array
+    kinds = {
+        kind
+        for kind in (str, bytes, Integral, Real, object)
+        for label in labels
+        if isinstance(label, kind)
+    }
+    changed = array.dtype.kind in "US" and len(kinds) > 2  # one kind, and object
+    changed |= array.dtype.kind == "f" and all(isinstance(i, Integral) for i in labels)
+    return np.asarray(labels, dtype=object) if changed else array
+
+
+def _is_missing(label):
+    try:
+        return label is None or bool(label != label)
+    except TypeError:  # pandas.NA is neither equal nor different
+        return True
 
 
 def encode_labels(labels, *, name="y"):
@@ -35,9 +80,9 @@ def encode_labels(labels, *, name="y"):
     >>> encode_labels(["cat", "ant", "cat"])
     (array(['ant', 'cat'], dtype='<U3'), array([1, 0, 1]))
     """
-    labels = column_or_1d(np.asarray(labels))
+    labels = column_or_1d(as_labels(labels))
     if labels.dtype.kind in "fcO":
-        n_missing = int(sum(label is None or label != label for label in labels))
+        n_missing = int(sum(map(_is_missing, labels)))
         if n_missing:
             raise ValueError(
                 f"{name} holds {n_missing} missing labels (None or NaN) among "
@@ -78,7 +123,7 @@ def encode_label_sets(labels, other_labels, *, names):
     >>> encode_label_sets(["b", "a"], ["c", "b"], names=("labels", "gallery_labels"))
     (array([1, 0]), array([2, 1]))
     """
-    labels, other_labels = (column_or_1d(np.asarray(a)) for a in (labels, other_labels))
+    labels, other_labels = (column_or_1d(as_labels(a)) for a in (labels, other_labels))
     joint = np.result_type(labels, other_labels)
     if labels.dtype.kind != joint.kind or other_labels.dtype.kind != joint.kind:
         # As objects, so that neither 1 and "1" nor two large integers become equal.

@@ -1,8 +1,12 @@
 """Torch's random numbers from scikit-learn's ``random_state``."""
 
+import threading
 from contextlib import contextmanager
 
 import torch
+
+# Torch's generators are global: seeded blocks in several threads take turns.
+_LOCK = threading.RLock()
 
 
 @contextmanager
@@ -10,7 +14,8 @@ def torch_seed(seed, device):
     """Seed torch inside a ``with`` block and put everything back after it.
 
     Layers such as dropout draw from torch's global generators, so these are seeded
-    for the block and restored at its end, whatever happens in between.
+    for the block and restored at its end, whatever happens in between. Blocks in
+    several threads run one after the other.
 
     Parameters
     ----------
@@ -34,6 +39,11 @@ def torch_seed(seed, device):
     """
     accelerator = None if device.type == "cpu" else torch.get_device_module(device)
     arguments = () if device.type in ("cpu", "mps") else (device,)
+    with _LOCK:
+        yield from _seeded(seed, device, accelerator, arguments)
+
+
+def _seeded(seed, device, accelerator, arguments):
     cpu_state = torch.get_rng_state()
     state = accelerator.get_rng_state(*arguments) if accelerator else None
     try:

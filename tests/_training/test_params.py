@@ -49,6 +49,42 @@ def test_net_params_reach_the_net(wine):
     assert net.iterator_valid__batch_size == 7
 
 
+def test_fused_steps_give_way_to_what_the_user_asks(wine):
+    X, y = wine
+    assert CircleEmbedder(max_epochs=1).fit(X, y).net_.optimizer_.defaults["fused"]
+    params = {"optimizer__foreach": True}
+    net = CircleEmbedder(max_epochs=1, net_params=params).fit(X, y).net_
+    assert net.optimizer_.defaults["foreach"]
+    assert not net.optimizer_.defaults["fused"]
+
+
+def test_optimizers_with_any_arguments(wine):
+    class Momentum(torch.optim.SGD):
+        def __init__(self, params, **settings):
+            super().__init__(params, **settings)
+
+    params = {"optimizer__momentum": 0.5}
+    embedder = CircleEmbedder(max_epochs=1, optimizer=Momentum, net_params=params)
+    assert embedder.fit(*wine).net_.optimizer_.defaults["momentum"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"optimizer": torch.optim.LBFGS}, "optimizer must be one of .*LBFGS"),
+        (
+            {"optimizer": torch.optim.SGD([torch.nn.Parameter(torch.ones(1))])},
+            "optimizer must be one of .*torch optimizer class",
+        ),
+        ({"callbacks": [print]}, "callbacks must be a list of skorch callbacks.*print"),
+        ({"callbacks": ["x"]}, "callbacks must be a list of skorch callbacks.*'x'"),
+    ],
+)
+def test_bad_optimizers_and_callbacks(parameters, message, wine):
+    with pytest.raises(TypeError, match=message):
+        CircleEmbedder(**parameters).fit(*wine)
+
+
 @pytest.mark.parametrize(
     ("key", "message"),
     [
@@ -61,6 +97,10 @@ def test_net_params_reach_the_net(wine):
         ("iterator_train__batch_size", "set its parameter batch_size instead"),
         ("module__n_components", "set its parameter n_components instead"),
         ("optimizer__betaz", r"AdamW does not take. Allowed are.*'optimizer__betas'"),
+        ("iterator_train__worker", r"DataLoader does not take.*num_workers"),
+        ("iterator_valid__shuffle", r"DataLoader does not take.*num_workers"),
+        ("callbacks__x__y", "but callbacks is None"),
+        ("compile", "compile=1; allowed are True and False"),
         ("module__hiden", r"MLP does not take. Allowed are.*'module__hidden'"),
     ],
 )

@@ -91,6 +91,22 @@ def test_shuffled_batches_hold_every_sample_once():
     assert list(map(tuple, batches)) != list(map(tuple, epoch))
 
 
+@pytest.mark.parametrize(("n_samples", "batch_size"), [(177, 2), (129, 128), (3, 2)])
+def test_shuffled_batches_leave_no_sample_alone(n_samples, batch_size):
+    batches = ShuffledBatches(n_samples, batch_size, np.random.default_rng(0))
+    sizes = [len(batch) for batch in batches]
+    assert sum(sizes) == n_samples
+    assert min(sizes) >= 2
+    assert max(sizes) <= batch_size + 1
+
+
+def test_batches_come_in_no_order():
+    # With one group a class, the batches dealt first hold the classes dealt first.
+    labels, batches = class_batches([4] * 64, 16, 4)
+    first = [tuple(np.unique(labels[next(iter(batches))])) for _ in range(50)]
+    assert len(set(first)) > 40
+
+
 @pytest.mark.parametrize("seed", [0, 1])
 def test_seed_decides(seed):
     def draw(seed):

@@ -34,6 +34,10 @@ def unit(array):
     return array / np.linalg.norm(array, axis=-1, keepdims=True)
 
 
+def unit_centers(loss):
+    return torch.nn.functional.normalize(loss.proxies.detach(), dim=2)
+
+
 def value_and_gradient(loss, embeddings, labels):
     embeddings = embeddings.clone().requires_grad_()
     value = loss(embeddings, labels)
@@ -56,6 +60,58 @@ def test_equals_oracle(method, seed):
     value = loss(embeddings, labels)
     assert value.shape == ()
     assert value.item() == pytest.approx(expected, rel=1e-6, abs=1e-6)
+
+
+@all_methods
+def test_equals_oracle_with_pairs_at_rest(method):
+    # Coincident samples of one class, whose terms are zero or weigh little.
+    embeddings, labels = make_batch(0)
+    embeddings[labels == 1] = embeddings[labels == 1][:1]
+    loss = make_loss(method)
+    proxies = unit(loss.proxies.detach().numpy()) if method.has_proxies else None
+    # Distances are the square roots of sums that round at 1e-16.
+    expected = method.oracle(unit(embeddings.numpy()).round(9), labels.numpy(), proxies)
+    assert loss(embeddings, labels).item() == pytest.approx(expected, rel=1e-6)
+
+
+@all_methods
+def test_labels_of_any_integer_dtype(method):
+    embeddings, labels = make_batch(0)
+    loss = make_loss(method)
+    for dtype in (torch.int32, torch.uint8):
+        assert loss(embeddings, labels.to(dtype)) == loss(embeddings, labels)
+
+
+@all_methods
+def test_autocast_changes_nothing(method):
+    embeddings, labels = make_batch(0)
+    loss = make_loss(method, dtype=torch.float32)
+    expected = loss(embeddings.float(), labels)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        value = loss(embeddings.float(), labels)
+    assert value.dtype == torch.float32
+    assert value == expected
+
+
+@all_methods
+def test_zero_rows_have_gradients_of_common_size(method):
+    embeddings, labels = make_batch(0)
+    embeddings[:3] = 0
+    _, gradient = value_and_gradient(make_loss(method), embeddings, labels)
+    assert gradient.abs().max() < 1e3
+
+
+@all_methods
+def test_empty_batch_is_zero(method):
+    loss = make_loss(method)
+    embeddings = torch.zeros(0, N_FEATURES, dtype=torch.float64)
+    value, _ = value_and_gradient(loss, embeddings, torch.zeros(0).long())
+    # The regulariser of the centres is there without samples too.
+    has_regulariser = method.has_proxies and loss.proxies.ndim == 3
+    expected = 0.0
+    if has_regulariser and loss.proxies.shape[1] > 1:
+        expected = loss.tau * loss._spread(unit_centers(loss))
+    assert value == pytest.approx(float(expected))
 
 
 @all_methods
@@ -167,6 +223,12 @@ def test_descent_separates_the_classes(method):
         optimizer.step()
     assert loss(embeddings, labels).item() < 0.5 * first
     assert separation(embeddings, labels) > before
+
+
+@all_methods
+def test_arrays_are_refused(method):
+    with pytest.raises(TypeError, match=r"embeddings must be a torch tensor.*ndarray"):
+        make_loss(method)(np.zeros((2, 6)), torch.zeros(2).long())
 
 
 @all_methods

@@ -128,6 +128,35 @@ def test_a_sample_never_finds_itself_among_duplicates():
     assert precision_at_1_score(X, [0, 0, 1, 1, 2, 2]) == 1
 
 
+def test_equal_directions_tie_for_the_cosine():
+    rng = np.random.default_rng(0)
+    direction = rng.integers(1, 9, size=7)
+    X = direction * rng.integers(1, 99, size=(40, 1))
+    labels = np.arange(40) % 2
+    found = precision_at_1_score(X, labels, metric="cosine")
+    assert found == pytest.approx(19 / 39)
+
+
+def test_equal_distances_of_decimal_points_tie():
+    rng = np.random.default_rng(0)
+    grid = rng.integers(0, 5, size=(60, 3))
+    labels = rng.integers(0, 4, size=60)
+    expected = retrieval_scores(grid, labels, metrics=NAMES)
+    assert retrieval_scores(grid / 10, labels, metrics=NAMES) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("factor", [1e-300, 1e150, 1e300])
+def test_scale_does_not_matter(factor):
+    rng = np.random.default_rng(0)
+    X, labels = rng.normal(size=(60, 3)), rng.integers(0, 6, size=60)
+    assert map_at_r_score(X * factor, labels) == map_at_r_score(X, labels)
+
+
+def test_negative_zero_is_zero():
+    X = np.array([[0.0], [-0.0], [0.0], [3.0], [3.0]])
+    assert precision_at_1_score(X, [0, 0, 1, 1, 1]) == pytest.approx(3 / 5)
+
+
 def test_offset_costs_no_digits():
     rng = np.random.default_rng(0)
     X, labels = rng.normal(size=(60, 3)), rng.integers(0, 6, size=60)

@@ -37,6 +37,8 @@ def test_pipeline_that_ends_in_a_classifier_scores_what_comes_before_it(iris):
     expected = map_at_r_score(embedding, y)
     assert scorers.map_at_r(whole, X, y) == pytest.approx(expected)
     assert scorers.map_at_r(whole[:-1], X, y) == pytest.approx(expected)
+    search = GridSearchCV(whole, {"pca__n_components": [2]}, cv=2).fit(X, y)
+    assert scorers.map_at_r(search, X, y) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("output", ["pandas", "polars"])

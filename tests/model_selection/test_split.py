@@ -204,7 +204,7 @@ y = np.repeat(np.arange(4), 3)
         (
             lambda: next(ClassDisjointKFold(2).split(y, y, np.arange(12))),
             ValueError,
-            "4 classes are in several, for example 0",
+            "4 of the 4 classes are in several, for example 0",
         ),
         (
             lambda: next(ClassDisjointKFold(2).split(y, y, np.arange(11))),
@@ -214,12 +214,12 @@ y = np.repeat(np.arange(4), 3)
         (
             lambda: next(ClassDisjointShuffleSplit(test_size=4).split(y, y)),
             ValueError,
-            "Cannot split 4 classes",
+            "Cannot split y, whose number of classes is 4",
         ),
         (
             lambda: class_disjoint_split(y, y=np.zeros(12)),
             ValueError,
-            "Cannot split 1 classes",
+            "Cannot split y, whose number of classes is 1",
         ),
         (lambda: class_disjoint_split(y, y=y, random_state=0), ValueError, "no effect"),
         (lambda: class_disjoint_split(y[:5], y=y), ValueError, "inconsistent numbers"),

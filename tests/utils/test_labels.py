@@ -42,6 +42,12 @@ def test_large_integers_are_not_merged_by_floats(first, second):
     assert codes[0] != codes[1]
 
 
+def test_lists_keep_what_they_hold():
+    assert encode_labels([2**63 + 1, 2**63, -1, -1])[1].tolist() == [2, 1, 0, 0]
+    with pytest.raises(TypeError, match="mixes"):
+        encode_labels(["1", 1, "a"])
+
+
 def test_strings_and_integers_do_not_meet():
     with pytest.raises(TypeError, match="labels and gallery_labels mixes"):
         encode_label_sets(["1", "2"], [1, 2], names=NAMES)
@@ -53,7 +59,7 @@ def test_strings_and_integers_do_not_meet():
 def test_missing_labels_are_counted(labels):
     if None in labels:
         labels = np.array(labels, dtype=object)
-    with pytest.raises(ValueError, match="ids holds 1 missing labels .* among 2"):
+    with pytest.raises(ValueError, match=r"ids holds 1 missing labels .* among 2"):
         encode_labels(labels, name="ids")
 
 
