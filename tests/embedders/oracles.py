@@ -139,6 +139,83 @@ def soft_triple(scale, gamma, tau, margin):
     return oracle
 
 
+def nt_xent(temperature):
+    def oracle(x, labels, _):
+        terms = []
+        for i, (positives, negatives) in enumerate(zip(*_pairs(labels), strict=True)):
+            against = sum(np.exp(x[i] @ x[n] / temperature) for n in negatives)
+            for p in positives:
+                own = np.exp(x[i] @ x[p] / temperature)
+                terms.append(-np.log(own / (own + against)))
+        return np.mean(terms)
+
+    return oracle
+
+
+def sup_con(temperature):
+    def oracle(x, labels, _):
+        terms = []
+        for i, (positives, negatives) in enumerate(zip(*_pairs(labels), strict=True)):
+            if not positives:
+                continue
+            others = sum(
+                np.exp(x[i] @ x[a] / temperature) for a in positives + negatives
+            )
+            logs = [
+                np.log(np.exp(x[i] @ x[p] / temperature) / others) for p in positives
+            ]
+            terms.append(-sum(logs) / len(positives))
+        return np.mean(terms)
+
+    return oracle
+
+
+def proxy_anchor(margin, scale):
+    def oracle(x, labels, proxies):
+        pull, push = [], []
+        for c, proxy in enumerate(proxies):
+            own = [
+                row @ proxy for row, label in zip(x, labels, strict=True) if label == c
+            ]
+            rest = [
+                row @ proxy for row, label in zip(x, labels, strict=True) if label != c
+            ]
+            if own:
+                total = sum(np.exp(-scale * (s - margin)) for s in own)
+                pull.append(np.log(1 + total))
+            push.append(np.log(1 + sum(np.exp(scale * (s + margin)) for s in rest)))
+        return np.mean(pull) + np.mean(push)
+
+    return oracle
+
+
+def margin_softmax(reduce, scale):
+    """Softmax with the own cosine replaced by ``reduce`` of its angle."""
+
+    def oracle(x, labels, proxies):
+        terms = []
+        for row, label in zip(x, labels, strict=True):
+            cosines = proxies @ row
+            cosines[label] = reduce(np.arccos(cosines[label]))
+            terms.append(np.log(np.exp(scale * cosines).sum()) - scale * cosines[label])
+        return np.mean(terms)
+
+    return oracle
+
+
+def arc_face(margin, scale):
+    def reduce(angle):
+        if angle + margin > np.pi:
+            return np.cos(angle) - margin * np.sin(margin)
+        return np.cos(angle + margin)
+
+    return margin_softmax(reduce, scale)
+
+
+def cos_face(margin, scale):
+    return margin_softmax(lambda angle: np.cos(angle) - margin, scale)
+
+
 METHODS = [
     Method("CircleLoss", circle(0.4, 80.0), frozen=("_weights",)),
     Method(
@@ -176,6 +253,31 @@ METHODS = [
         "SoftTripleLoss",
         soft_triple(20.0, 0.1, 0.2, 0.01),
         {"n_centers": 1},
+        has_proxies=True,
+    ),
+    Method("NTXentLoss", nt_xent(0.1)),
+    Method("NTXentLoss", nt_xent(0.02), {"temperature": 0.02}),
+    Method("SupConLoss", sup_con(0.1)),
+    Method("SupConLoss", sup_con(0.5), {"temperature": 0.5}),
+    Method("ProxyAnchorLoss", proxy_anchor(0.1, 32.0), has_proxies=True),
+    Method(
+        "ProxyAnchorLoss",
+        proxy_anchor(0.3, 4.0),
+        {"margin": 0.3, "scale": 4.0},
+        has_proxies=True,
+    ),
+    Method("ArcFaceLoss", arc_face(0.5, 64.0), has_proxies=True),
+    Method(
+        "ArcFaceLoss",
+        arc_face(1.5, 4.0),
+        {"margin": 1.5, "scale": 4.0},
+        has_proxies=True,
+    ),
+    Method("CosFaceLoss", cos_face(0.35, 64.0), has_proxies=True),
+    Method(
+        "CosFaceLoss",
+        cos_face(0.1, 4.0),
+        {"margin": 0.1, "scale": 4.0},
         has_proxies=True,
     ),
 ]

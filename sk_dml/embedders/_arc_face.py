@@ -1,0 +1,153 @@
+"""ArcFace: additive angular margin loss (Deng et al., 2019)."""
+
+import math
+from dataclasses import KW_ONLY, dataclass
+from numbers import Real
+
+from sklearn.utils._param_validation import Interval
+from torch import nn
+
+from sk_dml import _functional as F
+from sk_dml._base import BaseEmbedder
+
+__all__ = ["ArcFaceEmbedder", "ArcFaceLoss"]
+
+
+class ArcFaceLoss(nn.Module):
+    r"""ArcFace: softmax on cosines, the own angle widened by a margin.
+
+    For an embedding x of class y and proxies w, all normalised, with the angles
+    :math:`\theta_c` between x and :math:`w_c`, margin m and scale s,
+
+    .. math::
+
+        L = -\log \frac{e^{s \cos(\theta_y + m)}}
+            {e^{s \cos(\theta_y + m)} + \sum_{c \ne y} e^{s \cos\theta_c}} ,
+
+    averaged over the batch. Where :math:`\theta_y + m` would pass :math:`\pi` and its
+    cosine rise again, :math:`\cos\theta_y - m \sin m` takes its place, as in the
+    authors' code.
+
+    Parameters
+    ----------
+    n_classes : int
+        Number of classes.
+    n_features : int
+        Width of the embeddings.
+    margin : float, default=0.5
+        What the angle to the own proxy is widened by, in radians.
+    scale : float, default=64.0
+        Scale of the similarities, above 0.
+
+    Attributes
+    ----------
+    proxies : parameter of shape (n_classes, n_features)
+        The proxies, of any length; they are normalised where they are used.
+
+    References
+    ----------
+    .. [1] J. Deng, J. Guo, N. Xue, S. Zafeiriou. "ArcFace: Additive Angular Margin Loss
+           for Deep Face Recognition". CVPR 2019.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sk_dml.losses import ArcFaceLoss
+    >>> loss = ArcFaceLoss(n_classes=3, n_features=4)
+    >>> loss(torch.eye(4)[:3], torch.tensor([0, 1, 2])).backward()
+    >>> loss.proxies.grad.shape
+    torch.Size([3, 4])
+    """
+
+    def __init__(self, n_classes, n_features, margin=0.5, scale=64.0):
+        super().__init__()
+        self.margin = margin
+        self.scale = scale
+        self.proxies = nn.Parameter(F.random_directions(n_classes, n_features))
+
+    @F.full_precision
+    def forward(self, embeddings, labels):
+        """Compute the loss of a batch.
+
+        Parameters
+        ----------
+        embeddings : tensor of shape (n, n_features), floating point
+            Any length of row; they are normalised here.
+        labels : tensor of shape (n,), int64
+            The classes, in 0 .. n_classes - 1.
+
+        Returns
+        -------
+        scalar tensor
+            The loss.
+        """
+        n_classes, n_features = self.proxies.shape
+        embeddings, labels = F.check_batch(
+            embeddings, labels, n_features=n_features, n_classes=n_classes
+        )
+        proxies = F.unit_rows(self.proxies.to(embeddings.dtype))
+        cosines = F.unit_rows(embeddings) @ proxies.T
+        own = cosines.gather(1, labels[:, None])
+        # By the sum of angles: the gradient of the arc cosine is infinite at the ends.
+        sine = F.safe_sqrt(1 - own.square())
+        reduced = own * math.cos(self.margin) - sine * math.sin(self.margin)
+        reduced = reduced.where(
+            own > -math.cos(self.margin), own - self.margin * math.sin(self.margin)
+        )
+        cosines = cosines.scatter(1, labels[:, None], reduced)
+        return F.cross_entropy(self.scale * cosines, labels)
+
+
+@dataclass(eq=False, repr=False)
+class ArcFaceEmbedder(BaseEmbedder):
+    """Embedding learned with ArcFace, the additive angular margin loss.
+
+    Learns one direction a class and asks that the angle to the own one be smaller than
+    to the others by a margin. The standard of face recognition; choose it for many
+    classes with clean labels.
+
+    Parameters
+    ----------
+    margin : float, default=0.5
+        By how much the angle to the own proxy must be smaller than to the others, in
+        radians, in [0, pi]. The larger, the tighter the classes. The paper uses 0.5
+        (28.6 degrees); the Reality Check found 0.32 to 0.40.
+    scale : float, default=64.0
+        What the cosines are multiplied by, above 0: the inverse of a temperature. The
+        paper uses 64; the Reality Check found 100 to 220.
+
+    See Also
+    --------
+    CosFaceEmbedder : The margin is a cosine.
+    NormalizedSoftmaxEmbedder : No margin.
+
+    References
+    ----------
+    .. [1] J. Deng, J. Guo, N. Xue, S. Zafeiriou. "ArcFace: Additive Angular Margin Loss
+           for Deep Face Recognition". CVPR 2019.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_wine
+    >>> from sk_dml import ArcFaceEmbedder
+    >>> X, y = load_wine(return_X_y=True)
+    >>> ArcFaceEmbedder(8, max_epochs=9, random_state=0).fit_transform(X, y).shape
+    (178, 8)
+    """
+
+    _: KW_ONLY
+    samples_per_class: int | None = None
+    proxy_lr: float | None = 1e-2
+    margin: float = 0.5
+    scale: float = 64.0
+
+    _parameter_constraints = {
+        **BaseEmbedder._parameter_constraints,
+        "margin": [Interval(Real, 0, math.pi, closed="both")],
+        "scale": [Interval(Real, 0, None, closed="neither")],
+    }
+
+    _compares_samples = False
+
+    def _make_loss(self, n_classes):
+        return ArcFaceLoss(n_classes, self.n_components, self.margin, self.scale)

@@ -1,0 +1,151 @@
+"""Proxy-Anchor loss (Kim et al., 2020)."""
+
+from dataclasses import KW_ONLY, dataclass
+from numbers import Real
+
+import torch
+from sklearn.utils._param_validation import Interval
+from torch import nn
+
+from sk_dml import _functional as F
+from sk_dml._base import BaseEmbedder
+
+__all__ = ["ProxyAnchorEmbedder", "ProxyAnchorLoss"]
+
+
+class ProxyAnchorLoss(nn.Module):
+    r"""Proxy-Anchor loss: every proxy is an anchor, the batch its pairs.
+
+    With the cosine similarities s of the proxy of a class to the samples of the batch,
+    margin :math:`\delta` and scale :math:`\alpha`,
+
+    .. math::
+
+        L = \operatorname{mean}_{c \in C^+} \log\Big(1 + \sum_{y = c}
+            e^{-\alpha (s - \delta)}\Big)
+          + \operatorname{mean}_{c} \log\Big(1 + \sum_{y \ne c}
+            e^{\alpha (s + \delta)}\Big) ,
+
+    where :math:`C^+` are the classes in the batch and the second mean runs over all.
+
+    Parameters
+    ----------
+    n_classes : int
+        Number of classes.
+    n_features : int
+        Width of the embeddings.
+    margin : float, default=0.1
+        The paper's delta.
+    scale : float, default=32.0
+        The paper's alpha, above 0.
+
+    Attributes
+    ----------
+    proxies : parameter of shape (n_classes, n_features)
+        The proxies, of any length; they are normalised where they are used.
+
+    References
+    ----------
+    .. [1] S. Kim, D. Kim, M. Cho, S. Kwak. "Proxy Anchor Loss for Deep Metric
+           Learning". CVPR 2020.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sk_dml.losses import ProxyAnchorLoss
+    >>> loss = ProxyAnchorLoss(n_classes=3, n_features=4)
+    >>> loss(torch.eye(4)[:3], torch.tensor([0, 1, 2])).backward()
+    >>> loss.proxies.grad.shape
+    torch.Size([3, 4])
+    """
+
+    def __init__(self, n_classes, n_features, margin=0.1, scale=32.0):
+        super().__init__()
+        self.margin = margin
+        self.scale = scale
+        self.proxies = nn.Parameter(F.random_directions(n_classes, n_features))
+
+    @F.full_precision
+    def forward(self, embeddings, labels):
+        """Compute the loss of a batch.
+
+        Parameters
+        ----------
+        embeddings : tensor of shape (n, n_features), floating point
+            Any length of row; they are normalised here.
+        labels : tensor of shape (n,), int64
+            The classes, in 0 .. n_classes - 1.
+
+        Returns
+        -------
+        scalar tensor
+            The loss.
+        """
+        n_classes, n_features = self.proxies.shape
+        embeddings, labels = F.check_batch(
+            embeddings, labels, n_features=n_features, n_classes=n_classes
+        )
+        proxies = F.unit_rows(self.proxies.to(embeddings.dtype))
+        cosines = proxies @ F.unit_rows(embeddings).T
+        own = labels == torch.arange(n_classes, device=labels.device)[:, None]
+        # softplus(logsumexp(v)) is log(1 + sum(exp(v))), without overflow.
+        pull = nn.functional.softplus(
+            F.masked_logsumexp(-self.scale * (cosines - self.margin), own)
+        )
+        push = nn.functional.softplus(
+            F.masked_logsumexp(self.scale * (cosines + self.margin), ~own)
+        )
+        return F.masked_mean(pull, own.any(dim=1)) + push.mean()
+
+
+@dataclass(eq=False, repr=False)
+class ProxyAnchorEmbedder(BaseEmbedder):
+    """Embedding learned with the Proxy-Anchor loss.
+
+    Learns one direction a class and pulls to it the samples of its class, the farthest
+    most, and pushes away the others, the nearest most. Quick to converge; choose it
+    where pairs are too many and the classes have several samples each.
+
+    Parameters
+    ----------
+    margin : float, default=0.1
+        Similarities to the own proxy aim above it, to others below its negative, in
+        [-1, 1]. The paper uses 0.1.
+    scale : float, default=32.0
+        Scale of the similarities, above 0. The larger, the more the hardest samples of
+        a batch decide alone. The paper uses 32.
+
+    See Also
+    --------
+    NormalizedSoftmaxEmbedder : Compares the proxies with each other at every sample.
+
+    References
+    ----------
+    .. [1] S. Kim, D. Kim, M. Cho, S. Kwak. "Proxy Anchor Loss for Deep Metric
+           Learning". CVPR 2020.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_wine
+    >>> from sk_dml import ProxyAnchorEmbedder
+    >>> X, y = load_wine(return_X_y=True)
+    >>> ProxyAnchorEmbedder(8, max_epochs=9, random_state=0).fit_transform(X, y).shape
+    (178, 8)
+    """
+
+    _: KW_ONLY
+    samples_per_class: int | None = None
+    proxy_lr: float | None = 1e-2
+    margin: float = 0.1
+    scale: float = 32.0
+
+    _parameter_constraints = {
+        **BaseEmbedder._parameter_constraints,
+        "margin": [Interval(Real, -1, 1, closed="both")],
+        "scale": [Interval(Real, 0, None, closed="neither")],
+    }
+
+    _compares_samples = False
+
+    def _make_loss(self, n_classes):
+        return ProxyAnchorLoss(n_classes, self.n_components, self.margin, self.scale)

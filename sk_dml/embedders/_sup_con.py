@@ -1,0 +1,120 @@
+"""Supervised contrastive loss (Khosla et al., 2020)."""
+
+from dataclasses import KW_ONLY, dataclass
+from numbers import Real
+
+from sklearn.utils._param_validation import Interval
+from torch import nn
+
+from sk_dml import _functional as F
+from sk_dml._base import BaseEmbedder
+
+__all__ = ["SupConEmbedder", "SupConLoss"]
+
+
+class SupConLoss(nn.Module):
+    r"""Supervised contrastive loss on the pairs of a batch.
+
+    With the cosine similarities s of an anchor to the other samples of the batch, P of
+    them of its class, and temperature T,
+
+    .. math::
+
+        L = -\frac{1}{|P|} \sum_{p \in P} \log \frac{e^{s_p / T}}{\sum_a e^{s_a / T}} ,
+
+    where a runs over all samples but the anchor: the form that the paper calls
+    :math:`L_\text{out}`. The batch's loss is the mean over the anchors that have a
+    positive.
+
+    Parameters
+    ----------
+    temperature : float, default=0.1
+        T, above 0.
+
+    References
+    ----------
+    .. [1] P. Khosla, P. Teterwak, C. Wang, A. Sarna, Y. Tian, P. Isola, A. Maschinot,
+           C. Liu, D. Krishnan. "Supervised Contrastive Learning". NeurIPS 2020.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sk_dml.losses import SupConLoss
+    >>> embeddings = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
+    >>> loss = SupConLoss(temperature=0.5)
+    >>> loss(embeddings, torch.tensor([0, 0, 1, 1])).item()  # log(1 + 2 exp(-2))
+    0.2395...
+    """
+
+    def __init__(self, temperature=0.1):
+        super().__init__()
+        self.temperature = temperature
+
+    @F.full_precision
+    def forward(self, embeddings, labels):
+        """Compute the loss of a batch.
+
+        Parameters
+        ----------
+        embeddings : tensor of shape (n, d), floating point
+            Any length of row; they are normalised here.
+        labels : tensor of shape (n,), int64
+            The classes.
+
+        Returns
+        -------
+        scalar tensor
+            The loss; 0 if no two samples are of one class.
+        """
+        embeddings, labels = F.check_batch(embeddings, labels)
+        rows = F.unit_rows(embeddings)
+        logits = rows @ rows.T / self.temperature
+        positives, negatives = F.pair_masks(labels)
+        total = F.masked_logsumexp(logits, positives | negatives)
+        n_positives = positives.sum(dim=1)
+        mean = logits.where(positives, 0).sum(dim=1) / n_positives.clamp(min=1)
+        return F.masked_mean(total - mean, n_positives > 0)
+
+
+@dataclass(eq=False, repr=False)
+class SupConEmbedder(BaseEmbedder):
+    """Embedding learned with the supervised contrastive loss.
+
+    Classifies the positives of an anchor, all together, against the whole batch; hard
+    positives and hard negatives weigh most by themselves. Choose it for batches with
+    many samples of each class.
+
+    Parameters
+    ----------
+    temperature : float, default=0.1
+        What the cosines are divided by, above 0. The smaller, the more the hardest
+        pairs decide alone; the paper uses 0.1.
+
+    See Also
+    --------
+    NTXentEmbedder : Treats every positive of an anchor apart.
+
+    References
+    ----------
+    .. [1] P. Khosla, P. Teterwak, C. Wang, A. Sarna, Y. Tian, P. Isola, A. Maschinot,
+           C. Liu, D. Krishnan. "Supervised Contrastive Learning". NeurIPS 2020.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_wine
+    >>> from sk_dml import SupConEmbedder
+    >>> X, y = load_wine(return_X_y=True)
+    >>> SupConEmbedder(8, max_epochs=9, random_state=0).fit_transform(X, y).shape
+    (178, 8)
+    """
+
+    _: KW_ONLY
+    temperature: float = 0.1
+
+    _parameter_constraints = {
+        **BaseEmbedder._parameter_constraints,
+        "temperature": [Interval(Real, 0, None, closed="neither")],
+    }
+
+    def _make_loss(self, n_classes):
+        return SupConLoss(self.temperature)
