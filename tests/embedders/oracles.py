@@ -170,6 +170,43 @@ def sup_con(temperature):
     return oracle
 
 
+def multi_similarity(alpha, beta, base, epsilon):
+    def oracle(x, labels, _):
+        terms = []
+        for i, (positives, negatives) in enumerate(zip(*_pairs(labels), strict=True)):
+            if not positives or not negatives:
+                continue
+            s_p = np.array([x[i] @ x[p] for p in positives])
+            s_n = np.array([x[i] @ x[n] for n in negatives])
+            mined_p, mined_n = s_p, s_n
+            if epsilon is not None:
+                mined_p = s_p[s_p - epsilon < s_n.max()]
+                mined_n = s_n[s_n + epsilon > s_p.min()]
+            pull = np.log(1 + np.exp(-alpha * (mined_p - base)).sum()) / alpha
+            push = np.log(1 + np.exp(beta * (mined_n - base)).sum()) / beta
+            terms.append(pull + push)
+        return np.mean(terms)
+
+    return oracle
+
+
+def nca(temperature):
+    def oracle(x, labels, _):
+        terms = []
+        for i, (positives, negatives) in enumerate(zip(*_pairs(labels), strict=True)):
+            if not positives:
+                continue
+
+            def weight(others, i=i):
+                squares = [np.sum((x[i] - x[j]) ** 2) for j in others]
+                return np.exp(-np.array(squares) / temperature).sum()
+
+            terms.append(-np.log(weight(positives) / weight(positives + negatives)))
+        return np.mean(terms)
+
+    return oracle
+
+
 def proxy_anchor(margin, scale):
     def oracle(x, labels, proxies):
         pull, push = [], []
@@ -266,6 +303,14 @@ METHODS = [
         {"margin": 0.3, "scale": 4.0},
         has_proxies=True,
     ),
+    Method("MultiSimilarityLoss", multi_similarity(2.0, 50.0, 0.5, 0.1)),
+    Method(
+        "MultiSimilarityLoss",
+        multi_similarity(18.0, 76.0, 0.77, None),
+        {"alpha": 18.0, "beta": 76.0, "base": 0.77, "epsilon": None},
+    ),
+    Method("NCALoss", nca(0.2)),
+    Method("NCALoss", nca(2.0), {"temperature": 2.0}),
     Method("ArcFaceLoss", arc_face(0.5, 64.0), has_proxies=True),
     Method(
         "ArcFaceLoss",

@@ -1,0 +1,161 @@
+"""Multi-Similarity loss (Wang et al., 2019)."""
+
+from dataclasses import KW_ONLY, dataclass
+from numbers import Real
+
+import torch
+from sklearn.utils._param_validation import Interval
+from torch import nn
+
+from sk_dml import _functional as F
+from sk_dml._base import BaseEmbedder
+
+__all__ = ["MultiSimilarityEmbedder", "MultiSimilarityLoss"]
+
+
+class MultiSimilarityLoss(nn.Module):
+    r"""Multi-Similarity loss on mined pairs of a batch.
+
+    With the cosine similarities :math:`s_p` of an anchor to its mined positives and
+    :math:`s_n` to its mined negatives,
+
+    .. math::
+
+        L = \frac{1}{\alpha} \log\Big[1 + \sum_p e^{-\alpha (s_p - \lambda)}\Big]
+          + \frac{1}{\beta} \log\Big[1 + \sum_n e^{\beta (s_n - \lambda)}\Big] .
+
+    A positive is mined if it is less similar than the most similar negative plus
+    :math:`\epsilon`; a negative if it is more similar than the least similar positive
+    minus :math:`\epsilon`. The batch's loss is the mean over the anchors that have both
+    positives and negatives in the batch.
+
+    Parameters
+    ----------
+    alpha : float, default=2.0
+        Scale of the positives, above 0.
+    beta : float, default=50.0
+        Scale of the negatives, above 0.
+    base : float, default=0.5
+        The paper's lambda.
+    epsilon : float or None, default=0.1
+        Margin of the miner, at least 0; None takes every pair.
+
+    References
+    ----------
+    .. [1] X. Wang, X. Han, W. Huang, D. Dong, M. R. Scott. "Multi-Similarity Loss with
+           General Pair Weighting for Deep Metric Learning". CVPR 2019.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sk_dml.losses import MultiSimilarityLoss
+    >>> embeddings = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
+    >>> loss = MultiSimilarityLoss()
+    >>> loss(embeddings, torch.tensor([0, 0, 1, 1])).item()  # nothing is mined
+    0.0
+    >>> bool(loss(embeddings, torch.tensor([0, 1, 0, 1])) > 1)
+    True
+    """
+
+    def __init__(self, alpha=2.0, beta=50.0, base=0.5, epsilon=0.1):
+        super().__init__()
+        self.alpha = alpha
+        self.beta = beta
+        self.base = base
+        self.epsilon = epsilon
+
+    @F.full_precision
+    def forward(self, embeddings, labels):
+        """Compute the loss of a batch.
+
+        Parameters
+        ----------
+        embeddings : tensor of shape (n, d), floating point
+            Any length of row; they are normalised here.
+        labels : tensor of shape (n,), int64
+            The classes.
+
+        Returns
+        -------
+        scalar tensor
+            The loss; 0 if no anchor has both a positive and a negative pair.
+        """
+        embeddings, labels = F.check_batch(embeddings, labels)
+        rows = F.unit_rows(embeddings)
+        similarities = rows @ rows.T
+        positives, negatives = F.pair_masks(labels)
+        counted = positives.any(dim=1) & negatives.any(dim=1)
+        if self.epsilon is not None and len(rows):
+            hardest_negative = similarities.where(negatives, -torch.inf).amax(dim=1)
+            hardest_positive = similarities.where(positives, torch.inf).amin(dim=1)
+            positives &= similarities < hardest_negative[:, None] + self.epsilon
+            negatives &= similarities > hardest_positive[:, None] - self.epsilon
+        offsets = similarities - self.base
+        # softplus(logsumexp(v)) is log(1 + sum(exp(v))), without overflow.
+        pull = nn.functional.softplus(
+            F.masked_logsumexp(-self.alpha * offsets, positives)
+        )
+        push = nn.functional.softplus(
+            F.masked_logsumexp(self.beta * offsets, negatives)
+        )
+        return F.masked_mean(pull / self.alpha + push / self.beta, counted)
+
+
+@dataclass(eq=False, repr=False)
+class MultiSimilarityEmbedder(BaseEmbedder):
+    """Embedding learned with the Multi-Similarity loss.
+
+    Mines the pairs of a batch that are out of order and weighs each by its own
+    similarity and by those of the anchor's other pairs. A strong all-round method for
+    retrieval.
+
+    Parameters
+    ----------
+    alpha : float, default=2.0
+        Scale of the positives, above 0. The larger, the more the farthest positive
+        decides alone.
+    beta : float, default=50.0
+        Scale of the negatives, above 0. The larger, the more the nearest negative
+        decides alone. The paper uses 50, its code 40.
+    base : float, default=0.5
+        Similarity that positives should exceed and negatives stay below, in [-1, 1].
+        The paper uses 1, its code 0.5, which trains better from scratch.
+    epsilon : float or None, default=0.1
+        Margin of the miner, at least 0: pairs in order by more than it are left alone.
+        None takes every pair.
+
+    See Also
+    --------
+    CircleEmbedder : Weighs every pair by how far it is from its optimum.
+
+    References
+    ----------
+    .. [1] X. Wang, X. Han, W. Huang, D. Dong, M. R. Scott. "Multi-Similarity Loss with
+           General Pair Weighting for Deep Metric Learning". CVPR 2019.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_wine
+    >>> from sk_dml import MultiSimilarityEmbedder
+    >>> X, y = load_wine(return_X_y=True)
+    >>> embedder = MultiSimilarityEmbedder(8, max_epochs=9, random_state=0)
+    >>> embedder.fit_transform(X, y).shape
+    (178, 8)
+    """
+
+    _: KW_ONLY
+    alpha: float = 2.0
+    beta: float = 50.0
+    base: float = 0.5
+    epsilon: float | None = 0.1
+
+    _parameter_constraints = {
+        **BaseEmbedder._parameter_constraints,
+        "alpha": [Interval(Real, 0, None, closed="neither")],
+        "beta": [Interval(Real, 0, None, closed="neither")],
+        "base": [Interval(Real, -1, 1, closed="both")],
+        "epsilon": [Interval(Real, 0, None, closed="left"), None],
+    }
+
+    def _make_loss(self, n_classes):
+        return MultiSimilarityLoss(self.alpha, self.beta, self.base, self.epsilon)

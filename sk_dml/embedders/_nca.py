@@ -1,0 +1,126 @@
+"""Neighbourhood components analysis (Goldberger et al., 2004), with a deep network."""
+
+from dataclasses import KW_ONLY, dataclass
+from numbers import Real
+
+from sklearn.utils._param_validation import Interval
+from torch import nn
+
+from sk_dml import _functional as F
+from sk_dml._base import BaseEmbedder
+
+__all__ = ["NCAEmbedder", "NCALoss"]
+
+
+class NCALoss(nn.Module):
+    r"""Negative log-probability that a soft neighbour is of the same class.
+
+    An anchor picks another sample of the batch with a probability that falls with the
+    squared Euclidean distance d² of the normalised embeddings; with temperature T,
+
+    .. math::
+
+        L = -\log \frac{\sum_p e^{-d_p^2 / T}}{\sum_a e^{-d_a^2 / T}} ,
+
+    where p runs over the samples of the anchor's class and a over all others. The
+    batch's loss is the mean over the anchors that have a positive.
+
+    Parameters
+    ----------
+    temperature : float, default=0.2
+        T, above 0.
+
+    References
+    ----------
+    .. [1] J. Goldberger, G. Hinton, S. Roweis, R. Salakhutdinov. "Neighbourhood
+           Components Analysis". NeurIPS 2004.
+    .. [2] N. Frosst, N. Papernot, G. Hinton. "Analyzing and Improving Representations
+           with the Soft Nearest Neighbor Loss". ICML 2019.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sk_dml.losses import NCALoss
+    >>> embeddings = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
+    >>> loss = NCALoss(temperature=1.0)
+    >>> loss(embeddings, torch.tensor([0, 0, 1, 1])).item()  # log(1 + 2 exp(-2))
+    0.2395...
+    """
+
+    def __init__(self, temperature=0.2):
+        super().__init__()
+        self.temperature = temperature
+
+    @F.full_precision
+    def forward(self, embeddings, labels):
+        """Compute the loss of a batch.
+
+        Parameters
+        ----------
+        embeddings : tensor of shape (n, d), floating point
+            Any length of row; they are normalised here.
+        labels : tensor of shape (n,), int64
+            The classes.
+
+        Returns
+        -------
+        scalar tensor
+            The loss; 0 if no two samples are of one class.
+        """
+        embeddings, labels = F.check_batch(embeddings, labels)
+        rows = F.unit_rows(embeddings)
+        # -|a - b|^2 = 2 a.b - |a|^2 - |b|^2, and |a| cancels in the ratio.
+        squares = rows.square().sum(dim=1)
+        logits = (2 * rows @ rows.T - squares) / self.temperature
+        positives, negatives = F.pair_masks(labels)
+        terms = nn.functional.softplus(
+            F.masked_logsumexp(logits, negatives)
+            - F.masked_logsumexp(logits, positives)
+        )
+        return F.masked_mean(terms, positives.any(dim=1))
+
+
+@dataclass(eq=False, repr=False)
+class NCAEmbedder(BaseEmbedder):
+    """Embedding learned by neighbourhood components analysis with a deep network.
+
+    Maximises the chance that a soft nearest neighbour in the batch is of the same
+    class: one near positive is enough, so that a class may fall into clusters. Choose
+    it for k-NN classification.
+
+    Parameters
+    ----------
+    temperature : float, default=0.2
+        What the squared distances are divided by, above 0. The smaller, the fewer
+        neighbours count.
+
+    See Also
+    --------
+    SupConEmbedder : Wants all positives near, not one of them.
+
+    References
+    ----------
+    .. [1] J. Goldberger, G. Hinton, S. Roweis, R. Salakhutdinov. "Neighbourhood
+           Components Analysis". NeurIPS 2004.
+    .. [2] N. Frosst, N. Papernot, G. Hinton. "Analyzing and Improving Representations
+           with the Soft Nearest Neighbor Loss". ICML 2019.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_wine
+    >>> from sk_dml import NCAEmbedder
+    >>> X, y = load_wine(return_X_y=True)
+    >>> NCAEmbedder(8, max_epochs=9, random_state=0).fit_transform(X, y).shape
+    (178, 8)
+    """
+
+    _: KW_ONLY
+    temperature: float = 0.2
+
+    _parameter_constraints = {
+        **BaseEmbedder._parameter_constraints,
+        "temperature": [Interval(Real, 0, None, closed="neither")],
+    }
+
+    def _make_loss(self, n_classes):
+        return NCALoss(self.temperature)
