@@ -44,6 +44,7 @@ def demonstrate(random_state=0, out=sys.stdout):
     start = time.perf_counter()
 
     def show(line=""):
+        progress("")  # clears what a progress line left behind
         print(line, file=out, flush=True)
 
     show("1. The same classes at test time: accuracy, 5-fold cross-validation")

@@ -20,7 +20,8 @@ class Method:
 
     ``oracle(unit_rows, labels, proxies)`` gets embeddings and proxies of length one.
     ``frozen`` names the methods of the loss whose result carries no gradient by
-    definition.
+    definition. ``descends_to`` is the share of its first value that a few steps of
+    descent must get below: higher where the least possible value is far from zero.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Method:
     arguments: dict = field(default_factory=dict)
     has_proxies: bool = False
     frozen: tuple = ()
+    descends_to: float = 0.5
 
     def make(self, n_classes=N_CLASSES, n_features=N_FEATURES):
         sizes = (n_classes, n_features) if self.has_proxies else ()
@@ -207,6 +209,50 @@ def nca(temperature):
     return oracle
 
 
+def fast_ap(n_bins):
+    def oracle(x, labels, _):
+        width = 4 / n_bins
+        terms = []
+        for i, (positives, negatives) in enumerate(zip(*_pairs(labels), strict=True)):
+            if not positives:
+                continue
+
+            def histogram(others, i=i):
+                counts = np.zeros(n_bins + 1)
+                for j in others:
+                    place = np.sum((x[i] - x[j]) ** 2) / width
+                    for edge in range(n_bins + 1):
+                        counts[edge] += max(0, 1 - abs(place - edge))
+                return counts
+
+            h_positive = histogram(positives)
+            h = h_positive + histogram(negatives)
+            average = 0.0
+            for j in range(n_bins + 1):
+                if h[: j + 1].sum() > 0:
+                    share = h_positive[: j + 1].sum() / h[: j + 1].sum()
+                    average += share * h_positive[j] / len(positives)
+            terms.append(1 - average)
+        return np.mean(terms)
+
+    return oracle
+
+
+def lifted_structure(margin):
+    def oracle(x, labels, _):
+        distance = np.linalg.norm(x[:, None] - x[None], axis=2)
+        positives, negatives = _pairs(labels)
+        terms = []
+        for i in range(len(x)):
+            for j in positives[i]:
+                total = sum(np.exp(margin - distance[i, k]) for k in negatives[i])
+                total += sum(np.exp(margin - distance[j, k]) for k in negatives[j])
+                terms.append(max(0, np.log(total) + distance[i, j]) ** 2 / 2)
+        return np.mean(terms)
+
+    return oracle
+
+
 def proxy_anchor(margin, scale):
     def oracle(x, labels, proxies):
         pull, push = [], []
@@ -308,6 +354,12 @@ METHODS = [
         "MultiSimilarityLoss",
         multi_similarity(18.0, 76.0, 0.77, None),
         {"alpha": 18.0, "beta": 76.0, "base": 0.77, "epsilon": None},
+    ),
+    Method("FastAPLoss", fast_ap(10)),
+    Method("FastAPLoss", fast_ap(3), {"n_bins": 3}),
+    Method("LiftedStructureLoss", lifted_structure(1.0), descends_to=0.9),
+    Method(
+        "LiftedStructureLoss", lifted_structure(0.2), {"margin": 0.2}, descends_to=0.9
     ),
     Method("NCALoss", nca(0.2)),
     Method("NCALoss", nca(2.0), {"temperature": 2.0}),

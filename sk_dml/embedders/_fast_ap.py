@@ -1,0 +1,127 @@
+"""FastAP (Cakir et al., 2019)."""
+
+from dataclasses import KW_ONLY, dataclass
+from numbers import Integral
+
+import torch
+from sklearn.utils._param_validation import Interval
+from torch import nn
+
+from sk_dml import _functional as F
+from sk_dml._base import BaseEmbedder
+
+__all__ = ["FastAPEmbedder", "FastAPLoss"]
+
+
+class FastAPLoss(nn.Module):
+    r"""One minus the average precision, from soft histograms of the distances.
+
+    For an anchor with :math:`N^+` positives, the squared distances of the normalised
+    embeddings, in [0, 4], are shared out among the nearest two of the edges of
+    ``n_bins`` bins. With :math:`h^+_j` positives and :math:`h_j` samples at edge j and
+    their sums :math:`H^+_j` and :math:`H_j` up to it,
+
+    .. math:: L = 1 - \frac{1}{N^+} \sum_j \frac{H^+_j h^+_j}{H_j} ,
+
+    averaged over the anchors that have a positive.
+
+    Parameters
+    ----------
+    n_bins : int, default=10
+        Bins of the histogram, at least 1.
+
+    References
+    ----------
+    .. [1] F. Cakir, K. He, X. Xia, B. Kulis, S. Sclaroff. "Deep Metric Learning to
+           Rank". CVPR 2019.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sk_dml.losses import FastAPLoss
+    >>> embeddings = torch.tensor([[1.0, 0.0], [1.0, 0.0], [-1.0, 0.0], [-1.0, 0.0]])
+    >>> loss = FastAPLoss()
+    >>> loss(embeddings, torch.tensor([0, 0, 1, 1])).item()  # all precisions are 1
+    0.0
+    >>> loss(embeddings, torch.tensor([0, 1, 0, 1])).item()  # average precision 1 / 3
+    0.6666...
+    """
+
+    def __init__(self, n_bins=10):
+        super().__init__()
+        self.n_bins = n_bins
+
+    @F.full_precision
+    def forward(self, embeddings, labels):
+        """Compute the loss of a batch.
+
+        Parameters
+        ----------
+        embeddings : tensor of shape (n, d), floating point
+            Any length of row; they are normalised here.
+        labels : tensor of shape (n,), int64
+            The classes.
+
+        Returns
+        -------
+        scalar tensor
+            The loss; 0 if no two samples are of one class.
+        """
+        embeddings, labels = F.check_batch(embeddings, labels)
+        rows = F.unit_rows(embeddings)
+        places = (2 - 2 * rows @ rows.T).clamp(0, 4) * (self.n_bins / 4)
+        positives, negatives = F.pair_masks(labels)
+        edges = torch.arange(self.n_bins + 1, device=rows.device)
+        shares = (1 - (places[:, :, None] - edges).abs()).clamp(min=0)
+        positive = (shares * positives[:, :, None]).sum(dim=1)
+        either = positive + (shares * negatives[:, :, None]).sum(dim=1)
+        until = either.cumsum(dim=1)
+        hits = positive.cumsum(dim=1) * positive
+        precision = hits / until.where(until > 0, 1)
+        n_positives = positives.sum(dim=1)
+        average = precision.sum(dim=1) / n_positives.clamp(min=1)
+        return F.masked_mean(1 - average, n_positives > 0)
+
+
+@dataclass(eq=False, repr=False)
+class FastAPEmbedder(BaseEmbedder):
+    """Embedding learned with FastAP, a differentiable average precision.
+
+    Optimises the ranking of the whole batch for every anchor. Choose it for large
+    batches with several samples of each class.
+
+    Parameters
+    ----------
+    n_bins : int, default=10
+        Bins of the histogram of squared distances, at least 1. More bins rank more
+        finely and pass a gradient to fewer pairs. The paper uses 10; the Reality Check
+        found 16 to 27.
+
+    See Also
+    --------
+    NCAEmbedder : Wants one near neighbour of the class instead of a good ranking.
+
+    References
+    ----------
+    .. [1] F. Cakir, K. He, X. Xia, B. Kulis, S. Sclaroff. "Deep Metric Learning to
+           Rank". CVPR 2019.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_wine
+    >>> from sk_dml import FastAPEmbedder
+    >>> X, y = load_wine(return_X_y=True)
+    >>> FastAPEmbedder(8, max_epochs=9, random_state=0).fit_transform(X, y).shape
+    (178, 8)
+    """
+
+    _: KW_ONLY
+    n_bins: int = 10
+
+    _parameter_constraints = {
+        **BaseEmbedder._parameter_constraints,
+        "n_bins": [Interval(Integral, 1, None, closed="left")],
+    }
+
+    def _make_loss(self, n_classes):
+        return FastAPLoss(self.n_bins)
