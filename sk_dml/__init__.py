@@ -5,7 +5,7 @@ are neighbours. It is a scikit-learn transformer around a network trained with t
 """
 
 from sk_dml import losses, metrics, model_selection, neighbors, scorers, utils
-from sk_dml.embedders import *  # noqa: F403
+from sk_dml.embedders import *
 from sk_dml.model_selection import (
     ClassDisjointKFold,
     ClassDisjointShuffleSplit,

@@ -200,6 +200,36 @@ def random_directions(*shape):
     return unit_rows(torch.randn(*shape))
 
 
+def proxy_cosines(proxies, embeddings, labels):
+    """Compare a batch with all proxies.
+
+    Parameters
+    ----------
+    proxies : tensor of shape (n_classes, n_features) or \
+            (n_classes, n_centers, n_features)
+        Of any length; normalised here, as are the embeddings.
+    embeddings : tensor of shape (n, n_features), floating point
+    labels : tensor of shape (n,), integer
+        In 0 .. n_classes - 1.
+
+    Returns
+    -------
+    cosines : tensor of shape (n, n_classes) or (n, n_classes, n_centers)
+    labels : tensor of shape (n,), int64
+
+    Raises
+    ------
+    ValueError
+        If the batch does not fit the proxies.
+    """
+    embeddings, labels = check_batch(
+        embeddings, labels, n_features=proxies.shape[-1], n_classes=len(proxies)
+    )
+    directions = unit_rows(proxies.to(embeddings.dtype)).flatten(0, -2)
+    cosines = unit_rows(embeddings) @ directions.T
+    return cosines.unflatten(1, proxies.shape[:-1]), labels
+
+
 def cross_entropy(logits, labels):
     """Softmax cross-entropy, averaged over the batch; zero for an empty one.
 

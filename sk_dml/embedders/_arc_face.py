@@ -81,12 +81,7 @@ class ArcFaceLoss(nn.Module):
         scalar tensor
             The loss.
         """
-        n_classes, n_features = self.proxies.shape
-        embeddings, labels = F.check_batch(
-            embeddings, labels, n_features=n_features, n_classes=n_classes
-        )
-        proxies = F.unit_rows(self.proxies.to(embeddings.dtype))
-        cosines = F.unit_rows(embeddings) @ proxies.T
+        cosines, labels = F.proxy_cosines(self.proxies, embeddings, labels)
         own = cosines.gather(1, labels[:, None])
         # By the sum of angles: the gradient of the arc cosine is infinite at the ends.
         sine = F.safe_sqrt(1 - own.square())

@@ -78,12 +78,7 @@ class CosFaceLoss(nn.Module):
         scalar tensor
             The loss.
         """
-        n_classes, n_features = self.proxies.shape
-        embeddings, labels = F.check_batch(
-            embeddings, labels, n_features=n_features, n_classes=n_classes
-        )
-        proxies = F.unit_rows(self.proxies.to(embeddings.dtype))
-        cosines = F.unit_rows(embeddings) @ proxies.T
+        cosines, labels = F.proxy_cosines(self.proxies, embeddings, labels)
         own = cosines.gather(1, labels[:, None])
         reduced = own - self.margin
         cosines = cosines.scatter(1, labels[:, None], reduced)

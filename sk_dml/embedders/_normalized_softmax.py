@@ -75,12 +75,7 @@ class NormalizedSoftmaxLoss(nn.Module):
         scalar tensor
             The loss.
         """
-        n_classes, n_features = self.proxies.shape
-        embeddings, labels = F.check_batch(
-            embeddings, labels, n_features=n_features, n_classes=n_classes
-        )
-        proxies = F.unit_rows(self.proxies.to(embeddings.dtype))
-        cosines = F.unit_rows(embeddings) @ proxies.T
+        cosines, labels = F.proxy_cosines(self.proxies, embeddings, labels)
         return F.cross_entropy(cosines / self.temperature, labels)
 
 

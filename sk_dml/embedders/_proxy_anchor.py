@@ -81,13 +81,9 @@ class ProxyAnchorLoss(nn.Module):
         scalar tensor
             The loss.
         """
-        n_classes, n_features = self.proxies.shape
-        embeddings, labels = F.check_batch(
-            embeddings, labels, n_features=n_features, n_classes=n_classes
-        )
-        proxies = F.unit_rows(self.proxies.to(embeddings.dtype))
-        cosines = proxies @ F.unit_rows(embeddings).T
-        own = labels == torch.arange(n_classes, device=labels.device)[:, None]
+        cosines, labels = F.proxy_cosines(self.proxies, embeddings, labels)
+        cosines = cosines.T  # a row a proxy
+        own = labels == torch.arange(len(cosines), device=labels.device)[:, None]
         # softplus(logsumexp(v)) is log(1 + sum(exp(v))), without overflow.
         pull = nn.functional.softplus(
             F.masked_logsumexp(-self.scale * (cosines - self.margin), own)

@@ -108,20 +108,15 @@ class SoftTripleLoss(nn.Module):
         scalar tensor
             The loss.
         """
-        n_classes, n_centers, n_features = self.proxies.shape
-        embeddings, labels = F.check_batch(
-            embeddings, labels, n_features=n_features, n_classes=n_classes
-        )
-        centers = F.unit_rows(self.proxies.to(embeddings.dtype))
-        cosines = F.unit_rows(embeddings) @ centers.flatten(0, 1).T
-        cosines = cosines.unflatten(1, (n_classes, n_centers))
+        n_classes, n_centers, _ = self.proxies.shape
+        cosines, labels = F.proxy_cosines(self.proxies, embeddings, labels)
         choice = (cosines / self.gamma).softmax(dim=2)
         similarities = (choice * cosines).sum(dim=2)
         own = nn.functional.one_hot(labels, n_classes)
         logits = self.scale * (similarities - self.margin * own)
         loss = F.cross_entropy(logits, labels)
         if n_centers > 1 and self.tau > 0:
-            loss = loss + self.tau * self._spread(centers)
+            loss = loss + self.tau * self._spread(F.unit_rows(self.proxies))
         return loss
 
     def _spread(self, centers):

@@ -5,6 +5,6 @@ and returns a scalar. Losses with proxies take ``n_classes`` and ``n_features`` 
 and hold them in ``proxies``: give these to the optimiser too.
 """
 
-from sk_dml.embedders import *  # noqa: F403
+from sk_dml.embedders import *
 
 __all__ = [name for name in dir() if name.endswith("Loss")]
