@@ -5,7 +5,6 @@ from sk_dml.embedders._circle import *
 from sk_dml.embedders._contrastive import *
 from sk_dml.embedders._cos_face import *
 from sk_dml.embedders._fast_ap import *
-from sk_dml.embedders._lifted_structure import *
 from sk_dml.embedders._multi_similarity import *
 from sk_dml.embedders._nca import *
 from sk_dml.embedders._normalized_softmax import *

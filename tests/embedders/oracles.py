@@ -20,8 +20,7 @@ class Method:
 
     ``oracle(unit_rows, labels, proxies)`` gets embeddings and proxies of length one.
     ``frozen`` names the methods of the loss whose result carries no gradient by
-    definition. ``descends_to`` is the share of its first value that a few steps of
-    descent must get below: higher where the least possible value is far from zero.
+    definition.
     """
 
     name: str
@@ -29,7 +28,6 @@ class Method:
     arguments: dict = field(default_factory=dict)
     has_proxies: bool = False
     frozen: tuple = ()
-    descends_to: float = 0.5
 
     def make(self, n_classes=N_CLASSES, n_features=N_FEATURES):
         sizes = (n_classes, n_features) if self.has_proxies else ()
@@ -238,21 +236,6 @@ def fast_ap(n_bins):
     return oracle
 
 
-def lifted_structure(margin):
-    def oracle(x, labels, _):
-        distance = np.linalg.norm(x[:, None] - x[None], axis=2)
-        positives, negatives = _pairs(labels)
-        terms = []
-        for i in range(len(x)):
-            for j in positives[i]:
-                total = sum(np.exp(margin - distance[i, k]) for k in negatives[i])
-                total += sum(np.exp(margin - distance[j, k]) for k in negatives[j])
-                terms.append(max(0, np.log(total) + distance[i, j]) ** 2 / 2)
-        return np.mean(terms)
-
-    return oracle
-
-
 def proxy_anchor(margin, scale):
     def oracle(x, labels, proxies):
         pull, push = [], []
@@ -357,10 +340,6 @@ METHODS = [
     ),
     Method("FastAPLoss", fast_ap(10)),
     Method("FastAPLoss", fast_ap(3), {"n_bins": 3}),
-    Method("LiftedStructureLoss", lifted_structure(1.0), descends_to=0.9),
-    Method(
-        "LiftedStructureLoss", lifted_structure(0.2), {"margin": 0.2}, descends_to=0.9
-    ),
     Method("NCALoss", nca(0.2)),
     Method("NCALoss", nca(2.0), {"temperature": 2.0}),
     Method("ArcFaceLoss", arc_face(0.5, 64.0), has_proxies=True),

@@ -221,7 +221,7 @@ def test_descent_separates_the_classes(method):
         optimizer.zero_grad()
         loss(embeddings, labels).backward()
         optimizer.step()
-    assert loss(embeddings, labels).item() < method.descends_to * first
+    assert loss(embeddings, labels).item() < 0.5 * first
     assert separation(embeddings, labels) > before
 
 
