@@ -41,7 +41,8 @@ class BaseEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
     """Base class of all embedders.
 
     A subclass is a keyword-only dataclass in one file with its loss. It adds the
-    parameters of its method with their constraints, and ``_make_loss``.
+    parameters of its method with their constraints, and ``_make_loss``. Most derive
+    from PairEmbedder or ProxyEmbedder.
     """
 
     n_components: int = 64
@@ -86,9 +87,6 @@ class BaseEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         "net_params": [dict, None],
     }
 
-    # Whether the loss compares the samples of a batch with each other.
-    _compares_samples = True
-
     _doc_link_module = "sk_dml"
     _doc_link_template = (
         "https://sk-dml.readthedocs.io/en/stable/methods/{estimator_name}.html"
@@ -98,9 +96,24 @@ class BaseEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         super().__init_subclass__(**kwargs)
         add_shared_documentation(cls)
 
+    @property
+    def _compares_samples(self):
+        """Whether the loss compares the samples of a batch with each other."""
+        return False
+
     def _make_loss(self, n_classes):
         """Build the loss, a torch Module called with (embeddings, labels)."""
         raise NotImplementedError
+
+    def _make_criterion(self, n_classes, n_samples):
+        """Build what the net minimises: the loss, and what may be around it."""
+        loss = self._make_loss(n_classes)
+        if self.proxy_lr is not None and not list(loss.parameters()):
+            raise ValueError(
+                f"proxy_lr={self.proxy_lr} has no effect: {type(loss).__name__} learns "
+                "no parameters. Allowed is None."
+            )
+        return loss
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y):
@@ -148,8 +161,7 @@ class BaseEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
                 mean=mean,
                 scale=scale,
             )
-            loss = self._make_loss(len(classes))
-            self._check_proxy_lr(loss)
+            loss = self._make_criterion(len(classes), len(X))
             net = EmbeddingNet(
                 network,
                 criterion=loss,
@@ -272,10 +284,3 @@ class BaseEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         tags.transformer_tags.preserves_dtype = ["float32"]
         tags.input_tags.three_d_array = True
         return tags
-
-    def _check_proxy_lr(self, loss):
-        if self.proxy_lr is not None and not list(loss.parameters()):
-            raise ValueError(
-                f"proxy_lr={self.proxy_lr} has no effect: {type(loss).__name__} learns "
-                "no parameters. Allowed is None."
-            )

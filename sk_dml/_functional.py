@@ -5,6 +5,7 @@ rows, zero rows, a single class, all classes different, a single sample.
 """
 
 import functools
+import math
 
 import torch
 
@@ -15,7 +16,7 @@ def full_precision(forward):
     Parameters
     ----------
     forward : callable
-        The method ``forward(self, embeddings, labels)`` of a loss.
+        The method ``forward(self, embeddings, labels, ...)`` of a loss.
 
     Returns
     -------
@@ -23,16 +24,23 @@ def full_precision(forward):
     """
 
     @functools.wraps(forward)
-    def forward_in_full(self, embeddings, labels):
+    def forward_in_full(self, embeddings, labels, *args, **kwargs):
         is_tensor = isinstance(embeddings, torch.Tensor)
         device = embeddings.device.type if is_tensor else "cpu"
         with torch.autocast(device, enabled=False):
-            return forward(self, embeddings, labels)
+            return forward(self, embeddings, labels, *args, **kwargs)
 
     return forward_in_full
 
 
-def check_batch(embeddings, labels, *, n_features=None, n_classes=None):
+def check_batch(
+    embeddings,
+    labels,
+    *,
+    n_features=None,
+    n_classes=None,
+    names=("embeddings", "labels"),
+):
     """Check what a loss is called with; return it in full precision.
 
     Parameters
@@ -42,7 +50,9 @@ def check_batch(embeddings, labels, *, n_features=None, n_classes=None):
     labels : tensor of shape (n,), int64
         The classes.
     n_features, n_classes : int or None
-        What the proxies of a loss prescribe for d and for the range of the labels.
+        What d and the range of the labels must fit, such as the proxies of a loss.
+    names : tuple of two str
+        What errors call the two.
 
     Returns
     -------
@@ -56,35 +66,55 @@ def check_batch(embeddings, labels, *, n_features=None, n_classes=None):
     ValueError
         If a shape, a dtype or a label does not fit.
     """
-    for name, given in (("embeddings", embeddings), ("labels", labels)):
+    for name, given in zip(names, (embeddings, labels), strict=True):
         if not isinstance(given, torch.Tensor):
             raise TypeError(f"{name} must be a torch tensor, got {type(given)}.")
     if embeddings.ndim != 2 or not embeddings.is_floating_point():
         raise ValueError(
-            "embeddings must be a floating point tensor of shape (n, d), got "
+            f"{names[0]} must be a floating point tensor of shape (n, d), got "
             f"{embeddings.dtype} of shape {tuple(embeddings.shape)}."
         )
     if labels.shape != embeddings.shape[:1]:
         raise ValueError(
-            f"labels must have shape ({len(embeddings)},), one for each row of the "
-            f"embeddings, got shape {tuple(labels.shape)}."
+            f"{names[1]} must have shape ({len(embeddings)},), one for each row of the "
+            f"{names[0]}, got shape {tuple(labels.shape)}."
         )
     if labels.is_floating_point() or labels.is_complex():
-        raise ValueError(f"labels must be integers, got {labels.dtype}.")
+        raise ValueError(f"{names[1]} must be integers, got {labels.dtype}.")
     if n_features is not None and embeddings.shape[1] != n_features:
         raise ValueError(
-            f"embeddings must have {n_features} columns like the proxies, got shape "
-            f"{tuple(embeddings.shape)}."
+            f"{names[0]} must have {n_features} columns like what they are compared "
+            f"with, got shape {tuple(embeddings.shape)}."
         )
     if n_classes is not None and labels.numel():
         low, high = (int(bound) for bound in labels.aminmax())
         if low < 0 or high >= n_classes:
             raise ValueError(
-                f"labels must lie in 0 .. {n_classes - 1} (n_classes={n_classes}), got "
-                f"labels from {low} to {high}."
+                f"{names[1]} must lie in 0 .. {n_classes - 1} (n_classes={n_classes}), "
+                f"got labels from {low} to {high}."
             )
     dtype = torch.promote_types(embeddings.dtype, torch.float32)
     return embeddings.to(dtype), labels.long()
+
+
+def check_proxy_batch(proxies, embeddings, labels):
+    """Check a batch that is compared with proxies.
+
+    Parameters
+    ----------
+    proxies : tensor of shape (n_classes, ..., n_features)
+    embeddings : tensor of shape (n, n_features), floating point
+    labels : tensor of shape (n,), integer
+        In 0 .. n_classes - 1.
+
+    Returns
+    -------
+    embeddings : tensor of shape (n, n_features), float32 or float64
+    labels : tensor of shape (n,), int64
+    """
+    return check_batch(
+        embeddings, labels, n_features=proxies.shape[-1], n_classes=len(proxies)
+    )
 
 
 def unit_rows(vectors):
@@ -104,36 +134,42 @@ def unit_rows(vectors):
     return vectors / lengths.where(lengths > 1e-12, 1)
 
 
-def pair_masks(labels):
-    """Tell the pairs of a batch apart; no sample is paired with itself.
+def pair_masks(labels, gallery_labels):
+    """Tell the pairs of a batch and a gallery apart; no sample is paired with itself.
 
     Parameters
     ----------
     labels : tensor of shape (n,)
+    gallery_labels : tensor of shape (m,)
+        The first n are the labels again.
 
     Returns
     -------
-    positives, negatives : bool tensors of shape (n, n)
+    positives, negatives : bool tensors of shape (n, m)
         Pairs of the same class, and of different classes.
     """
-    same = labels[:, None] == labels
-    return same & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device), ~same
+    same = labels[:, None] == gallery_labels
+    return same & ~torch.eye(*same.shape, dtype=torch.bool, device=same.device), ~same
 
 
-def euclidean_distances(rows):
-    """Distances between all rows, with a gradient of zero where they coincide.
+def euclidean_distances(rows, gallery):
+    """Distances of rows to a gallery, with a gradient of zero where they coincide.
 
     Parameters
     ----------
     rows : tensor of shape (n, d)
+    gallery : tensor of shape (m, d)
+        The first n are the rows again.
 
     Returns
     -------
-    tensor of shape (n, n)
+    tensor of shape (n, m)
     """
-    gram = rows @ rows.T
+    gram = rows @ gallery.T
+    # The diagonal rounds as the products do: equal rows are at a distance of zero.
     squares = gram.diagonal()
-    return safe_sqrt(squares[:, None] + squares - 2 * gram)
+    others = gallery[len(rows) :].square().sum(dim=1)
+    return safe_sqrt(squares[:, None] + torch.cat([squares, others]) - 2 * gram)
 
 
 def safe_sqrt(values):
@@ -200,34 +236,48 @@ def random_directions(*shape):
     return unit_rows(torch.randn(*shape))
 
 
-def proxy_cosines(proxies, embeddings, labels):
-    """Compare a batch with all proxies.
+def proxy_cosines(proxies, embeddings):
+    """Cosine similarities of a batch to all proxies.
 
     Parameters
     ----------
-    proxies : tensor of shape (n_classes, n_features) or \
-            (n_classes, n_centers, n_features)
+    proxies : tensor of shape (n_classes, ..., n_features)
         Of any length; normalised here, as are the embeddings.
-    embeddings : tensor of shape (n, n_features), floating point
-    labels : tensor of shape (n,), integer
-        In 0 .. n_classes - 1.
+    embeddings : tensor of shape (n, n_features), float32 or float64
 
     Returns
     -------
-    cosines : tensor of shape (n, n_classes) or (n, n_classes, n_centers)
-    labels : tensor of shape (n,), int64
-
-    Raises
-    ------
-    ValueError
-        If the batch does not fit the proxies.
+    tensor of shape (n, n_classes, ...)
     """
-    embeddings, labels = check_batch(
-        embeddings, labels, n_features=proxies.shape[-1], n_classes=len(proxies)
-    )
     directions = unit_rows(proxies.to(embeddings.dtype)).flatten(0, -2)
     cosines = unit_rows(embeddings) @ directions.T
-    return cosines.unflatten(1, proxies.shape[:-1]), labels
+    return cosines.unflatten(1, proxies.shape[:-1])
+
+
+def widen_own_angle(cosines, labels, margin):
+    """Cosines to all proxies, the angle to the own one widened by a margin.
+
+    Where the widened angle would pass pi and its cosine rise again, the cosine is
+    lowered by ``margin * sin(margin)`` instead, as in the code of ArcFace's authors.
+
+    Parameters
+    ----------
+    cosines : tensor of shape (n, n_classes)
+    labels : tensor of shape (n,), int64
+    margin : float
+        In radians.
+
+    Returns
+    -------
+    tensor of shape (n, n_classes)
+    """
+    own = cosines.gather(1, labels[:, None])
+    # By the sum of angles: the gradient of the arc cosine is infinite at the ends.
+    sine = safe_sqrt(1 - own.square())
+    widened = own * math.cos(margin) - sine * math.sin(margin)
+    lowered = own - margin * math.sin(margin)
+    widened = widened.where(own > -math.cos(margin), lowered)
+    return cosines.scatter(1, labels[:, None], widened)
 
 
 def cross_entropy(logits, labels):

@@ -115,7 +115,7 @@ def test_failed_fit_leaves_no_network():
 def test_classes_with_one_sample(cls):
     y = y_small.copy()
     y[:2] = [10, 11]
-    if cls._compares_samples:
+    if cls()._compares_samples:
         with pytest.raises(
             ValueError, match=r"2 of the 6 classes in y have 1 sample .*example 10"
         ):
@@ -126,7 +126,7 @@ def test_classes_with_one_sample(cls):
 
 @every_embedder
 def test_samples_per_class(cls):
-    if cls._compares_samples:
+    if cls()._compares_samples:
         for value in (None, 1):
             with pytest.raises(ValueError, match=f"samples_per_class={value} leaves"):
                 quick(cls, samples_per_class=value).fit(X_small, y_small)

@@ -29,7 +29,8 @@ class EmbeddingNet(NeuralNet):
         For the weights of the module; its biases and norms, and the parameters of the
         criterion, are spared.
     proxy_lr : float or None, default=None
-        Learning rate of the parameters of the criterion; None takes ``lr``.
+        Learning rate of the parameters of the criterion; None takes ten times ``lr``:
+        each is trained by few samples of a batch.
     lr_schedule : {"onecycle"} or None, default=None
         How the learning rates move from step to step.
     sampling_seed : int, default=0
@@ -98,7 +99,7 @@ class EmbeddingNet(NeuralNet):
                 "module has no parameters to train (none that requires a gradient), "
                 "and neither has the loss; give a network that can learn."
             )
-        proxy_lr = self.lr if self.proxy_lr is None else self.proxy_lr
+        proxy_lr = 10 * self.lr if self.proxy_lr is None else self.proxy_lr
         groups = [
             {"params": decayed, "weight_decay": self.weight_decay},
             {"params": spared, "weight_decay": 0.0},

@@ -5,15 +5,14 @@ from dataclasses import KW_ONLY, dataclass
 from numbers import Real
 
 from sklearn.utils._param_validation import Interval
-from torch import nn
 
 from sk_dml import _functional as F
-from sk_dml._base import BaseEmbedder
+from sk_dml._proxies import ProxyEmbedder, ProxyLoss
 
 __all__ = ["ArcFaceEmbedder", "ArcFaceLoss"]
 
 
-class ArcFaceLoss(nn.Module):
+class ArcFaceLoss(ProxyLoss):
     r"""ArcFace: softmax on cosines, the own angle widened by a margin.
 
     For an embedding x of class y and proxies w, all normalised, with the angles
@@ -60,41 +59,18 @@ class ArcFaceLoss(nn.Module):
     """
 
     def __init__(self, n_classes, n_features, margin=0.5, scale=64.0):
-        super().__init__()
+        super().__init__(n_classes, n_features)
         self.margin = margin
         self.scale = scale
-        self.proxies = nn.Parameter(F.random_directions(n_classes, n_features))
 
-    @F.full_precision
-    def forward(self, embeddings, labels):
-        """Compute the loss of a batch.
-
-        Parameters
-        ----------
-        embeddings : tensor of shape (n, n_features), floating point
-            Any length of row; they are normalised here.
-        labels : tensor of shape (n,), int64
-            The classes, in 0 .. n_classes - 1.
-
-        Returns
-        -------
-        scalar tensor
-            The loss.
-        """
-        cosines, labels = F.proxy_cosines(self.proxies, embeddings, labels)
-        own = cosines.gather(1, labels[:, None])
-        # By the sum of angles: the gradient of the arc cosine is infinite at the ends.
-        sine = F.safe_sqrt(1 - own.square())
-        reduced = own * math.cos(self.margin) - sine * math.sin(self.margin)
-        reduced = reduced.where(
-            own > -math.cos(self.margin), own - self.margin * math.sin(self.margin)
-        )
-        cosines = cosines.scatter(1, labels[:, None], reduced)
+    def _compare(self, embeddings, labels):
+        cosines = F.proxy_cosines(self.proxies, embeddings)
+        cosines = F.widen_own_angle(cosines, labels, self.margin)
         return F.cross_entropy(self.scale * cosines, labels)
 
 
 @dataclass(eq=False, repr=False)
-class ArcFaceEmbedder(BaseEmbedder):
+class ArcFaceEmbedder(ProxyEmbedder):
     """Embedding learned with ArcFace, the additive angular margin loss.
 
     Learns one direction a class and asks that the angle to the own one be smaller than
@@ -116,11 +92,6 @@ class ArcFaceEmbedder(BaseEmbedder):
     CosFaceEmbedder : The margin is a cosine.
     NormalizedSoftmaxEmbedder : No margin.
 
-    References
-    ----------
-    .. [1] J. Deng, J. Guo, N. Xue, S. Zafeiriou. "ArcFace: Additive Angular Margin Loss
-           for Deep Face Recognition". CVPR 2019.
-
     Examples
     --------
     >>> from sklearn.datasets import load_wine
@@ -131,18 +102,14 @@ class ArcFaceEmbedder(BaseEmbedder):
     """
 
     _: KW_ONLY
-    samples_per_class: int | None = None
-    proxy_lr: float | None = 1e-2
     margin: float = 0.5
     scale: float = 64.0
 
     _parameter_constraints = {
-        **BaseEmbedder._parameter_constraints,
+        **ProxyEmbedder._parameter_constraints,
         "margin": [Interval(Real, 0, math.pi, closed="both")],
         "scale": [Interval(Real, 0, None, closed="neither")],
     }
-
-    _compares_samples = False
 
     def _make_loss(self, n_classes):
         return ArcFaceLoss(n_classes, self.n_components, self.margin, self.scale)

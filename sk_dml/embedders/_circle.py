@@ -4,16 +4,16 @@ from dataclasses import KW_ONLY, dataclass
 from numbers import Real
 
 import torch
-from sklearn.utils._param_validation import Interval
+from sklearn.utils._param_validation import Interval, StrOptions
 from torch import nn
 
 from sk_dml import _functional as F
-from sk_dml._base import BaseEmbedder
+from sk_dml._pairs import PairEmbedder, PairLoss
 
 __all__ = ["CircleEmbedder", "CircleLoss"]
 
 
-class CircleLoss(nn.Module):
+class CircleLoss(PairLoss):
     r"""Circle loss on the pairs of a batch.
 
     With the cosine similarities :math:`s_p` of an anchor to the samples of its class
@@ -29,12 +29,23 @@ class CircleLoss(nn.Module):
     The weights :math:`\alpha` carry no gradient: a pair far from its optimum pulls
     harder. The batch's loss is the mean over the anchors that have both kinds of pair.
 
+    In the class-level form, s are the similarities to a learned proxy of every class:
+    one positive, and the proxies of all other classes as negatives.
+
     Parameters
     ----------
     margin : float, default=0.4
         Relaxation m: similarities aim above 1 - m within and below m between classes.
     gamma : float, default=80.0
         Scale of the similarities, above 0.
+    n_classes, n_features : int or None, default=None
+        Number of classes and width of the embeddings, for the class-level form; None
+        compares the pairs of a batch.
+
+    Attributes
+    ----------
+    proxies : parameter of shape (n_classes, n_features) or None
+        The proxies, of any length; they are normalised where they are used.
 
     References
     ----------
@@ -53,31 +64,56 @@ class CircleLoss(nn.Module):
     True
     """
 
-    def __init__(self, margin=0.4, gamma=80.0):
+    def __init__(self, margin=0.4, gamma=80.0, n_classes=None, n_features=None):
         super().__init__()
+        if (n_classes is None) != (n_features is None):
+            raise ValueError(
+                "n_classes and n_features must both be given, or neither; got "
+                f"n_classes={n_classes}, n_features={n_features}."
+            )
         self.margin = margin
         self.gamma = gamma
+        self.proxies = None
+        if n_classes is not None:
+            self.proxies = nn.Parameter(F.random_directions(n_classes, n_features))
 
-    @F.full_precision
-    def forward(self, embeddings, labels):
+    def forward(self, embeddings, labels, references=None, reference_labels=None):
         """Compute the loss of a batch.
 
         Parameters
         ----------
         embeddings : tensor of shape (n, d), floating point
-            Any length of row; they are normalised here.
-        labels : tensor of shape (n,), int64
-            The classes.
+            Rows of any length; they are normalised here.
+        labels : tensor of shape (n,), int
+            The classes; with proxies, in 0 .. n_classes - 1.
+        references : tensor of shape (m, d), floating point, or None
+            More samples to compare the batch with; not with proxies.
+        reference_labels : tensor of shape (m,), int, or None
+            The classes of the references.
 
         Returns
         -------
         scalar tensor
             The loss; 0 if no anchor has both a positive and a negative pair.
         """
-        embeddings, labels = F.check_batch(embeddings, labels)
-        rows = F.unit_rows(embeddings)
-        similarities = rows @ rows.T
-        positives, negatives = F.pair_masks(labels)
+        if self.proxies is None:
+            return super().forward(embeddings, labels, references, reference_labels)
+        if references is not None:
+            raise ValueError("references must be None where the loss has proxies.")
+        return self._compare_with_proxies(embeddings, labels)
+
+    @F.full_precision
+    def _compare_with_proxies(self, embeddings, labels):
+        embeddings, labels = F.check_proxy_batch(self.proxies, embeddings, labels)
+        cosines = F.proxy_cosines(self.proxies, embeddings)
+        own = nn.functional.one_hot(labels, cosines.shape[1]).bool()
+        return self._loss(cosines, own, ~own)
+
+    def _compare(self, rows, gallery, labels, gallery_labels):
+        positives, negatives = F.pair_masks(labels, gallery_labels)
+        return self._loss(rows @ gallery.T, positives, negatives)
+
+    def _loss(self, similarities, positives, negatives):
         pull, push = self._weights(similarities)
         terms = nn.functional.softplus(
             F.masked_logsumexp(
@@ -97,7 +133,7 @@ class CircleLoss(nn.Module):
 
 
 @dataclass(eq=False, repr=False)
-class CircleEmbedder(BaseEmbedder):
+class CircleEmbedder(PairEmbedder):
     """Embedding learned with the Circle loss.
 
     Pulls the samples of a class together and pushes classes apart, each pair with a
@@ -114,16 +150,15 @@ class CircleEmbedder(BaseEmbedder):
         Scale of the similarities, above 0. The larger, the more the hardest pairs of a
         batch decide alone. The paper uses 80 for fine-grained retrieval, 128 for
         re-identification and 256 for faces.
+    supervision : {"pair", "class"}, default="pair"
+        What a sample is compared with: the other samples of its batch, or a learned
+        proxy of every class. "class" suits many classes with few samples each, even
+        one; ``samples_per_class=None`` then shuffles, and there is no memory.
 
     See Also
     --------
     ContrastiveEmbedder : The classical loss on pairs.
     SoftTripleEmbedder : Learns several proxies a class instead of comparing pairs.
-
-    References
-    ----------
-    .. [1] Y. Sun, C. Cheng, Y. Zhang, C. Zhang, L. Zheng, Z. Wang, Y. Wei. "Circle
-           Loss: A Unified Perspective of Pair Similarity Optimization". CVPR 2020.
 
     Examples
     --------
@@ -141,12 +176,25 @@ class CircleEmbedder(BaseEmbedder):
     _: KW_ONLY
     margin: float = 0.4
     gamma: float = 80.0
+    supervision: str = "pair"
 
     _parameter_constraints = {
-        **BaseEmbedder._parameter_constraints,
+        **PairEmbedder._parameter_constraints,
         "margin": [Interval(Real, -1, 1, closed="both")],
         "gamma": [Interval(Real, 0, None, closed="neither")],
+        "supervision": [StrOptions({"pair", "class"})],
     }
 
+    @property
+    def _compares_samples(self):
+        return self.supervision == "pair"
+
     def _make_loss(self, n_classes):
-        return CircleLoss(self.margin, self.gamma)
+        if self.supervision == "pair":
+            return CircleLoss(self.margin, self.gamma)
+        if self.memory_size:
+            raise ValueError(
+                f"memory_size={self.memory_size} needs supervision='pair', got "
+                "'class', which compares the batch with proxies. Allowed is 0."
+            )
+        return CircleLoss(self.margin, self.gamma, n_classes, self.n_components)

@@ -4,15 +4,14 @@ from dataclasses import KW_ONLY, dataclass
 from numbers import Real
 
 from sklearn.utils._param_validation import Interval
-from torch import nn
 
 from sk_dml import _functional as F
-from sk_dml._base import BaseEmbedder
+from sk_dml._pairs import PairEmbedder, PairLoss
 
 __all__ = ["ContrastiveEmbedder", "ContrastiveLoss"]
 
 
-class ContrastiveLoss(nn.Module):
+class ContrastiveLoss(PairLoss):
     r"""Contrastive loss on the pairs of a batch.
 
     With Euclidean distances :math:`d` between the normalised embeddings,
@@ -57,26 +56,9 @@ class ContrastiveLoss(nn.Module):
         self.pos_margin = pos_margin
         self.neg_margin = neg_margin
 
-    @F.full_precision
-    def forward(self, embeddings, labels):
-        """Compute the loss of a batch.
-
-        Parameters
-        ----------
-        embeddings : tensor of shape (n, d), floating point
-            Any length of row; they are normalised here.
-        labels : tensor of shape (n,), int64
-            The classes.
-
-        Returns
-        -------
-        scalar tensor
-            The loss; 0 if every pair is at rest.
-        """
-        embeddings, labels = F.check_batch(embeddings, labels)
-        rows = F.unit_rows(embeddings)
-        distances = F.euclidean_distances(rows)
-        positives, negatives = F.pair_masks(labels)
+    def _compare(self, rows, gallery, labels, gallery_labels):
+        distances = F.euclidean_distances(rows, gallery)
+        positives, negatives = F.pair_masks(labels, gallery_labels)
         pull = distances - self.pos_margin
         push = self.neg_margin - distances
         return F.masked_mean(pull, positives & (pull > 0)) + F.masked_mean(
@@ -85,7 +67,7 @@ class ContrastiveLoss(nn.Module):
 
 
 @dataclass(eq=False, repr=False)
-class ContrastiveEmbedder(BaseEmbedder):
+class ContrastiveEmbedder(PairEmbedder):
     """Embedding learned with the contrastive loss.
 
     Pulls every pair of a class together and pushes pairs of different classes apart up
@@ -105,13 +87,6 @@ class ContrastiveEmbedder(BaseEmbedder):
     TripletEmbedder : Compares distances with each other instead of with a margin.
     CircleEmbedder : Weighs every pair by how far it is from its optimum.
 
-    References
-    ----------
-    .. [1] R. Hadsell, S. Chopra, Y. LeCun. "Dimensionality Reduction by Learning an
-           Invariant Mapping". CVPR 2006.
-    .. [2] K. Musgrave, S. Belongie, S.-N. Lim. "A Metric Learning Reality Check".
-           ECCV 2020.
-
     Examples
     --------
     >>> from sklearn.datasets import load_wine
@@ -126,7 +101,7 @@ class ContrastiveEmbedder(BaseEmbedder):
     neg_margin: float = 0.5
 
     _parameter_constraints = {
-        **BaseEmbedder._parameter_constraints,
+        **PairEmbedder._parameter_constraints,
         "pos_margin": [Interval(Real, 0, 2, closed="both")],
         "neg_margin": [Interval(Real, 0, 2, closed="both")],
     }

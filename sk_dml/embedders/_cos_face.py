@@ -4,15 +4,14 @@ from dataclasses import KW_ONLY, dataclass
 from numbers import Real
 
 from sklearn.utils._param_validation import Interval
-from torch import nn
 
 from sk_dml import _functional as F
-from sk_dml._base import BaseEmbedder
+from sk_dml._proxies import ProxyEmbedder, ProxyLoss
 
 __all__ = ["CosFaceEmbedder", "CosFaceLoss"]
 
 
-class CosFaceLoss(nn.Module):
+class CosFaceLoss(ProxyLoss):
     r"""CosFace: softmax on cosines, the own one reduced by a margin.
 
     For an embedding x of class y and proxies w, all normalised, with the angles
@@ -57,28 +56,12 @@ class CosFaceLoss(nn.Module):
     """
 
     def __init__(self, n_classes, n_features, margin=0.35, scale=64.0):
-        super().__init__()
+        super().__init__(n_classes, n_features)
         self.margin = margin
         self.scale = scale
-        self.proxies = nn.Parameter(F.random_directions(n_classes, n_features))
 
-    @F.full_precision
-    def forward(self, embeddings, labels):
-        """Compute the loss of a batch.
-
-        Parameters
-        ----------
-        embeddings : tensor of shape (n, n_features), floating point
-            Any length of row; they are normalised here.
-        labels : tensor of shape (n,), int64
-            The classes, in 0 .. n_classes - 1.
-
-        Returns
-        -------
-        scalar tensor
-            The loss.
-        """
-        cosines, labels = F.proxy_cosines(self.proxies, embeddings, labels)
+    def _compare(self, embeddings, labels):
+        cosines = F.proxy_cosines(self.proxies, embeddings)
         own = cosines.gather(1, labels[:, None])
         reduced = own - self.margin
         cosines = cosines.scatter(1, labels[:, None], reduced)
@@ -86,7 +69,7 @@ class CosFaceLoss(nn.Module):
 
 
 @dataclass(eq=False, repr=False)
-class CosFaceEmbedder(BaseEmbedder):
+class CosFaceEmbedder(ProxyEmbedder):
     """Embedding learned with CosFace, the large margin cosine loss.
 
     Learns one direction a class and asks for more than the right order of the cosines:
@@ -107,11 +90,6 @@ class CosFaceEmbedder(BaseEmbedder):
     ArcFaceEmbedder : The margin is an angle.
     NormalizedSoftmaxEmbedder : No margin.
 
-    References
-    ----------
-    .. [1] H. Wang, Y. Wang, Z. Zhou, X. Ji, D. Gong, J. Zhou, Z. Li, W. Liu. "CosFace:
-           Large Margin Cosine Loss for Deep Face Recognition". CVPR 2018.
-
     Examples
     --------
     >>> from sklearn.datasets import load_wine
@@ -122,18 +100,14 @@ class CosFaceEmbedder(BaseEmbedder):
     """
 
     _: KW_ONLY
-    samples_per_class: int | None = None
-    proxy_lr: float | None = 1e-2
     margin: float = 0.35
     scale: float = 64.0
 
     _parameter_constraints = {
-        **BaseEmbedder._parameter_constraints,
+        **ProxyEmbedder._parameter_constraints,
         "margin": [Interval(Real, 0, 2, closed="both")],
         "scale": [Interval(Real, 0, None, closed="neither")],
     }
-
-    _compares_samples = False
 
     def _make_loss(self, n_classes):
         return CosFaceLoss(n_classes, self.n_components, self.margin, self.scale)

@@ -5,15 +5,14 @@ from numbers import Integral
 
 import torch
 from sklearn.utils._param_validation import Interval
-from torch import nn
 
 from sk_dml import _functional as F
-from sk_dml._base import BaseEmbedder
+from sk_dml._pairs import PairEmbedder, PairLoss
 
 __all__ = ["FastAPEmbedder", "FastAPLoss"]
 
 
-class FastAPLoss(nn.Module):
+class FastAPLoss(PairLoss):
     r"""One minus the average precision, from soft histograms of the distances.
 
     For an anchor with :math:`N^+` positives, the squared distances of the normalised
@@ -51,26 +50,9 @@ class FastAPLoss(nn.Module):
         super().__init__()
         self.n_bins = n_bins
 
-    @F.full_precision
-    def forward(self, embeddings, labels):
-        """Compute the loss of a batch.
-
-        Parameters
-        ----------
-        embeddings : tensor of shape (n, d), floating point
-            Any length of row; they are normalised here.
-        labels : tensor of shape (n,), int64
-            The classes.
-
-        Returns
-        -------
-        scalar tensor
-            The loss; 0 if no two samples are of one class.
-        """
-        embeddings, labels = F.check_batch(embeddings, labels)
-        rows = F.unit_rows(embeddings)
-        places = (2 - 2 * rows @ rows.T).clamp(0, 4) * (self.n_bins / 4)
-        positives, negatives = F.pair_masks(labels)
+    def _compare(self, rows, gallery, labels, gallery_labels):
+        places = (2 - 2 * rows @ gallery.T).clamp(0, 4) * (self.n_bins / 4)
+        positives, negatives = F.pair_masks(labels, gallery_labels)
         edges = torch.arange(self.n_bins + 1, device=rows.device)
         shares = (1 - (places[:, :, None] - edges).abs()).clamp(min=0)
         positive = (shares * positives[:, :, None]).sum(dim=1)
@@ -84,7 +66,7 @@ class FastAPLoss(nn.Module):
 
 
 @dataclass(eq=False, repr=False)
-class FastAPEmbedder(BaseEmbedder):
+class FastAPEmbedder(PairEmbedder):
     """Embedding learned with FastAP, a differentiable average precision.
 
     Optimises the ranking of the whole batch for every anchor. Choose it for large
@@ -101,11 +83,6 @@ class FastAPEmbedder(BaseEmbedder):
     --------
     NCAEmbedder : Wants one near neighbour of the class instead of a good ranking.
 
-    References
-    ----------
-    .. [1] F. Cakir, K. He, X. Xia, B. Kulis, S. Sclaroff. "Deep Metric Learning to
-           Rank". CVPR 2019.
-
     Examples
     --------
     >>> from sklearn.datasets import load_wine
@@ -119,7 +96,7 @@ class FastAPEmbedder(BaseEmbedder):
     n_bins: int = 10
 
     _parameter_constraints = {
-        **BaseEmbedder._parameter_constraints,
+        **PairEmbedder._parameter_constraints,
         "n_bins": [Interval(Integral, 1, None, closed="left")],
     }
 

@@ -8,12 +8,12 @@ from sklearn.utils._param_validation import Interval
 from torch import nn
 
 from sk_dml import _functional as F
-from sk_dml._base import BaseEmbedder
+from sk_dml._pairs import PairEmbedder, PairLoss
 
 __all__ = ["MultiSimilarityEmbedder", "MultiSimilarityLoss"]
 
 
-class MultiSimilarityLoss(nn.Module):
+class MultiSimilarityLoss(PairLoss):
     r"""Multi-Similarity loss on mined pairs of a batch.
 
     With the cosine similarities :math:`s_p` of an anchor to its mined positives and
@@ -64,26 +64,9 @@ class MultiSimilarityLoss(nn.Module):
         self.base = base
         self.epsilon = epsilon
 
-    @F.full_precision
-    def forward(self, embeddings, labels):
-        """Compute the loss of a batch.
-
-        Parameters
-        ----------
-        embeddings : tensor of shape (n, d), floating point
-            Any length of row; they are normalised here.
-        labels : tensor of shape (n,), int64
-            The classes.
-
-        Returns
-        -------
-        scalar tensor
-            The loss; 0 if no anchor has both a positive and a negative pair.
-        """
-        embeddings, labels = F.check_batch(embeddings, labels)
-        rows = F.unit_rows(embeddings)
-        similarities = rows @ rows.T
-        positives, negatives = F.pair_masks(labels)
+    def _compare(self, rows, gallery, labels, gallery_labels):
+        similarities = rows @ gallery.T
+        positives, negatives = F.pair_masks(labels, gallery_labels)
         counted = positives.any(dim=1) & negatives.any(dim=1)
         if self.epsilon is not None and len(rows):
             hardest_negative = similarities.where(negatives, -torch.inf).amax(dim=1)
@@ -102,7 +85,7 @@ class MultiSimilarityLoss(nn.Module):
 
 
 @dataclass(eq=False, repr=False)
-class MultiSimilarityEmbedder(BaseEmbedder):
+class MultiSimilarityEmbedder(PairEmbedder):
     """Embedding learned with the Multi-Similarity loss.
 
     Mines the pairs of a batch that are out of order and weighs each by its own
@@ -128,11 +111,6 @@ class MultiSimilarityEmbedder(BaseEmbedder):
     --------
     CircleEmbedder : Weighs every pair by how far it is from its optimum.
 
-    References
-    ----------
-    .. [1] X. Wang, X. Han, W. Huang, D. Dong, M. R. Scott. "Multi-Similarity Loss with
-           General Pair Weighting for Deep Metric Learning". CVPR 2019.
-
     Examples
     --------
     >>> from sklearn.datasets import load_wine
@@ -150,7 +128,7 @@ class MultiSimilarityEmbedder(BaseEmbedder):
     epsilon: float | None = 0.1
 
     _parameter_constraints = {
-        **BaseEmbedder._parameter_constraints,
+        **PairEmbedder._parameter_constraints,
         "alpha": [Interval(Real, 0, None, closed="neither")],
         "beta": [Interval(Real, 0, None, closed="neither")],
         "base": [Interval(Real, -1, 1, closed="both")],

@@ -7,12 +7,12 @@ from sklearn.utils._param_validation import Interval
 from torch import nn
 
 from sk_dml import _functional as F
-from sk_dml._base import BaseEmbedder
+from sk_dml._pairs import PairEmbedder, PairLoss
 
 __all__ = ["NCAEmbedder", "NCALoss"]
 
 
-class NCALoss(nn.Module):
+class NCALoss(PairLoss):
     r"""Negative log-probability that a soft neighbour is of the same class.
 
     An anchor picks another sample of the batch with a probability that falls with the
@@ -51,28 +51,11 @@ class NCALoss(nn.Module):
         super().__init__()
         self.temperature = temperature
 
-    @F.full_precision
-    def forward(self, embeddings, labels):
-        """Compute the loss of a batch.
-
-        Parameters
-        ----------
-        embeddings : tensor of shape (n, d), floating point
-            Any length of row; they are normalised here.
-        labels : tensor of shape (n,), int64
-            The classes.
-
-        Returns
-        -------
-        scalar tensor
-            The loss; 0 if no two samples are of one class.
-        """
-        embeddings, labels = F.check_batch(embeddings, labels)
-        rows = F.unit_rows(embeddings)
+    def _compare(self, rows, gallery, labels, gallery_labels):
         # -|a - b|^2 = 2 a.b - |a|^2 - |b|^2, and |a| cancels in the ratio.
         squares = rows.square().sum(dim=1)
-        logits = (2 * rows @ rows.T - squares) / self.temperature
-        positives, negatives = F.pair_masks(labels)
+        logits = (2 * rows @ gallery.T - squares) / self.temperature
+        positives, negatives = F.pair_masks(labels, gallery_labels)
         terms = nn.functional.softplus(
             F.masked_logsumexp(logits, negatives)
             - F.masked_logsumexp(logits, positives)
@@ -81,7 +64,7 @@ class NCALoss(nn.Module):
 
 
 @dataclass(eq=False, repr=False)
-class NCAEmbedder(BaseEmbedder):
+class NCAEmbedder(PairEmbedder):
     """Embedding learned by neighbourhood components analysis with a deep network.
 
     Maximises the chance that a soft nearest neighbour in the batch is of the same
@@ -98,13 +81,6 @@ class NCAEmbedder(BaseEmbedder):
     --------
     SupConEmbedder : Wants all positives near, not one of them.
 
-    References
-    ----------
-    .. [1] J. Goldberger, G. Hinton, S. Roweis, R. Salakhutdinov. "Neighbourhood
-           Components Analysis". NeurIPS 2004.
-    .. [2] N. Frosst, N. Papernot, G. Hinton. "Analyzing and Improving Representations
-           with the Soft Nearest Neighbor Loss". ICML 2019.
-
     Examples
     --------
     >>> from sklearn.datasets import load_wine
@@ -118,7 +94,7 @@ class NCAEmbedder(BaseEmbedder):
     temperature: float = 0.2
 
     _parameter_constraints = {
-        **BaseEmbedder._parameter_constraints,
+        **PairEmbedder._parameter_constraints,
         "temperature": [Interval(Real, 0, None, closed="neither")],
     }
 

@@ -4,15 +4,14 @@ from dataclasses import KW_ONLY, dataclass
 from numbers import Real
 
 from sklearn.utils._param_validation import Interval
-from torch import nn
 
 from sk_dml import _functional as F
-from sk_dml._base import BaseEmbedder
+from sk_dml._proxies import ProxyEmbedder, ProxyLoss
 
 __all__ = ["NormalizedSoftmaxEmbedder", "NormalizedSoftmaxLoss"]
 
 
-class NormalizedSoftmaxLoss(nn.Module):
+class NormalizedSoftmaxLoss(ProxyLoss):
     r"""Softmax cross-entropy on cosine similarities to one learned proxy a class.
 
     For an embedding x of class y and proxies w, all normalised, and temperature T,
@@ -55,32 +54,16 @@ class NormalizedSoftmaxLoss(nn.Module):
     """
 
     def __init__(self, n_classes, n_features, temperature=0.05):
-        super().__init__()
+        super().__init__(n_classes, n_features)
         self.temperature = temperature
-        self.proxies = nn.Parameter(F.random_directions(n_classes, n_features))
 
-    @F.full_precision
-    def forward(self, embeddings, labels):
-        """Compute the loss of a batch.
-
-        Parameters
-        ----------
-        embeddings : tensor of shape (n, n_features), floating point
-            Any length of row; they are normalised here.
-        labels : tensor of shape (n,), int64
-            The classes, in 0 .. n_classes - 1.
-
-        Returns
-        -------
-        scalar tensor
-            The loss.
-        """
-        cosines, labels = F.proxy_cosines(self.proxies, embeddings, labels)
+    def _compare(self, embeddings, labels):
+        cosines = F.proxy_cosines(self.proxies, embeddings)
         return F.cross_entropy(cosines / self.temperature, labels)
 
 
 @dataclass(eq=False, repr=False)
-class NormalizedSoftmaxEmbedder(BaseEmbedder):
+class NormalizedSoftmaxEmbedder(ProxyEmbedder):
     """Embedding learned with the normalised softmax.
 
     Learns one direction a class and classifies by the cosine to it. Simple, quick and
@@ -98,13 +81,6 @@ class NormalizedSoftmaxEmbedder(BaseEmbedder):
     SoftTripleEmbedder : Several directions a class.
     CircleEmbedder : Compares pairs of samples instead of learning proxies.
 
-    References
-    ----------
-    .. [1] F. Wang, X. Xiang, J. Cheng, A. L. Yuille. "NormFace: L2 Hypersphere
-           Embedding for Face Verification". ACM Multimedia 2017.
-    .. [2] A. Zhai, H.-Y. Wu. "Classification is a Strong Baseline for Deep Metric
-           Learning". BMVC 2019.
-
     Examples
     --------
     >>> from sklearn.datasets import load_wine
@@ -115,16 +91,12 @@ class NormalizedSoftmaxEmbedder(BaseEmbedder):
     """
 
     _: KW_ONLY
-    samples_per_class: int | None = None
-    proxy_lr: float | None = 1e-2
     temperature: float = 0.05
 
     _parameter_constraints = {
-        **BaseEmbedder._parameter_constraints,
+        **ProxyEmbedder._parameter_constraints,
         "temperature": [Interval(Real, 0, None, closed="neither")],
     }
-
-    _compares_samples = False
 
     def _make_loss(self, n_classes):
         return NormalizedSoftmaxLoss(n_classes, self.n_components, self.temperature)

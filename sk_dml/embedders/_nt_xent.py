@@ -7,12 +7,12 @@ from sklearn.utils._param_validation import Interval
 from torch import nn
 
 from sk_dml import _functional as F
-from sk_dml._base import BaseEmbedder
+from sk_dml._pairs import PairEmbedder, PairLoss
 
 __all__ = ["NTXentEmbedder", "NTXentLoss"]
 
 
-class NTXentLoss(nn.Module):
+class NTXentLoss(PairLoss):
     r"""Normalised temperature-scaled cross-entropy on the pairs of a batch.
 
     For every pair of an anchor and a positive with cosine similarity :math:`s_p`, the
@@ -49,26 +49,9 @@ class NTXentLoss(nn.Module):
         super().__init__()
         self.temperature = temperature
 
-    @F.full_precision
-    def forward(self, embeddings, labels):
-        """Compute the loss of a batch.
-
-        Parameters
-        ----------
-        embeddings : tensor of shape (n, d), floating point
-            Any length of row; they are normalised here.
-        labels : tensor of shape (n,), int64
-            The classes.
-
-        Returns
-        -------
-        scalar tensor
-            The loss; 0 if no anchor has both a positive and a negative pair.
-        """
-        embeddings, labels = F.check_batch(embeddings, labels)
-        rows = F.unit_rows(embeddings)
-        logits = rows @ rows.T / self.temperature
-        positives, negatives = F.pair_masks(labels)
+    def _compare(self, rows, gallery, labels, gallery_labels):
+        logits = rows @ gallery.T / self.temperature
+        positives, negatives = F.pair_masks(labels, gallery_labels)
         # One sum over the negatives serves all pairs of an anchor: n^2 numbers, where
         # a row of negatives for each pair would take n^3.
         against = F.masked_logsumexp(logits, negatives)
@@ -77,7 +60,7 @@ class NTXentLoss(nn.Module):
 
 
 @dataclass(eq=False, repr=False)
-class NTXentEmbedder(BaseEmbedder):
+class NTXentEmbedder(PairEmbedder):
     """Embedding learned with the normalised temperature-scaled cross-entropy.
 
     Classifies, for each pair of a class, the positive against all negatives of the
@@ -94,13 +77,6 @@ class NTXentEmbedder(BaseEmbedder):
     --------
     SupConEmbedder : Treats all positives of an anchor together.
 
-    References
-    ----------
-    .. [1] K. Sohn. "Improved Deep Metric Learning with Multi-class N-pair Loss
-           Objective". NeurIPS 2016.
-    .. [2] T. Chen, S. Kornblith, M. Norouzi, G. Hinton. "A Simple Framework for
-           Contrastive Learning of Visual Representations". ICML 2020.
-
     Examples
     --------
     >>> from sklearn.datasets import load_wine
@@ -114,7 +90,7 @@ class NTXentEmbedder(BaseEmbedder):
     temperature: float = 0.1
 
     _parameter_constraints = {
-        **BaseEmbedder._parameter_constraints,
+        **PairEmbedder._parameter_constraints,
         "temperature": [Interval(Real, 0, None, closed="neither")],
     }
 

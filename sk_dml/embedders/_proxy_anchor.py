@@ -8,12 +8,12 @@ from sklearn.utils._param_validation import Interval
 from torch import nn
 
 from sk_dml import _functional as F
-from sk_dml._base import BaseEmbedder
+from sk_dml._proxies import ProxyEmbedder, ProxyLoss
 
 __all__ = ["ProxyAnchorEmbedder", "ProxyAnchorLoss"]
 
 
-class ProxyAnchorLoss(nn.Module):
+class ProxyAnchorLoss(ProxyLoss):
     r"""Proxy-Anchor loss: every proxy is an anchor, the batch its pairs.
 
     With the cosine similarities s of the proxy of a class to the samples of the batch,
@@ -60,28 +60,12 @@ class ProxyAnchorLoss(nn.Module):
     """
 
     def __init__(self, n_classes, n_features, margin=0.1, scale=32.0):
-        super().__init__()
+        super().__init__(n_classes, n_features)
         self.margin = margin
         self.scale = scale
-        self.proxies = nn.Parameter(F.random_directions(n_classes, n_features))
 
-    @F.full_precision
-    def forward(self, embeddings, labels):
-        """Compute the loss of a batch.
-
-        Parameters
-        ----------
-        embeddings : tensor of shape (n, n_features), floating point
-            Any length of row; they are normalised here.
-        labels : tensor of shape (n,), int64
-            The classes, in 0 .. n_classes - 1.
-
-        Returns
-        -------
-        scalar tensor
-            The loss.
-        """
-        cosines, labels = F.proxy_cosines(self.proxies, embeddings, labels)
+    def _compare(self, embeddings, labels):
+        cosines = F.proxy_cosines(self.proxies, embeddings)
         cosines = cosines.T  # a row a proxy
         own = labels == torch.arange(len(cosines), device=labels.device)[:, None]
         # softplus(logsumexp(v)) is log(1 + sum(exp(v))), without overflow.
@@ -95,7 +79,7 @@ class ProxyAnchorLoss(nn.Module):
 
 
 @dataclass(eq=False, repr=False)
-class ProxyAnchorEmbedder(BaseEmbedder):
+class ProxyAnchorEmbedder(ProxyEmbedder):
     """Embedding learned with the Proxy-Anchor loss.
 
     Learns one direction a class and pulls to it the samples of its class, the farthest
@@ -115,11 +99,6 @@ class ProxyAnchorEmbedder(BaseEmbedder):
     --------
     NormalizedSoftmaxEmbedder : Compares the proxies with each other at every sample.
 
-    References
-    ----------
-    .. [1] S. Kim, D. Kim, M. Cho, S. Kwak. "Proxy Anchor Loss for Deep Metric
-           Learning". CVPR 2020.
-
     Examples
     --------
     >>> from sklearn.datasets import load_wine
@@ -130,18 +109,14 @@ class ProxyAnchorEmbedder(BaseEmbedder):
     """
 
     _: KW_ONLY
-    samples_per_class: int | None = None
-    proxy_lr: float | None = 1e-2
     margin: float = 0.1
     scale: float = 32.0
 
     _parameter_constraints = {
-        **BaseEmbedder._parameter_constraints,
+        **ProxyEmbedder._parameter_constraints,
         "margin": [Interval(Real, -1, 1, closed="both")],
         "scale": [Interval(Real, 0, None, closed="neither")],
     }
-
-    _compares_samples = False
 
     def _make_loss(self, n_classes):
         return ProxyAnchorLoss(n_classes, self.n_components, self.margin, self.scale)

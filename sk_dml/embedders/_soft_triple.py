@@ -8,12 +8,12 @@ from sklearn.utils._param_validation import Interval
 from torch import nn
 
 from sk_dml import _functional as F
-from sk_dml._base import BaseEmbedder
+from sk_dml._proxies import ProxyEmbedder, ProxyLoss
 
 __all__ = ["SoftTripleEmbedder", "SoftTripleLoss"]
 
 
-class SoftTripleLoss(nn.Module):
+class SoftTripleLoss(ProxyLoss):
     r"""SoftTriple loss: softmax over classes that each have several centres.
 
     With the embedding x of class y and K centres :math:`w_c^k` a class, all normalised,
@@ -83,33 +83,15 @@ class SoftTripleLoss(nn.Module):
         tau=0.2,
         margin=0.01,
     ):
-        super().__init__()
+        super().__init__(n_classes, n_centers, n_features)
         self.scale = scale
         self.gamma = gamma
         self.tau = tau
         self.margin = margin
-        self.proxies = nn.Parameter(
-            F.random_directions(n_classes, n_centers, n_features)
-        )
 
-    @F.full_precision
-    def forward(self, embeddings, labels):
-        """Compute the loss of a batch.
-
-        Parameters
-        ----------
-        embeddings : tensor of shape (n, n_features), floating point
-            Any length of row; they are normalised here.
-        labels : tensor of shape (n,), int64
-            The classes, in 0 .. n_classes - 1.
-
-        Returns
-        -------
-        scalar tensor
-            The loss.
-        """
+    def _compare(self, embeddings, labels):
         n_classes, n_centers, _ = self.proxies.shape
-        cosines, labels = F.proxy_cosines(self.proxies, embeddings, labels)
+        cosines = F.proxy_cosines(self.proxies, embeddings)
         choice = (cosines / self.gamma).softmax(dim=2)
         similarities = (choice * cosines).sum(dim=2)
         own = nn.functional.one_hot(labels, n_classes)
@@ -131,7 +113,7 @@ class SoftTripleLoss(nn.Module):
 
 
 @dataclass(eq=False, repr=False)
-class SoftTripleEmbedder(BaseEmbedder):
+class SoftTripleEmbedder(ProxyEmbedder):
     """Embedding learned with the SoftTriple loss.
 
     Classifies by the similarity to several learned centres a class, which is the same
@@ -159,11 +141,6 @@ class SoftTripleEmbedder(BaseEmbedder):
     NormalizedSoftmaxEmbedder : One centre a class.
     CircleEmbedder : Compares pairs of samples instead of learning centres.
 
-    References
-    ----------
-    .. [1] Q. Qian, L. Shang, B. Sun, J. Hu, H. Li, R. Jin. "SoftTriple Loss: Deep
-           Metric Learning Without Triplet Sampling". ICCV 2019.
-
     Examples
     --------
     >>> from sklearn.datasets import load_wine
@@ -174,8 +151,6 @@ class SoftTripleEmbedder(BaseEmbedder):
     """
 
     _: KW_ONLY
-    samples_per_class: int | None = None
-    proxy_lr: float | None = 1e-2
     n_centers: int = 10
     scale: float = 20.0
     gamma: float = 0.1
@@ -183,15 +158,13 @@ class SoftTripleEmbedder(BaseEmbedder):
     margin: float = 0.01
 
     _parameter_constraints = {
-        **BaseEmbedder._parameter_constraints,
+        **ProxyEmbedder._parameter_constraints,
         "n_centers": [Interval(Integral, 1, None, closed="left")],
         "scale": [Interval(Real, 0, None, closed="neither")],
         "gamma": [Interval(Real, 0, None, closed="neither")],
         "tau": [Interval(Real, 0, None, closed="left")],
         "margin": [Interval(Real, 0, None, closed="left")],
     }
-
-    _compares_samples = False
 
     def _make_loss(self, n_classes):
         return SoftTripleLoss(

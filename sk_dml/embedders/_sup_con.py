@@ -4,15 +4,14 @@ from dataclasses import KW_ONLY, dataclass
 from numbers import Real
 
 from sklearn.utils._param_validation import Interval
-from torch import nn
 
 from sk_dml import _functional as F
-from sk_dml._base import BaseEmbedder
+from sk_dml._pairs import PairEmbedder, PairLoss
 
 __all__ = ["SupConEmbedder", "SupConLoss"]
 
 
-class SupConLoss(nn.Module):
+class SupConLoss(PairLoss):
     r"""Supervised contrastive loss on the pairs of a batch.
 
     With the cosine similarities s of an anchor to the other samples of the batch, P of
@@ -50,26 +49,9 @@ class SupConLoss(nn.Module):
         super().__init__()
         self.temperature = temperature
 
-    @F.full_precision
-    def forward(self, embeddings, labels):
-        """Compute the loss of a batch.
-
-        Parameters
-        ----------
-        embeddings : tensor of shape (n, d), floating point
-            Any length of row; they are normalised here.
-        labels : tensor of shape (n,), int64
-            The classes.
-
-        Returns
-        -------
-        scalar tensor
-            The loss; 0 if no two samples are of one class.
-        """
-        embeddings, labels = F.check_batch(embeddings, labels)
-        rows = F.unit_rows(embeddings)
-        logits = rows @ rows.T / self.temperature
-        positives, negatives = F.pair_masks(labels)
+    def _compare(self, rows, gallery, labels, gallery_labels):
+        logits = rows @ gallery.T / self.temperature
+        positives, negatives = F.pair_masks(labels, gallery_labels)
         total = F.masked_logsumexp(logits, positives | negatives)
         n_positives = positives.sum(dim=1)
         mean = logits.where(positives, 0).sum(dim=1) / n_positives.clamp(min=1)
@@ -77,7 +59,7 @@ class SupConLoss(nn.Module):
 
 
 @dataclass(eq=False, repr=False)
-class SupConEmbedder(BaseEmbedder):
+class SupConEmbedder(PairEmbedder):
     """Embedding learned with the supervised contrastive loss.
 
     Classifies the positives of an anchor, all together, against the whole batch; hard
@@ -94,11 +76,6 @@ class SupConEmbedder(BaseEmbedder):
     --------
     NTXentEmbedder : Treats every positive of an anchor apart.
 
-    References
-    ----------
-    .. [1] P. Khosla, P. Teterwak, C. Wang, A. Sarna, Y. Tian, P. Isola, A. Maschinot,
-           C. Liu, D. Krishnan. "Supervised Contrastive Learning". NeurIPS 2020.
-
     Examples
     --------
     >>> from sklearn.datasets import load_wine
@@ -112,7 +89,7 @@ class SupConEmbedder(BaseEmbedder):
     temperature: float = 0.1
 
     _parameter_constraints = {
-        **BaseEmbedder._parameter_constraints,
+        **PairEmbedder._parameter_constraints,
         "temperature": [Interval(Real, 0, None, closed="neither")],
     }
 

@@ -8,14 +8,14 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from torch import nn
 
 from sk_dml import _functional as F
-from sk_dml._base import BaseEmbedder
+from sk_dml._pairs import PairEmbedder, PairLoss
 
 __all__ = ["TripletEmbedder", "TripletLoss"]
 
 MINING = ("all", "semihard", "hard")
 
 
-class TripletLoss(nn.Module):
+class TripletLoss(PairLoss):
     r"""Triplet loss on the triplets of a batch.
 
     A triplet is an anchor, a positive of its class and a negative of another. With
@@ -65,26 +65,9 @@ class TripletLoss(nn.Module):
         self.margin = margin
         self.mining = mining
 
-    @F.full_precision
-    def forward(self, embeddings, labels):
-        """Compute the loss of a batch.
-
-        Parameters
-        ----------
-        embeddings : tensor of shape (n, d), floating point
-            Any length of row; they are normalised here.
-        labels : tensor of shape (n,), int64
-            The classes.
-
-        Returns
-        -------
-        scalar tensor
-            The loss; 0 if no mined triplet violates the margin.
-        """
-        embeddings, labels = F.check_batch(embeddings, labels)
-        rows = F.unit_rows(embeddings)
-        distances = F.euclidean_distances(rows)
-        positives, negatives = F.pair_masks(labels)
+    def _compare(self, rows, gallery, labels, gallery_labels):
+        distances = F.euclidean_distances(rows, gallery)
+        positives, negatives = F.pair_masks(labels, gallery_labels)
         if self.mining == "hard":
             # A column for whom there is none, also in an empty batch.
             farthest = _padded(distances.where(positives, -torch.inf), -torch.inf)
@@ -119,7 +102,7 @@ def _count_below(sorted_rows, values, *, right=False):
 
 
 @dataclass(eq=False, repr=False)
-class TripletEmbedder(BaseEmbedder):
+class TripletEmbedder(PairEmbedder):
     """Embedding learned with the triplet loss.
 
     Asks that every sample be nearer to its own class than to any other, by a margin; it
@@ -141,13 +124,6 @@ class TripletEmbedder(BaseEmbedder):
     ContrastiveEmbedder : Compares distances with fixed margins.
     CircleEmbedder : Weighs every pair by how far it is from its optimum.
 
-    References
-    ----------
-    .. [1] F. Schroff, D. Kalenichenko, J. Philbin. "FaceNet: A Unified Embedding for
-           Face Recognition and Clustering". CVPR 2015.
-    .. [2] A. Hermans, L. Beyer, B. Leibe. "In Defense of the Triplet Loss for Person
-           Re-Identification". arXiv:1703.07737, 2017.
-
     Examples
     --------
     >>> from sklearn.datasets import load_wine
@@ -162,7 +138,7 @@ class TripletEmbedder(BaseEmbedder):
     mining: str = "semihard"
 
     _parameter_constraints = {
-        **BaseEmbedder._parameter_constraints,
+        **PairEmbedder._parameter_constraints,
         "margin": [Interval(Real, 0, 2, closed="both")],
         "mining": [StrOptions(set(MINING))],
     }

@@ -5,6 +5,7 @@ and returns a scalar. Losses with proxies take ``n_classes`` and ``n_features`` 
 and hold them in ``proxies``: give these to the optimiser too.
 """
 
+from sk_dml._pairs import CrossBatchMemory
 from sk_dml.embedders import *
 
-__all__ = [name for name in dir() if name.endswith("Loss")]
+__all__ = ["CrossBatchMemory", *(name for name in dir() if name.endswith("Loss"))]

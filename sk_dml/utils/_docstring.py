@@ -1,6 +1,7 @@
 """The documentation that all embedders share, written once."""
 
 import inspect
+import sys
 from string import Formatter
 
 PARAMETERS = """\
@@ -36,8 +37,8 @@ weight_decay : float, default={weight_decay}
     Weight decay of the network's weights, at least 0; biases, norms and proxies are
     spared.
 proxy_lr : float or None, default={proxy_lr}
-    Learning rate of what the loss itself learns, such as proxies. None takes ``lr``. A
-    loss that learns nothing allows None only.
+    Learning rate of what the loss itself learns, such as proxies. None takes ten times
+    ``lr``. A loss that learns nothing allows None only.
 device : str or torch.device, default={device!r}
     Where to compute. "auto" takes CUDA or MPS where there is one, the CPU otherwise.
 random_state : int, RandomState instance or None, default={random_state}
@@ -53,6 +54,18 @@ net_params : dict or None, default={net_params}
     ``module__hidden``), ``optimizer__*``, ``iterator_train__*``, ``iterator_valid__*``,
     ``callbacks__*``, ``compile`` and ``compile__*``. They are parameters of the
     embedder too: ``set_params(module__hidden=(512,))`` and grids may name them."""
+
+MEMORY_PARAMETERS = """
+memory_size : int, default={memory_size}
+    Cross-batch memory: how many of the latest embeddings each batch is compared with,
+    besides itself [m]_. 0 is off. It finds harder negatives where batches are small and
+    classes many.
+memory_warm_up : int, default={memory_warm_up}
+    Epochs before the memory takes part, at least 0."""
+
+MEMORY_REFERENCE = """
+.. [m] X. Wang, H. Zhang, W. Huang, M. R. Scott. "Cross-Batch Memory for Embedding
+       Learning". CVPR 2020."""
 
 ATTRIBUTES = """\
 net_ : EmbeddingNet
@@ -75,7 +88,10 @@ device_ : torch.device
 
 
 def add_shared_documentation(embedder):
-    """Put the parameters and attributes of all embedders into the docstring of one.
+    """Complete the docstring of an embedder.
+
+    Adds the parameters and attributes that all embedders have, and from the loss in the
+    same module its formula, as Notes, and its References.
 
     Parameters
     ----------
@@ -85,15 +101,34 @@ def add_shared_documentation(embedder):
     """
     if embedder.__doc__ is None:  # python -OO
         return
-    fields = [name for _, name, _, _ in Formatter().parse(PARAMETERS) if name]
-    defaults = {name: getattr(embedder, name) for name in fields}
     header = "Parameters\n----------\n"
     summary, found, own = inspect.cleandoc(embedder.__doc__).partition(header)
+    loss_name = embedder.__name__.removesuffix("Embedder") + "Loss"
+    loss = getattr(sys.modules.get(embedder.__module__), loss_name, None)
     if not found:
         return
-    own, see_also, rest = own.partition("\n\nSee Also\n--------\n")
-    attributes = "\n\nAttributes\n----------\n" + ATTRIBUTES
-    shared = PARAMETERS.format(**defaults)
-    embedder.__doc__ = (
-        summary + header + shared + "\n" + own + attributes + see_also + rest + "\n"
+    has_memory = hasattr(embedder, "memory_size")
+    template = PARAMETERS + (MEMORY_PARAMETERS if has_memory else "")
+    fields = [name for _, name, _, _ in Formatter().parse(template) if name]
+    shared = template.format(**{name: getattr(embedder, name) for name in fields})
+    own, _, examples = own.partition("Examples\n--------\n")
+    own, _, see_also = own.partition("See Also\n--------\n")
+    loss_doc = inspect.cleandoc(getattr(loss, "__doc__", None) or "")
+    formula, _, references = loss_doc.partition(header)
+    formula = formula.partition("\n")[2].strip()
+    references = references.partition("References\n----------\n")[2]
+    references = references.partition("\n\nExamples\n")[0]
+    sections = {
+        "Parameters": shared + "\n" + own,
+        "Attributes": ATTRIBUTES,
+        "See Also": see_also,
+        "Notes": formula,
+        "References": references + (MEMORY_REFERENCE if has_memory else ""),
+        "Examples": examples,
+    }
+    embedder.__doc__ = summary + "\n\n".join(
+        f"{title}\n{'-' * len(title)}\n{text.strip()}"
+        for title, text in sections.items()
+        if text.strip()
     )
+    embedder.__doc__ += "\n"

@@ -18,15 +18,16 @@ N_CLASSES, N_FEATURES = 4, 6
 class Method:
     """A loss with its arguments and its oracle.
 
-    ``oracle(unit_rows, labels, proxies)`` gets embeddings and proxies of length one.
-    ``frozen`` names the methods of the loss whose result carries no gradient by
-    definition.
+    ``oracle(rows, labels, state)`` gets the embeddings and the loss's parameters and
+    buffers by name; rows and proxies of length one unless ``raw``. ``frozen`` names the
+    methods of the loss whose result carries no gradient by definition.
     """
 
     name: str
     oracle: Any
     arguments: dict = field(default_factory=dict)
     has_proxies: bool = False
+    raw: bool = False
     frozen: tuple = ()
 
     def make(self, n_classes=N_CLASSES, n_features=N_FEATURES):
@@ -105,7 +106,8 @@ def triplet(margin, mining):
 
 
 def normalized_softmax(temperature):
-    def oracle(x, labels, proxies):
+    def oracle(x, labels, state):
+        proxies = state["proxies"]
         terms = []
         for row, label in zip(x, labels, strict=True):
             weights = np.exp(proxies @ row / temperature)
@@ -116,7 +118,8 @@ def normalized_softmax(temperature):
 
 
 def soft_triple(scale, gamma, tau, margin):
-    def oracle(x, labels, centers):
+    def oracle(x, labels, state):
+        centers = state["proxies"]
         n_classes, n_centers, _ = centers.shape
         terms = []
         for row, label in zip(x, labels, strict=True):
@@ -237,7 +240,8 @@ def fast_ap(n_bins):
 
 
 def proxy_anchor(margin, scale):
-    def oracle(x, labels, proxies):
+    def oracle(x, labels, state):
+        proxies = state["proxies"]
         pull, push = [], []
         for c, proxy in enumerate(proxies):
             own = [
@@ -258,7 +262,8 @@ def proxy_anchor(margin, scale):
 def margin_softmax(reduce, scale):
     """Softmax with the own cosine replaced by ``reduce`` of its angle."""
 
-    def oracle(x, labels, proxies):
+    def oracle(x, labels, state):
+        proxies = state["proxies"]
         terms = []
         for row, label in zip(x, labels, strict=True):
             cosines = proxies @ row

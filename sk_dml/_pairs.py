@@ -1,0 +1,210 @@
+"""What the methods share that compare the samples of a batch with each other."""
+
+from dataclasses import KW_ONLY, dataclass
+from numbers import Integral
+
+import torch
+from sklearn.utils._param_validation import Interval
+from torch import nn
+
+from sk_dml import _functional as F
+from sk_dml._base import BaseEmbedder
+
+
+class PairLoss(nn.Module):
+    """Base class of the losses on the pairs of a batch.
+
+    A subclass computes the loss in ``_compare(rows, gallery, labels,
+    gallery_labels)``: the anchors are the ``rows`` (n, d); they are compared with the
+    ``gallery`` (m, d), which begins with the rows themselves.
+    """
+
+    # Whether the rows that are compared are scaled to length one.
+    _normalizes = True
+
+    @F.full_precision
+    def forward(self, embeddings, labels, references=None, reference_labels=None):
+        """Compute the loss of a batch.
+
+        Parameters
+        ----------
+        embeddings : tensor of shape (n, d), floating point
+            Rows of any length; where the loss compares directions it normalises them.
+        labels : tensor of shape (n,), int
+            The classes.
+        references : tensor of shape (m, d), floating point, or None
+            More samples to compare the batch with, such as a memory of earlier batches.
+            They are no anchors and receive no gradient.
+        reference_labels : tensor of shape (m,), int, or None
+            The classes of the references.
+
+        Returns
+        -------
+        scalar tensor
+            The loss; 0, with a gradient of zero, if nothing in the batch counts.
+
+        Raises
+        ------
+        TypeError
+            If an argument is not a tensor.
+        ValueError
+            If a shape or a dtype does not fit.
+        """
+        rows, labels = F.check_batch(embeddings, labels)
+        gallery, gallery_labels = rows, labels
+        if references is not None:
+            others, other_labels = F.check_batch(
+                references,
+                reference_labels,
+                n_features=rows.shape[1],
+                names=("references", "reference_labels"),
+            )
+            gallery = torch.cat([rows, others.detach().to(rows.dtype)])
+            gallery_labels = torch.cat([labels, other_labels])
+        if self._normalizes:
+            gallery = F.unit_rows(gallery)
+            rows = gallery[: len(rows)]
+        return self._compare(rows, gallery, labels, gallery_labels)
+
+    def _compare(self, rows, gallery, labels, gallery_labels):
+        raise NotImplementedError
+
+
+class CrossBatchMemory(nn.Module):
+    """A loss on pairs whose batches are compared with the samples before them too.
+
+    Keeps the latest embeddings in a queue. Each batch is compared with itself and with
+    the queue, then joins it. As the network moves little from step to step, what it
+    said a while ago still serves; the gradient goes through the new batch alone.
+
+    Parameters
+    ----------
+    loss : PairLoss
+        The loss, called with the queue as its ``references``.
+    n_features : int
+        Width of the embeddings.
+    memory_size : int
+        Samples that the queue holds, at least 1.
+    warm_up : int, default=0
+        Samples to see before the queue takes part: a network moves fastest in the
+        beginning.
+
+    Attributes
+    ----------
+    memory : buffer of shape (memory_size, n_features), float32
+        The embeddings.
+    memory_labels : buffer of shape (memory_size,), int64
+        Their classes.
+    n_seen : int
+        Samples seen in training mode. The state dict holds it, with the buffers: a
+        resumed training goes on where it was.
+
+    References
+    ----------
+    .. [1] X. Wang, H. Zhang, W. Huang, M. R. Scott. "Cross-Batch Memory for Embedding
+           Learning". CVPR 2020.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sk_dml.losses import CircleLoss, CrossBatchMemory
+    >>> loss = CrossBatchMemory(CircleLoss(), n_features=4, memory_size=100)
+    >>> loss(torch.eye(4), torch.tensor([0, 1, 2, 3])).item()  # no pair of one class
+    0.0
+    >>> loss(torch.eye(4), torch.tensor([0, 1, 2, 3])).item() > 0  # now there are four
+    True
+    """
+
+    memory: torch.Tensor
+    memory_labels: torch.Tensor
+
+    def __init__(self, loss, n_features, memory_size, warm_up=0):
+        super().__init__()
+        self.loss = loss
+        self.warm_up = warm_up
+        self.n_seen = 0
+        self.register_buffer("memory", torch.zeros(memory_size, n_features))
+        self.register_buffer("memory_labels", torch.zeros(memory_size).long())
+
+    def forward(self, embeddings, labels):
+        """Compute the loss of a batch, and in training mode remember the batch.
+
+        Parameters
+        ----------
+        embeddings : tensor of shape (n, n_features), floating point
+            The batch.
+        labels : tensor of shape (n,), int
+            The classes.
+
+        Returns
+        -------
+        scalar tensor
+            The loss.
+        """
+        n_held = min(self.n_seen, len(self.memory))
+        if self.n_seen < self.warm_up or not n_held:
+            value = self.loss(embeddings, labels)
+        else:
+            held, held_labels = self.memory[:n_held], self.memory_labels[:n_held]
+            value = self.loss(embeddings, labels, held, held_labels)
+        if self.training:
+            self._remember(embeddings.detach(), labels)
+        return value
+
+    def _remember(self, embeddings, labels):
+        size, n = len(self.memory), len(labels)
+        newest = torch.arange(n, device=labels.device)[-size:]
+        places = (newest + self.n_seen) % size
+        self.memory[places] = embeddings[newest].to(self.memory.dtype)
+        self.memory_labels[places] = labels[newest].long()
+        self.n_seen += n
+
+    def get_extra_state(self):
+        """Put the count of samples into the state dict.
+
+        Returns
+        -------
+        int
+        """
+        return self.n_seen
+
+    def set_extra_state(self, state):
+        """Take the count of samples from a state dict.
+
+        Parameters
+        ----------
+        state : int
+            As :meth:`get_extra_state` returns it.
+        """
+        self.n_seen = state
+
+
+@dataclass(eq=False, repr=False)
+class PairEmbedder(BaseEmbedder):
+    """Base class of the embedders whose loss compares the samples of a batch.
+
+    A subclass adds the parameters of its method with their constraints, and
+    ``_make_loss``, which returns a :class:`PairLoss`.
+    """
+
+    _: KW_ONLY
+    memory_size: int = 0
+    memory_warm_up: int = 1
+
+    _parameter_constraints = {
+        **BaseEmbedder._parameter_constraints,
+        "memory_size": [Interval(Integral, 0, None, closed="left")],
+        "memory_warm_up": [Interval(Integral, 0, None, closed="left")],
+    }
+
+    @property
+    def _compares_samples(self):
+        return True
+
+    def _make_criterion(self, n_classes, n_samples):
+        loss = super()._make_criterion(n_classes, n_samples)
+        if not self.memory_size:
+            return loss
+        return CrossBatchMemory(
+            loss, self.n_components, self.memory_size, self.memory_warm_up * n_samples
+        )
