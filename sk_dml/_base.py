@@ -94,7 +94,8 @@ class BaseEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
-        add_shared_documentation(cls)
+        if cls._make_loss is not BaseEmbedder._make_loss:  # it is a method
+            add_shared_documentation(cls)
 
     @property
     def _compares_samples(self):

@@ -1,6 +1,7 @@
 """The documentation that all embedders share, written once."""
 
 import inspect
+import re
 import sys
 from string import Formatter
 
@@ -101,34 +102,38 @@ def add_shared_documentation(embedder):
     """
     if embedder.__doc__ is None:  # python -OO
         return
-    header = "Parameters\n----------\n"
-    summary, found, own = inspect.cleandoc(embedder.__doc__).partition(header)
     loss_name = embedder.__name__.removesuffix("Embedder") + "Loss"
     loss = getattr(sys.modules.get(embedder.__module__), loss_name, None)
-    if not found:
-        return
+    own, formula = _sections(embedder), _sections(loss)
     has_memory = hasattr(embedder, "memory_size")
     template = PARAMETERS + (MEMORY_PARAMETERS if has_memory else "")
     fields = [name for _, name, _, _ in Formatter().parse(template) if name]
     shared = template.format(**{name: getattr(embedder, name) for name in fields})
-    own, _, examples = own.partition("Examples\n--------\n")
-    own, _, see_also = own.partition("See Also\n--------\n")
-    loss_doc = inspect.cleandoc(getattr(loss, "__doc__", None) or "")
-    formula, _, references = loss_doc.partition(header)
-    formula = formula.partition("\n")[2].strip()
-    references = references.partition("References\n----------\n")[2]
-    references = references.partition("\n\nExamples\n")[0]
+    references = formula.get("References", "")
     sections = {
-        "Parameters": shared + "\n" + own,
-        "Attributes": ATTRIBUTES,
-        "See Also": see_also,
-        "Notes": formula,
+        "Parameters": f"{shared}\n{own.get('Parameters', '')}",
+        "Attributes": f"{ATTRIBUTES}\n{own.get('Attributes', '')}",
+        "See Also": own.get("See Also", ""),
+        "Notes": formula["Extended"],
         "References": references + (MEMORY_REFERENCE if has_memory else ""),
-        "Examples": examples,
+        "Examples": own.get("Examples", ""),
     }
-    embedder.__doc__ = summary + "\n\n".join(
+    parts = [own["Summary"], own["Extended"]] + [
         f"{title}\n{'-' * len(title)}\n{text.strip()}"
         for title, text in sections.items()
         if text.strip()
-    )
-    embedder.__doc__ += "\n"
+    ]
+    embedder.__doc__ = "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _sections(documented):
+    """Split a docstring at its headings."""
+    text = inspect.cleandoc(getattr(documented, "__doc__", None) or "")
+    first, *rest = re.split(r"^(\w[\w ]*)\n-+\n", text, flags=re.MULTILINE)
+    summary, _, extended = first.partition("\n")
+    titles, texts = rest[::2], (text.strip("\n") for text in rest[1::2])
+    return {
+        "Summary": summary,
+        "Extended": extended.strip(),
+        **dict(zip(titles, texts, strict=True)),
+    }

@@ -8,6 +8,7 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
+import torch
 
 from sk_dml import losses
 
@@ -20,7 +21,8 @@ class Method:
 
     ``oracle(rows, labels, state)`` gets the embeddings and the loss's parameters and
     buffers by name; rows and proxies of length one unless ``raw``. ``frozen`` names the
-    methods of the loss whose result carries no gradient by definition.
+    methods of the loss whose result carries no gradient by definition. ``state``
+    replaces parameters and buffers that begin with other values.
     """
 
     name: str
@@ -29,10 +31,14 @@ class Method:
     has_proxies: bool = False
     raw: bool = False
     frozen: tuple = ()
+    state: dict = field(default_factory=dict)
 
     def make(self, n_classes=N_CLASSES, n_features=N_FEATURES):
         sizes = (n_classes, n_features) if self.has_proxies else ()
-        return getattr(losses, self.name)(*sizes, **self.arguments)
+        loss = getattr(losses, self.name)(*sizes, **self.arguments)
+        given = {name: torch.tensor(value) for name, value in self.state.items()}
+        loss.load_state_dict({**loss.state_dict(), **given})
+        return loss
 
     def __str__(self):
         return f"{self.name}({self.arguments})"
@@ -287,6 +293,183 @@ def cos_face(margin, scale):
     return margin_softmax(lambda angle: np.cos(angle) - margin, scale)
 
 
+def linear_softmax(x, labels, state):
+    terms = []
+    for row, label in zip(x, labels, strict=True):
+        weights = np.exp(state["proxies"] @ row + state["bias"])
+        terms.append(-np.log(weights[label] / weights.sum()))
+    return np.mean(terms)
+
+
+def center(weight):
+    def oracle(x, labels, state):
+        distances = [
+            np.sum((row - state["centers"][label]) ** 2)
+            for row, label in zip(x, labels, strict=True)
+        ]
+        return linear_softmax(x, labels, state) + weight / 2 * np.mean(distances)
+
+    return oracle
+
+
+def sphere_face(margin):
+    def oracle(x, labels, state):
+        annealing = max(5, 1000 / (1 + 0.12 * state["n_steps"]))
+        terms = []
+        for row, label in zip(x, labels, strict=True):
+            length = np.linalg.norm(row)
+            cosines = (state["proxies"] @ row) / length
+            cosines /= np.linalg.norm(state["proxies"], axis=1)
+            angle = np.arccos(cosines[label])
+            k = next(
+                k for k in range(margin) if angle * margin <= (k + 1) * np.pi + 1e-12
+            )
+            psi = (-1) ** k * np.cos(margin * angle) - 2 * k
+            cosines[label] = (annealing * cosines[label] + psi) / (1 + annealing)
+            weights = np.exp(length * cosines)
+            terms.append(-np.log(weights[label] / weights.sum()))
+        return np.mean(terms)
+
+    return oracle
+
+
+def sub_center_arc_face(margin, scale):
+    def oracle(x, labels, state):
+        terms = []
+        for row, label in zip(x, labels, strict=True):
+            nearest = np.array([max(w @ row for w in c) for c in state["proxies"]])
+            angle = np.arccos(nearest[label])
+            if angle + margin > np.pi:
+                nearest[label] -= margin * np.sin(margin)
+            else:
+                nearest[label] = np.cos(angle + margin)
+            terms.append(np.log(np.exp(scale * nearest).sum()) - scale * nearest[label])
+        return np.mean(terms)
+
+    return oracle
+
+
+def ada_cos(x, labels, state):
+    scale = np.sqrt(2) * np.log(len(state["proxies"]) - 1)
+    return margin_softmax(np.cos, scale)(x, labels, state)
+
+
+def proxy_nca(scale):
+    def oracle(x, labels, state):
+        terms = []
+        for row, label in zip(x, labels, strict=True):
+            weights = np.exp(-scale * np.sum((state["proxies"] - row) ** 2, axis=1))
+            others = sum(w for c, w in enumerate(weights) if c != label)
+            terms.append(-np.log(weights[label] / others))
+        return np.mean(terms)
+
+    return oracle
+
+
+def n_pairs(l2_weight):
+    def oracle(x, labels, _):
+        terms = []
+        for a, (positives, _negatives) in enumerate(zip(*_pairs(labels), strict=True)):
+            for p in positives:
+                total = 1.0
+                for c in set(labels) - {labels[a]}:
+                    members = np.flatnonzero(labels == c)
+                    total += np.mean([np.exp(x[a] @ (x[n] - x[p])) for n in members])
+                terms.append(np.log(total))
+        return np.mean(terms) + l2_weight * np.mean([row @ row for row in x])
+
+    return oracle
+
+
+def lifted_structure(margin):
+    def oracle(x, labels, _):
+        distance = np.linalg.norm(x[:, None] - x[None], axis=2)
+        _, negatives = _pairs(labels)
+        terms = []
+        for i, j in combinations(range(len(x)), 2):
+            if labels[i] == labels[j]:
+                total = sum(np.exp(margin - distance[i, k]) for k in negatives[i])
+                total += sum(np.exp(margin - distance[j, k]) for k in negatives[j])
+                terms.append(max(0, np.log(total) + distance[i, j]) ** 2)
+        return sum(terms) / (2 * len(terms))
+
+    return oracle
+
+
+def margin_loss(margin, n_features=N_FEATURES):
+    def density(d):
+        d = max(d, 0.5)
+        return d ** (n_features - 2) * (1 - d**2 / 4) ** ((n_features - 3) / 2)
+
+    def oracle(x, labels, state):
+        pull, push, drawn = [], 0.0, 0.0
+        for a, (positives, negatives) in enumerate(zip(*_pairs(labels), strict=True)):
+            beta = np.broadcast_to(state["beta"], N_CLASSES)[labels[a]]
+            d = {j: np.linalg.norm(x[a] - x[j]) for j in positives + negatives}
+            pull += [d[p] - beta + margin for p in positives]
+            reached = [n for n in negatives if d[n] < beta + margin]
+            total = sum(1 / density(d[n]) for n in reached)
+            for _ in positives:
+                for n in reached:
+                    probability = 1 / density(d[n]) / total
+                    push += probability * (beta + margin - d[n])
+                    drawn += probability
+        return _mean_of_nonzero(pull) + (push / drawn if drawn else 0)
+
+    return oracle
+
+
+def snr_contrastive(pos_margin, neg_margin, regularization):
+    def oracle(x, labels, _):
+        pull, push = [], []
+        for i, (positives, negatives) in enumerate(zip(*_pairs(labels), strict=True)):
+            ratio = [np.var(x[j] - x[i]) / np.var(x[i]) for j in range(len(x))]
+            pull += [ratio[p] - pos_margin for p in positives]
+            push += [neg_margin - ratio[n] for n in negatives]
+        mean = np.mean([abs(row.sum()) for row in x])
+        return _mean_of_nonzero(pull) + _mean_of_nonzero(push) + regularization * mean
+
+    return oracle
+
+
+def smooth_ap(temperature):
+    def oracle(x, labels, _):
+        def step(i, j, p):
+            return 1 / (1 + np.exp(-(x[i] @ x[j] - x[i] @ x[p]) / temperature))
+
+        terms = []
+        for i, (positives, negatives) in enumerate(zip(*_pairs(labels), strict=True)):
+            precisions = []
+            for p in positives:
+                in_class = 1 + sum(step(i, j, p) for j in positives if j != p)
+                precisions.append(
+                    in_class / (in_class + sum(step(i, n, p) for n in negatives))
+                )
+            if precisions:
+                terms.append(1 - np.mean(precisions))
+        return np.mean(terms)
+
+    return oracle
+
+
+def circle_by_class(margin, gamma):
+    def oracle(x, labels, state):
+        terms = []
+        for row, label in zip(x, labels, strict=True):
+            s = state["proxies"] @ row
+            alpha = max(0, 1 + margin - s[label])
+            own = np.exp(-gamma * alpha * (s[label] - 1 + margin))
+            others = sum(
+                np.exp(gamma * max(0, s[c] + margin) * (s[c] - margin))
+                for c in range(len(s))
+                if c != label
+            )
+            terms.append(np.log(1 + own * others))
+        return np.mean(terms)
+
+    return oracle
+
+
 METHODS = [
     Method("CircleLoss", circle(0.4, 80.0), frozen=("_weights",)),
     Method(
@@ -361,4 +544,71 @@ METHODS = [
         {"margin": 0.1, "scale": 4.0},
         has_proxies=True,
     ),
+    Method(
+        "CircleLoss",
+        circle_by_class(0.25, 16.0),
+        {
+            "margin": 0.25,
+            "gamma": 16.0,
+            "n_classes": N_CLASSES,
+            "n_features": N_FEATURES,
+        },
+        frozen=("_weights",),
+    ),
+    Method("SoftmaxLoss", linear_softmax, has_proxies=True, raw=True),
+    Method("CenterLoss", center(0.003), has_proxies=True, raw=True),
+    Method(
+        "CenterLoss",
+        center(0.5),
+        {"weight": 0.5},
+        has_proxies=True,
+        raw=True,
+        state={"centers": np.arange(24.0).reshape(N_CLASSES, N_FEATURES) / 12 - 1},
+    ),
+    Method("SphereFaceLoss", sphere_face(4), has_proxies=True, raw=True),
+    Method(
+        "SphereFaceLoss",
+        sphere_face(3),
+        {"margin": 3},
+        has_proxies=True,
+        raw=True,
+        state={"n_steps": np.array(10**5)},
+    ),
+    Method("SubCenterArcFaceLoss", sub_center_arc_face(0.5, 64.0), has_proxies=True),
+    Method(
+        "SubCenterArcFaceLoss",
+        sub_center_arc_face(1.5, 4.0),
+        {"n_centers": 2, "margin": 1.5, "scale": 4.0},
+        has_proxies=True,
+    ),
+    Method("AdaCosLoss", ada_cos, has_proxies=True),
+    Method("AdaCosLoss", ada_cos, {"dynamic": False}, has_proxies=True),
+    Method("ProxyNCALoss", proxy_nca(1.0), has_proxies=True),
+    Method("ProxyNCALoss", proxy_nca(9.0), {"scale": 9.0}, has_proxies=True),
+    Method("NPairsLoss", n_pairs(0.02), raw=True),
+    Method("NPairsLoss", n_pairs(0.0), {"l2_weight": 0.0}, raw=True),
+    Method("LiftedStructureLoss", lifted_structure(1.0), raw=True),
+    Method("LiftedStructureLoss", lifted_structure(0.2), {"margin": 0.2}, raw=True),
+    Method("MarginLoss", margin_loss(0.2), frozen=("_weights",)),
+    Method(
+        "MarginLoss",
+        margin_loss(0.1),
+        {"margin": 0.1, "beta": 0.8, "n_classes": N_CLASSES},
+        frozen=("_weights",),
+        state={"beta": np.array([0.8, 0.9, 1.3, 1.2])},
+    ),
+    Method(
+        "MarginLoss",
+        margin_loss(0.3),
+        {"margin": 0.3, "learn_beta": False},
+        frozen=("_weights",),
+    ),
+    Method("SNRContrastiveLoss", snr_contrastive(0.0, 1.0, 0.1)),
+    Method(
+        "SNRContrastiveLoss",
+        snr_contrastive(0.2, 3.0, 0.0),
+        {"pos_margin": 0.2, "neg_margin": 3.0, "regularization": 0.0},
+    ),
+    Method("SmoothAPLoss", smooth_ap(0.01)),
+    Method("SmoothAPLoss", smooth_ap(0.3), {"temperature": 0.3}),
 ]

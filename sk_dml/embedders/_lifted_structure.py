@@ -1,0 +1,105 @@
+"""Lifted structured loss (Song et al., 2016)."""
+
+from dataclasses import KW_ONLY, dataclass
+from numbers import Real
+
+import torch
+from sklearn.utils._param_validation import Interval
+
+from sk_dml import _functional as F
+from sk_dml._pairs import PairEmbedder, PairLoss
+
+__all__ = ["LiftedStructureEmbedder", "LiftedStructureLoss"]
+
+
+class LiftedStructureLoss(PairLoss):
+    r"""Lifted structured loss: each positive pair against all negatives of both ends.
+
+    With Euclidean distances :math:`d` between the embeddings, taken at their length,
+    and margin m, for every pair of samples i and j of one class,
+
+    .. math::
+
+        J_{ij} = \log\Big[\sum_{n : y_n \ne y_i} e^{m - d_{in}}
+            + \sum_{n : y_n \ne y_j} e^{m - d_{jn}}\Big] + d_{ij} ,
+        \quad L = \tfrac{1}{2} \operatorname{mean}_{(i, j)} [J_{ij}]_+^2 .
+
+    Parameters
+    ----------
+    margin : float, default=1.0
+        The paper's alpha, m.
+
+    References
+    ----------
+    .. [1] H. O. Song, Y. Xiang, S. Jegelka, S. Savarese. "Deep Metric Learning via
+           Lifted Structured Feature Embedding". CVPR 2016.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sk_dml.losses import LiftedStructureLoss
+    >>> embeddings = torch.tensor([[9.0, 0.0], [9.0, 0.0], [0.0, 9.0], [0.0, 9.0]])
+    >>> loss = LiftedStructureLoss()
+    >>> loss(embeddings, torch.tensor([0, 0, 1, 1])).item()
+    0.0
+    >>> loss(embeddings, torch.tensor([0, 1, 0, 1])).item() > 100
+    True
+    """
+
+    _normalizes = False
+
+    def __init__(self, margin=1.0):
+        super().__init__()
+        self.margin = margin
+
+    def _compare(self, rows, gallery, labels, gallery_labels):
+        distances = F.euclidean_distances(rows, gallery)
+        positives, negatives = F.pair_masks(labels, gallery_labels)
+        closeness = self.margin - distances
+        against = F.masked_logsumexp(closeness, negatives)
+        # One sum an end serves all its pairs. The negatives of what is in the gallery
+        # alone are those in the batch.
+        others = slice(len(rows), None)
+        against_others = F.masked_logsumexp(closeness.T[others], negatives.T[others])
+        both = torch.logaddexp(against[:, None], torch.cat([against, against_others]))
+        terms = (distances + both).clamp(min=0)
+        return F.masked_mean(terms.square(), positives) / 2
+
+
+@dataclass(eq=False, repr=False)
+class LiftedStructureEmbedder(PairEmbedder):
+    """Embedding learned with the lifted structured loss.
+
+    Compares every pair of a class with all negatives that its two samples have in the
+    batch. Choose it for comparison with the methods that came after it.
+
+    Parameters
+    ----------
+    margin : float, default=1.0
+        Distance beyond which a negative weighs little, at least 0. The paper uses 1.
+
+    See Also
+    --------
+    MultiSimilarityEmbedder : Weighs positives and negatives apart, on cosines.
+    TripletEmbedder : One negative at a time.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_wine
+    >>> from sk_dml import LiftedStructureEmbedder
+    >>> X, y = load_wine(return_X_y=True)
+    >>> embedder = LiftedStructureEmbedder(8, max_epochs=9, random_state=0)
+    >>> embedder.fit_transform(X, y).shape
+    (178, 8)
+    """
+
+    _: KW_ONLY
+    margin: float = 1.0
+
+    _parameter_constraints = {
+        **PairEmbedder._parameter_constraints,
+        "margin": [Interval(Real, 0, None, closed="left")],
+    }
+
+    def _make_loss(self, n_classes):
+        return LiftedStructureLoss(self.margin)

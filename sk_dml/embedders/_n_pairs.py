@@ -1,0 +1,106 @@
+"""N-pair loss (Sohn, 2016)."""
+
+from dataclasses import KW_ONLY, dataclass
+from numbers import Real
+
+import torch
+from sklearn.utils._param_validation import Interval
+
+from sk_dml import _functional as F
+from sk_dml._pairs import PairEmbedder, PairLoss
+
+__all__ = ["NPairsEmbedder", "NPairsLoss"]
+
+
+class NPairsLoss(PairLoss):
+    r"""Multi-class N-pair loss: a positive against one negative of every other class.
+
+    For every pair of an anchor a and a positive p of the batch, with the embeddings
+    :math:`f` taken at their length and the set :math:`G_c` of the samples of class c,
+
+    .. math::
+
+        L = \log\Big[1 + \sum_{c \ne y_a} \frac{1}{|G_c|} \sum_{n \in G_c}
+            e^{f_a \cdot f_n - f_a \cdot f_p}\Big] ,
+
+    averaged over the pairs, plus ``l2_weight`` times the mean of
+    :math:`\lVert f \rVert^2`. The paper's batches hold two samples a class and one of
+    them serves as the negative of the others; the mean over the class is what one drawn
+    at random contributes, and makes any batch do, in any order.
+
+    Parameters
+    ----------
+    l2_weight : float, default=0.02
+        Weight of the mean squared length, at least 0.
+
+    References
+    ----------
+    .. [1] K. Sohn. "Improved Deep Metric Learning with Multi-class N-pair Loss
+           Objective". NeurIPS 2016.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sk_dml.losses import NPairsLoss
+    >>> embeddings = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
+    >>> loss = NPairsLoss(l2_weight=0.0)
+    >>> loss(embeddings, torch.tensor([0, 0, 1, 1])).item()  # log(1 + exp(-1))
+    0.3132...
+    """
+
+    _normalizes = False
+
+    def __init__(self, l2_weight=0.02):
+        super().__init__()
+        self.l2_weight = l2_weight
+
+    def _compare(self, rows, gallery, labels, gallery_labels):
+        products = rows @ gallery.T
+        positives, negatives = F.pair_masks(labels, gallery_labels)
+        _, place, sizes = gallery_labels.unique(return_inverse=True, return_counts=True)
+        shares = products - sizes[place].log()
+        against = F.masked_logsumexp(shares, negatives)
+        terms = torch.nn.functional.softplus(against[:, None] - products)
+        loss = F.masked_mean(terms, positives & negatives.any(1)[:, None])
+        lengths = rows.square().sum() / max(len(rows), 1)
+        return loss + self.l2_weight * lengths
+
+
+@dataclass(eq=False, repr=False)
+class NPairsEmbedder(PairEmbedder):
+    """Embedding learned with the multi-class N-pair loss.
+
+    Compares each positive with one negative of every other class at once, where a
+    triplet has a single one. Choose it for batches of many classes with two samples
+    each.
+
+    Parameters
+    ----------
+    l2_weight : float, default=0.02
+        Weight of the mean squared length of the embeddings, at least 0. It keeps them
+        from growing without end instead of turning. The paper uses 0.02.
+
+    See Also
+    --------
+    NTXentEmbedder : The same idea on normalised embeddings, with a temperature.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_wine
+    >>> from sk_dml import NPairsEmbedder
+    >>> X, y = load_wine(return_X_y=True)
+    >>> NPairsEmbedder(8, max_epochs=9, random_state=0).fit_transform(X, y).shape
+    (178, 8)
+    """
+
+    _: KW_ONLY
+    samples_per_class: int | None = 2
+    l2_weight: float = 0.02
+
+    _parameter_constraints = {
+        **PairEmbedder._parameter_constraints,
+        "l2_weight": [Interval(Real, 0, None, closed="left")],
+    }
+
+    def _make_loss(self, n_classes):
+        return NPairsLoss(self.l2_weight)

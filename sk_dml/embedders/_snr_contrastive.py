@@ -1,0 +1,130 @@
+"""Contrastive loss on signal-to-noise ratios (Yuan et al., 2019)."""
+
+from dataclasses import KW_ONLY, dataclass
+from numbers import Real
+
+from sklearn.utils._param_validation import Interval
+
+from sk_dml import _functional as F
+from sk_dml._pairs import PairEmbedder, PairLoss
+
+__all__ = ["SNRContrastiveEmbedder", "SNRContrastiveLoss"]
+
+
+class SNRContrastiveLoss(PairLoss):
+    r"""Contrastive loss whose distance is the inverse of a signal-to-noise ratio.
+
+    The anchor :math:`h_i` is the signal, its difference from another sample the noise;
+    with the variance over the features of an embedding,
+
+    .. math::
+
+        d_{ij} = \frac{\operatorname{var}(h_j - h_i)}{\operatorname{var}(h_i)} , \quad
+        L = \operatorname{mean}_{(i, p)} [d_{ip} - m_\text{pos}]_+
+          + \operatorname{mean}_{(i, n)} [m_\text{neg} - d_{in}]_+
+          + \lambda \operatorname{mean}_i \Big|\sum_k h_{ik}\Big| ,
+
+    where p runs over samples of the class of i, n over the others, and the first two
+    means are taken over the terms that are not zero. The last term draws the mean of
+    the features of an embedding to zero. An anchor whose features are all equal is no
+    signal: its pairs are left out.
+
+    Parameters
+    ----------
+    pos_margin : float, default=0.0
+        Positives at most this far apart are at rest, at least 0.
+    neg_margin : float, default=1.0
+        Negatives at least this far apart are at rest, at least 0.
+    regularization : float, default=0.1
+        The paper's lambda, at least 0.
+
+    References
+    ----------
+    .. [1] T. Yuan, W. Deng, J. Tang, Y. Tang, B. Chen. "Signal-to-Noise Ratio: A Robust
+           Distance Metric for Deep Metric Learning". CVPR 2019.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sk_dml.losses import SNRContrastiveLoss
+    >>> embeddings = torch.tensor([[1.0, -1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, 1.0]])
+    >>> loss = SNRContrastiveLoss()
+    >>> loss(embeddings, torch.tensor([0, 0, 1, 1])).item()
+    0.0
+    >>> loss(embeddings, torch.tensor([0, 1, 0, 1])).item()  # d is 4 and 0
+    5.0...
+    """
+
+    def __init__(self, pos_margin=0.0, neg_margin=1.0, regularization=0.1):
+        super().__init__()
+        self.pos_margin = pos_margin
+        self.neg_margin = neg_margin
+        self.regularization = regularization
+
+    def _compare(self, rows, gallery, labels, gallery_labels):
+        # On centred rows the ratio of the variances is that of the squared lengths.
+        centered = gallery - gallery.mean(dim=1, keepdim=True)
+        gram = centered[: len(rows)] @ centered.T
+        squares = centered.square().sum(dim=1)
+        signal = squares[: len(rows), None]
+        has_signal = signal > 1e-8 * rows.square().sum(dim=1, keepdim=True)
+        noise = (signal + squares - 2 * gram).clamp(min=0)
+        distances = noise / signal.where(has_signal, 1)
+        positives, negatives = F.pair_masks(labels, gallery_labels)
+        pull = distances - self.pos_margin
+        push = self.neg_margin - distances
+        offsets = rows.sum(dim=1).abs().sum() / max(len(rows), 1)
+        return (
+            F.masked_mean(pull, positives & has_signal & (pull > 0))
+            + F.masked_mean(push, negatives & has_signal & (push > 0))
+            + self.regularization * offsets
+        )
+
+
+@dataclass(eq=False, repr=False)
+class SNRContrastiveEmbedder(PairEmbedder):
+    """Embedding learned with the contrastive loss on signal-to-noise ratios.
+
+    Measures how far a sample is from an anchor in units of the anchor's own variance.
+    Choose it as a variant of the contrastive loss, with margins that mean shares of
+    variance.
+
+    Parameters
+    ----------
+    pos_margin : float, default=0.0
+        Positives whose noise is at most this share of the anchor's variance are at
+        rest, at least 0.
+    neg_margin : float, default=1.0
+        Negatives whose noise is at least this share are at rest, at least 0. The
+        larger, the farther apart the classes.
+    regularization : float, default=0.1
+        How strongly the mean of the features is drawn to zero, at least 0.
+
+    See Also
+    --------
+    ContrastiveEmbedder : The same on Euclidean distances.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_wine
+    >>> from sk_dml import SNRContrastiveEmbedder
+    >>> X, y = load_wine(return_X_y=True)
+    >>> embedder = SNRContrastiveEmbedder(8, max_epochs=9, random_state=0)
+    >>> embedder.fit_transform(X, y).shape
+    (178, 8)
+    """
+
+    _: KW_ONLY
+    pos_margin: float = 0.0
+    neg_margin: float = 1.0
+    regularization: float = 0.1
+
+    _parameter_constraints = {
+        **PairEmbedder._parameter_constraints,
+        "pos_margin": [Interval(Real, 0, None, closed="left")],
+        "neg_margin": [Interval(Real, 0, None, closed="left")],
+        "regularization": [Interval(Real, 0, None, closed="left")],
+    }
+
+    def _make_loss(self, n_classes):
+        return SNRContrastiveLoss(self.pos_margin, self.neg_margin, self.regularization)

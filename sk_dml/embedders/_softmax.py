@@ -1,0 +1,88 @@
+"""Softmax cross-entropy on a linear head (the classifier that others start from)."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from sk_dml import _functional as F
+from sk_dml._proxies import ProxyEmbedder, ProxyLoss
+
+__all__ = ["SoftmaxEmbedder", "SoftmaxLoss"]
+
+
+class SoftmaxLoss(ProxyLoss):
+    r"""Softmax cross-entropy on a linear head: a plain classifier.
+
+    For an embedding x of class y, taken as it is, and weights w and a bias b a class,
+
+    .. math::
+
+        L = -\log \frac{e^{x \cdot w_y + b_y}}{\sum_c e^{x \cdot w_c + b_c}} ,
+
+    averaged over the batch.
+
+    Parameters
+    ----------
+    n_classes : int
+        Number of classes.
+    n_features : int
+        Width of the embeddings.
+
+    Attributes
+    ----------
+    proxies : parameter of shape (n_classes, n_features)
+        The weights.
+    bias : parameter of shape (n_classes,)
+        The bias, 0 in the beginning.
+
+    References
+    ----------
+    .. [1] Y. Sun, X. Wang, X. Tang. "Deep Learning Face Representation from Predicting
+           10,000 Classes". CVPR 2014.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sk_dml.losses import SoftmaxLoss
+    >>> loss = SoftmaxLoss(n_classes=3, n_features=4)
+    >>> loss(torch.zeros(2, 4), torch.tensor([0, 1])).item()  # log(3)
+    1.0986...
+    """
+
+    def __init__(self, n_classes, n_features):
+        super().__init__(n_classes, n_features)
+        self.bias = nn.Parameter(torch.zeros(n_classes))
+
+    def _compare(self, embeddings, labels):
+        logits = nn.functional.linear(
+            embeddings,
+            self.proxies.to(embeddings.dtype),
+            self.bias.to(embeddings.dtype),
+        )
+        return F.cross_entropy(logits, labels)
+
+
+@dataclass(eq=False, repr=False)
+class SoftmaxEmbedder(ProxyEmbedder):
+    """Embedding learned by a plain classifier: what stands before its last layer.
+
+    The baseline of all methods with proxies. Choose it to see what metric learning adds
+    to a classifier on your data.
+
+    See Also
+    --------
+    NormalizedSoftmaxEmbedder : Compares directions, as a search by cosine does.
+    CenterEmbedder : Draws the samples of a class together too.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_wine
+    >>> from sk_dml import SoftmaxEmbedder
+    >>> X, y = load_wine(return_X_y=True)
+    >>> SoftmaxEmbedder(8, max_epochs=9, random_state=0).fit_transform(X, y).shape
+    (178, 8)
+    """
+
+    def _make_loss(self, n_classes):
+        return SoftmaxLoss(n_classes, self.n_components)

@@ -1,0 +1,122 @@
+"""Sub-center ArcFace (Deng et al., 2020)."""
+
+import math
+from dataclasses import KW_ONLY, dataclass
+from numbers import Integral, Real
+
+from sklearn.utils._param_validation import Interval
+
+from sk_dml import _functional as F
+from sk_dml._proxies import ProxyEmbedder, ProxyLoss
+
+__all__ = ["SubCenterArcFaceEmbedder", "SubCenterArcFaceLoss"]
+
+
+class SubCenterArcFaceLoss(ProxyLoss):
+    r"""ArcFace with several proxies a class, the nearest of which counts.
+
+    For an embedding x of class y and K proxies :math:`w_c^k` a class, all normalised,
+    with margin m and scale s,
+
+    .. math::
+
+        L = -\log \frac{e^{s \cos(\theta_y + m)}}
+            {e^{s \cos(\theta_y + m)} + \sum_{c \ne y} e^{s \cos\theta_c}} , \quad
+        \cos\theta_c = \max_k x \cdot w_c^k ,
+
+    averaged over the batch. Where :math:`\theta_y + m` would pass :math:`\pi`,
+    :math:`\cos\theta_y - m \sin m` takes its place.
+
+    Parameters
+    ----------
+    n_classes : int
+        Number of classes.
+    n_features : int
+        Width of the embeddings.
+    n_centers : int, default=3
+        Proxies a class, K, at least 1.
+    margin : float, default=0.5
+        What the angle to the own proxy is widened by, in radians.
+    scale : float, default=64.0
+        Scale of the similarities, above 0.
+
+    Attributes
+    ----------
+    proxies : parameter of shape (n_classes, n_centers, n_features)
+        The proxies, of any length; they are normalised where they are used.
+
+    References
+    ----------
+    .. [1] J. Deng, J. Guo, T. Liu, M. Gong, S. Zafeiriou. "Sub-center ArcFace: Boosting
+           Face Recognition by Large-Scale Noisy Web Faces". ECCV 2020.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sk_dml.losses import SubCenterArcFaceLoss
+    >>> loss = SubCenterArcFaceLoss(n_classes=3, n_features=4)
+    >>> loss(torch.eye(4)[:3], torch.tensor([0, 1, 2])).backward()
+    >>> loss.proxies.grad.shape
+    torch.Size([3, 3, 4])
+    """
+
+    def __init__(self, n_classes, n_features, n_centers=3, margin=0.5, scale=64.0):
+        super().__init__(n_classes, n_centers, n_features)
+        self.margin = margin
+        self.scale = scale
+
+    def _compare(self, embeddings, labels):
+        cosines = F.proxy_cosines(self.proxies, embeddings).amax(dim=2)
+        cosines = F.widen_own_angle(cosines, labels, self.margin)
+        return F.cross_entropy(self.scale * cosines, labels)
+
+
+@dataclass(eq=False, repr=False)
+class SubCenterArcFaceEmbedder(ProxyEmbedder):
+    """Embedding learned with ArcFace on several proxies a class.
+
+    A sample need be near one of its class's proxies only: the others take up what is
+    unlike the rest, such as wrong labels. Choose it for many classes with noisy labels.
+
+    Parameters
+    ----------
+    n_centers : int, default=3
+        Proxies a class, at least 1. The paper uses 3.
+    margin : float, default=0.5
+        By how much the angle to the own proxy must be smaller than to the others, in
+        radians, in [0, pi]. The larger, the tighter the classes. The paper uses 0.5.
+    scale : float, default=64.0
+        What the cosines are multiplied by, above 0: the inverse of a temperature. The
+        paper uses 64.
+
+    See Also
+    --------
+    ArcFaceEmbedder : One proxy a class.
+    SoftTripleEmbedder : Several, of which no single one decides.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_wine
+    >>> from sk_dml import SubCenterArcFaceEmbedder
+    >>> X, y = load_wine(return_X_y=True)
+    >>> embedder = SubCenterArcFaceEmbedder(8, max_epochs=9, random_state=0)
+    >>> embedder.fit_transform(X, y).shape
+    (178, 8)
+    """
+
+    _: KW_ONLY
+    n_centers: int = 3
+    margin: float = 0.5
+    scale: float = 64.0
+
+    _parameter_constraints = {
+        **ProxyEmbedder._parameter_constraints,
+        "n_centers": [Interval(Integral, 1, None, closed="left")],
+        "margin": [Interval(Real, 0, math.pi, closed="both")],
+        "scale": [Interval(Real, 0, None, closed="neither")],
+    }
+
+    def _make_loss(self, n_classes):
+        return SubCenterArcFaceLoss(
+            n_classes, self.n_components, self.n_centers, self.margin, self.scale
+        )
