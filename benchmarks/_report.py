@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 
 
-def header(name):
+def header(name, *peers):
     """Describe the run in a few lines of Markdown."""
-    packages = ("sk-dml", "torch", "skorch", "scikit-learn", "numpy")
+    packages = ("sk-dml", "torch", "skorch", "scikit-learn", "numpy", *peers)
     versions = ", ".join(f"{package} {version(package)}" for package in packages)
     return "\n".join(
         [

@@ -78,11 +78,11 @@ class AdaCosLoss(ProxyLoss):
         return F.cross_entropy(self.scale * cosines, labels)
 
     def _renew_scale(self, cosines, labels):
-        own = torch.nn.functional.one_hot(labels, cosines.shape[1]).bool()
-        log_sums = F.masked_logsumexp(self.scale * cosines, ~own)
-        log_mean = log_sums.logsumexp(dim=0) - math.log(len(labels))
+        own = labels[:, None]
+        others = (self.scale * cosines).scatter(1, own, -torch.inf)
+        log_mean = others.logsumexp(dim=(0, 1)) - math.log(len(labels))
         # The median of the angles has the median of the cosines.
-        median = cosines[own].median().clamp(min=math.cos(math.pi / 4))
+        median = cosines.gather(1, own).median().clamp(min=math.cos(math.pi / 4))
         self.scale.copy_((log_mean / median).clamp(min=self.smallest_scale))
 
 

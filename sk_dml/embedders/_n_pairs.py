@@ -60,8 +60,9 @@ class NPairsLoss(PairLoss):
         _, place, sizes = gallery_labels.unique(return_inverse=True, return_counts=True)
         shares = products - sizes[place].log()
         against = F.masked_logsumexp(shares, negatives)
-        terms = torch.nn.functional.softplus(against[:, None] - products)
-        loss = F.masked_mean(terms, positives & negatives.any(1)[:, None])
+        pairs = (positives & negatives.any(dim=1, keepdim=True)).nonzero(as_tuple=True)
+        terms = torch.nn.functional.softplus(against[pairs[0]] - products[pairs])
+        loss = terms.sum() / max(len(terms), 1)
         lengths = rows.square().sum() / max(len(rows), 1)
         return loss + self.l2_weight * lengths
 

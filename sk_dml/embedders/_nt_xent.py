@@ -50,13 +50,14 @@ class NTXentLoss(PairLoss):
         self.temperature = temperature
 
     def _compare(self, rows, gallery, labels, gallery_labels):
-        logits = rows @ gallery.T / self.temperature
+        logits = (rows / self.temperature) @ gallery.T
         positives, negatives = F.pair_masks(labels, gallery_labels)
         # One sum over the negatives serves all pairs of an anchor: n^2 numbers, where
         # a row of negatives for each pair would take n^3.
         against = F.masked_logsumexp(logits, negatives)
-        terms = nn.functional.softplus(against[:, None] - logits)
-        return F.masked_mean(terms, positives & negatives.any(1)[:, None])
+        pairs = (positives & negatives.any(dim=1, keepdim=True)).nonzero(as_tuple=True)
+        terms = nn.functional.softplus(against[pairs[0]] - logits[pairs])
+        return terms.sum() / max(len(terms), 1)
 
 
 @dataclass(eq=False, repr=False)

@@ -61,9 +61,9 @@ class ProxyNCALoss(ProxyLoss):
     def _compare(self, embeddings, labels):
         # |x - w|^2 = 2 - 2 x.w, and the 2 cancels in the ratio.
         logits = 2 * self.scale * F.proxy_cosines(self.proxies, embeddings)
-        own = torch.nn.functional.one_hot(labels, logits.shape[1]).bool()
-        terms = F.masked_logsumexp(logits, ~own) - logits[own]
-        return terms.sum() / max(len(labels), 1)
+        others = logits.scatter(1, labels[:, None], -torch.inf).logsumexp(dim=1)
+        own = logits.gather(1, labels[:, None])
+        return (others.sum() - own.sum()) / max(len(labels), 1)
 
 
 @dataclass(eq=False, repr=False)

@@ -5,12 +5,33 @@ from numbers import Integral, Real
 
 import torch
 from sklearn.utils._param_validation import Interval
-from torch import nn
 
 from sk_dml import _functional as F
 from sk_dml._proxies import ProxyEmbedder, ProxyLoss
 
 __all__ = ["SoftTripleEmbedder", "SoftTripleLoss"]
+
+
+class _SoftMaximum(torch.autograd.Function):
+    """Mean over the second axis, weighted by a softmax of the same values.
+
+    The gradient in closed form takes half the time and memory of the one that autograd
+    puts together: with many classes and centres, this is most of a step.
+    """
+
+    @staticmethod
+    def forward(ctx, values, gamma):
+        weights = (values / gamma).softmax(dim=1)
+        means = (weights * values).sum(dim=1)
+        ctx.save_for_backward(values, weights, means)
+        ctx.gamma = gamma
+        return means
+
+    @staticmethod
+    def backward(ctx, gradient):
+        values, weights, means = ctx.saved_tensors
+        slope = (values - means[:, None]).div_(ctx.gamma).add_(1)
+        return slope.mul_(weights).mul_(gradient[:, None]), None
 
 
 class SoftTripleLoss(ProxyLoss):
@@ -90,14 +111,13 @@ class SoftTripleLoss(ProxyLoss):
         self.margin = margin
 
     def _compare(self, embeddings, labels):
-        n_classes, n_centers, _ = self.proxies.shape
-        cosines = F.proxy_cosines(self.proxies, embeddings)
-        choice = (cosines / self.gamma).softmax(dim=2)
-        similarities = (choice * cosines).sum(dim=2)
-        own = nn.functional.one_hot(labels, n_classes)
-        logits = self.scale * (similarities - self.margin * own)
-        loss = F.cross_entropy(logits, labels)
-        if n_centers > 1 and self.tau > 0:
+        # (n, n_centers, n_classes): a softmax over a short last axis is slow.
+        cosines = F.proxy_cosines(self.proxies.transpose(0, 1), embeddings)
+        similarities = _SoftMaximum.apply(cosines, self.gamma)
+        margins = similarities.new_full((len(labels), 1), -self.margin)
+        similarities = similarities.scatter_add(1, labels[:, None], margins)
+        loss = F.cross_entropy(self.scale * similarities, labels)
+        if self.proxies.shape[1] > 1 and self.tau > 0:
             loss = loss + self.tau * self._spread(F.unit_rows(self.proxies))
         return loss
 

@@ -66,7 +66,7 @@ class SubCenterArcFaceLoss(ProxyLoss):
         self.scale = scale
 
     def _compare(self, embeddings, labels):
-        cosines = F.proxy_cosines(self.proxies, embeddings).amax(dim=2)
+        cosines = F.proxy_cosines(self.proxies.transpose(0, 1), embeddings).amax(dim=1)
         cosines = F.widen_own_angle(cosines, labels, self.margin)
         return F.cross_entropy(self.scale * cosines, labels)
 
