@@ -1,9 +1,15 @@
-"""What every benchmark says first: when, where, with what."""
+"""What benchmarks share: the head of a report, and measuring in fresh processes."""
 
+import json
 import os
 import platform
+import resource
+import subprocess
+import sys
 from datetime import UTC, datetime
 from importlib.metadata import version
+
+import torch
 
 
 def header(name, *peers):
@@ -18,3 +24,37 @@ def header(name, *peers):
             f"{os.cpu_count()} cores, Python {platform.python_version()}, {versions}.",
         ]
     )
+
+
+def in_process(file, function, **arguments):
+    """Call a function of a benchmark in a fresh process with one thread.
+
+    Returns what the function does, or, as a str, what it died of.
+    """
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, file, "--call", json.dumps([function, arguments])]
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["killed"])[-1]
+        return reason.partition(":")[0]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def answer(names, call):
+    """Do in the fresh process what in_process asks for."""
+    function, arguments = json.loads(call)
+    print(json.dumps(names[function](**arguments)))
+
+
+def added_memory(loss, n, n_features, labels, limit=None):
+    """Measure the memory that a first forward and backward of a loss add, in MB."""
+    # Load what torch loads late before the first reading.
+    torch.randn(8, 8, requires_grad=True).square().sum().backward()
+    embeddings = torch.randn(n, n_features, requires_grad=True)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    if limit is not None:
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    loss(embeddings, labels).backward()
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024

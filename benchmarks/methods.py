@@ -13,11 +13,9 @@ of interleaved runs, and the ratio of the medians.
 """
 
 import argparse
-import json
-import os
+import inspect
 import resource
 import statistics
-import subprocess
 import sys
 import time
 import warnings
@@ -25,7 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
-from _report import header
+from _report import added_memory, answer, header, in_process
 from pytorch_metric_learning import losses as peers
 
 from sk_dml import class_disjoint_split, losses
@@ -46,16 +44,22 @@ PEER_MEMORY = 16 * 2**30  # bytes that a loss may reserve
 
 
 def peer_loss(name, n_classes, n_features):
-    """Build the peer of a loss, or return None if there is none."""
-    name = PEER_NAMES.get(name, name)
-    peer = getattr(peers, name, None)
-    if peer is None:
-        return None
-    takes = peer.__init__.__code__.co_varnames
+    """Build the peer of a loss with its own defaults."""
     sizes = {"num_classes": n_classes, "embedding_size": n_features}
-    if "embedding_size" not in takes:
-        sizes = {}
-    return peer(**sizes)
+    peer = getattr(peers, PEER_NAMES.get(name, name))
+    return peer(**(sizes if has_proxies(name) else {}))
+
+
+def own_loss(name, n_classes, n_features):
+    """Build a loss with its defaults."""
+    sizes = (n_classes, n_features) if has_proxies(name) else ()
+    return getattr(losses, name)(*sizes)
+
+
+def has_proxies(name):
+    return (
+        next(iter(inspect.signature(getattr(losses, name)).parameters)) == "n_classes"
+    )
 
 
 def peer_embedder(cls):
@@ -90,20 +94,6 @@ def train(name, params, path, epochs, seed, peer):
     return scores["map_at_r"], scores["precision_at_1"], seconds, memory
 
 
-def in_process(function, **arguments):
-    """Call a function of this file in a fresh process."""
-    call = json.dumps([function, arguments])
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, __file__, "--call", call]
-    done = subprocess.run(
-        command, env=environment, capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        reason = (done.stderr.strip().splitlines() or ["killed"])[-1]
-        return reason.partition(":")[0]
-    return json.loads(done.stdout.splitlines()[-1])
-
-
 def has_peer(name):
     loss = name.removesuffix("Embedder") + "Loss"
     return hasattr(peers, PEER_NAMES.get(loss, loss))
@@ -127,7 +117,9 @@ def quality(title, path, epochs, seeds, jobs, only):
     with ThreadPoolExecutor(jobs) as pool:
         results = list(
             pool.map(
-                lambda call: in_process("train", path=path, epochs=epochs, **call),
+                lambda call: in_process(
+                    __file__, "train", path=path, epochs=epochs, **call
+                ),
                 calls,
             )
         )
@@ -171,18 +163,13 @@ def cells(rows):
     )
 
 
-def cost(name, repeats=15):
-    """Time a loss and its peer in turns; the peer may run out of memory."""
-    n, per_class, n_features, n_classes = 512, 16, 128, 1000
-    loss = getattr(losses, name)
-    takes = loss.__init__.__code__.co_varnames
-    sizes = (n_classes, n_features) if takes[1:2] == ("n_classes",) else ()
+def cost(names, repeats=15):
+    """Time losses in turns; "peer" before a name stands for the peer's."""
+    torch.set_num_threads(1)
     generator = torch.Generator().manual_seed(0)
-    embeddings = torch.randn(n, n_features, generator=generator, requires_grad=True)
-    labels = torch.arange(n) // per_class
-    contestants = [loss(*sizes)]
-    if (peer := peer_loss(name, n_classes, n_features)) is not None:
-        contestants.append(peer)
+    embeddings = torch.randn(512, 128, generator=generator, requires_grad=True)
+    labels = torch.arange(512) // 16
+    contestants = [build(name) for name in names]
     times: list = [[] for _ in contestants]
     for _ in range(repeats + 2):
         for contestant, seconds in zip(contestants, times, strict=True):
@@ -192,20 +179,14 @@ def cost(name, repeats=15):
     return [statistics.median(seconds[2:]) for seconds in times]
 
 
-def memory(name, peer):
+def build(name):
+    kind, _, name = name.rpartition(" ")
+    return (peer_loss if kind else own_loss)(name, 1000, 128)
+
+
+def memory(name):
     """Measure the memory that a first forward and backward add, in MB."""
-    n, n_features, n_classes = 512, 128, 1000
-    loss = getattr(losses, name)
-    takes = loss.__init__.__code__.co_varnames
-    sizes = (n_classes, n_features) if takes[1:2] == ("n_classes",) else ()
-    made = peer_loss(name, n_classes, n_features) if peer else loss(*sizes)
-    # Load what torch loads late before the first reading.
-    torch.randn(8, 8, requires_grad=True).square().sum().backward()
-    embeddings = torch.randn(n, n_features, requires_grad=True)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    resource.setrlimit(resource.RLIMIT_AS, (PEER_MEMORY, PEER_MEMORY))
-    made(embeddings, torch.arange(n) // 16).backward()
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    return added_memory(build(name), 512, 128, torch.arange(512) // 16, PEER_MEMORY)
 
 
 def costs(only):
@@ -217,21 +198,19 @@ def costs(only):
         if only and embedder not in only:
             continue
         name = embedder.removesuffix("Embedder") + "Loss"
-        mine = in_process("memory", name=name, peer=False)
-        if not has_peer(embedder):
-            (seconds,) = in_process("cost", name=name)
-            print(f"| {name} | {seconds * 1e3:.2f} | {mine:.0f} ||||", flush=True)
-            continue
-        theirs = in_process("memory", name=name, peer=True)
-        if isinstance(theirs, str):
-            print(f"| {name} || {mine:.0f} | {theirs} | > {PEER_MEMORY >> 20} ||")
-            continue
-        ours, peer = in_process("cost", name=name)
-        print(
-            f"| {name} | {ours * 1e3:.2f} | {mine:.0f} | {peer * 1e3:.2f} "
-            f"| {theirs:.0f} | {ours / peer:.2f} |",
-            flush=True,
-        )
+        line = f"| {name} "
+        found = {}
+        for which in [name, f"peer {name}"] if has_peer(embedder) else [name]:
+            used = in_process(__file__, "memory", name=which)
+            if isinstance(used, str):
+                line += f"| {used} | > {PEER_MEMORY >> 20} "
+                continue
+            (found[which],) = in_process(__file__, "cost", names=[which])
+            line += f"| {found[which] * 1e3:.2f} | {used:.0f} "
+        if len(found) == 2:
+            ours, theirs = in_process(__file__, "cost", names=list(found))
+            line += f"| {ours / theirs:.2f} "
+        print(f"{line}|", flush=True)
 
 
 def main():
@@ -249,8 +228,7 @@ def main():
     parser.add_argument("--call", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.call:
-        function, arguments = json.loads(given.call)
-        print(json.dumps(globals()[function](**arguments)))
+        answer(globals(), given.call)
         return
     print(header("methods.py", "pytorch-metric-learning"))
     if given.images:

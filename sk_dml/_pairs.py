@@ -1,7 +1,7 @@
 """What the methods share that compare the samples of a batch with each other."""
 
 from dataclasses import KW_ONLY, dataclass
-from numbers import Integral
+from numbers import Integral, Real
 
 import torch
 from sklearn.utils._param_validation import Interval
@@ -73,9 +73,10 @@ class PairLoss(nn.Module):
 class CrossBatchMemory(nn.Module):
     """A loss on pairs whose batches are compared with the samples before them too.
 
-    Keeps the latest embeddings in a queue. Each batch is compared with itself and with
-    the queue, then joins it. As the network moves little from step to step, what it
-    said a while ago still serves; the gradient goes through the new batch alone.
+    Keeps the latest embeddings in a queue. The value is the loss of the batch plus the
+    loss of the batch with the queue as its references; then the batch joins the queue.
+    As the network moves little from step to step, what it said a while ago still
+    serves; the gradient goes through the new batch alone.
 
     Parameters
     ----------
@@ -141,12 +142,11 @@ class CrossBatchMemory(nn.Module):
         scalar tensor
             The loss.
         """
+        value = self.loss(embeddings, labels)
         n_held = min(self.n_seen, len(self.memory))
-        if self.n_seen < self.warm_up or not n_held:
-            value = self.loss(embeddings, labels)
-        else:
+        if n_held and self.n_seen >= self.warm_up:
             held, held_labels = self.memory[:n_held], self.memory_labels[:n_held]
-            value = self.loss(embeddings, labels, held, held_labels)
+            value = value + self.loss(embeddings, labels, held, held_labels)
         if self.training:
             self._remember(embeddings.detach(), labels)
         return value
@@ -189,12 +189,12 @@ class PairEmbedder(BaseEmbedder):
 
     _: KW_ONLY
     memory_size: int = 0
-    memory_warm_up: int = 1
+    memory_warm_up: float = 0.5
 
     _parameter_constraints = {
         **BaseEmbedder._parameter_constraints,
         "memory_size": [Interval(Integral, 0, None, closed="left")],
-        "memory_warm_up": [Interval(Integral, 0, None, closed="left")],
+        "memory_warm_up": [Interval(Real, 0, 1, closed="left")],
     }
 
     @property
@@ -205,6 +205,5 @@ class PairEmbedder(BaseEmbedder):
         loss = super()._make_criterion(n_classes, n_samples)
         if not self.memory_size:
             return loss
-        return CrossBatchMemory(
-            loss, self.n_components, self.memory_size, self.memory_warm_up * n_samples
-        )
+        warm_up = int(self.memory_warm_up * self.max_epochs * n_samples)
+        return CrossBatchMemory(loss, self.n_components, self.memory_size, warm_up)

@@ -137,8 +137,8 @@ class CircleEmbedder(PairEmbedder):
     """Embedding learned with the Circle loss.
 
     Pulls the samples of a class together and pushes classes apart, each pair with a
-    weight of its own: pairs far from where they should be move most. A strong first
-    choice for retrieval among classes never seen in training.
+    weight of its own: pairs far from where they should be move most. Choose it first,
+    above all for retrieval among classes never seen in training.
 
     Parameters
     ----------

@@ -71,7 +71,8 @@ class ContrastiveEmbedder(PairEmbedder):
     """Embedding learned with the contrastive loss.
 
     Pulls every pair of a class together and pushes pairs of different classes apart up
-    to a margin. The oldest method, and one that fair comparisons find hard to beat.
+    to a margin. Choose it as the classical baseline: the oldest method, and one that
+    fair comparisons find hard to beat.
 
     Parameters
     ----------

@@ -89,8 +89,8 @@ class MultiSimilarityEmbedder(PairEmbedder):
     """Embedding learned with the Multi-Similarity loss.
 
     Mines the pairs of a batch that are out of order and weighs each by its own
-    similarity and by those of the anchor's other pairs. A strong all-round method for
-    retrieval.
+    similarity and by those of the anchor's other pairs. Choose it as a strong
+    all-rounder for retrieval.
 
     Parameters
     ----------

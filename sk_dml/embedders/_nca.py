@@ -53,7 +53,7 @@ class NCALoss(PairLoss):
 
     def _compare(self, rows, gallery, labels, gallery_labels):
         # -|a - b|^2 = 2 a.b - |a|^2 - |b|^2, and |a| cancels in the ratio.
-        squares = rows.square().sum(dim=1)
+        squares = gallery.square().sum(dim=1)
         logits = (2 / self.temperature * rows) @ gallery.T - squares / self.temperature
         positives, negatives = F.pair_masks(labels, gallery_labels)
         terms = nn.functional.softplus(

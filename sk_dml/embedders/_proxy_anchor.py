@@ -83,8 +83,8 @@ class ProxyAnchorEmbedder(ProxyEmbedder):
     """Embedding learned with the Proxy-Anchor loss.
 
     Learns one direction a class and pulls to it the samples of its class, the farthest
-    most, and pushes away the others, the nearest most. Quick to converge; choose it
-    where pairs are too many and the classes have several samples each.
+    most, and pushes away the others, the nearest most. It converges quickly. Choose
+    it where pairs are too many and the classes have several samples each.
 
     Parameters
     ----------

@@ -3,13 +3,19 @@
 from dataclasses import KW_ONLY, dataclass
 from numbers import Integral, Real
 
+import numpy as np
 import torch
+from scipy.sparse.csgraph import connected_components
 from sklearn.utils._param_validation import Interval
+from sklearn.utils.validation import check_is_fitted
 
 from sk_dml import _functional as F
 from sk_dml._proxies import ProxyEmbedder, ProxyLoss
 
 __all__ = ["SoftTripleEmbedder", "SoftTripleLoss"]
+
+# Distance between centres of length one from which on they count as two.
+DISTINCT = 0.1
 
 
 class _SoftMaximum(torch.autograd.Function):
@@ -156,6 +162,12 @@ class SoftTripleEmbedder(ProxyEmbedder):
     margin : float, default=0.01
         By how much a sample must prefer its own class, at least 0.
 
+    Attributes
+    ----------
+    n_centers_ : ndarray of shape (n_classes,)
+        How many different centres each class kept, in the order of ``classes_``. Those
+        that are less than 0.1 apart, or joined by such, count as one.
+
     See Also
     --------
     NormalizedSoftmaxEmbedder : One centre a class.
@@ -196,3 +208,11 @@ class SoftTripleEmbedder(ProxyEmbedder):
             tau=self.tau,
             margin=self.margin,
         )
+
+    @property
+    def n_centers_(self):
+        check_is_fitted(self, "net_")
+        centers = F.unit_rows(self.net_.criterion_.proxies.detach()).cpu()
+        squares = 2 - 2 * centers @ centers.transpose(1, 2)
+        joined = (squares < DISTINCT**2).numpy()
+        return np.array([connected_components(block)[0] for block in joined])

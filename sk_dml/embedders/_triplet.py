@@ -106,7 +106,7 @@ class TripletEmbedder(PairEmbedder):
     """Embedding learned with the triplet loss.
 
     Asks that every sample be nearer to its own class than to any other, by a margin; it
-    says nothing about absolute distances, so classes may keep different widths.
+    says nothing about absolute distances. Choose it for classes of different widths.
 
     Parameters
     ----------

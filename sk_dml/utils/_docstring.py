@@ -61,8 +61,9 @@ memory_size : int, default={memory_size}
     Cross-batch memory: how many of the latest embeddings each batch is compared with,
     besides itself [m]_. 0 is off. It finds harder negatives where batches are small and
     classes many.
-memory_warm_up : int, default={memory_warm_up}
-    Epochs before the memory takes part, at least 0."""
+memory_warm_up : float, default={memory_warm_up}
+    Share of the training before the memory takes part, in [0, 1). While the network
+    still moves fast, its earlier embeddings mislead it."""
 
 MEMORY_REFERENCE = """
 .. [m] X. Wang, H. Zhang, W. Huang, M. R. Scott. "Cross-Batch Memory for Embedding

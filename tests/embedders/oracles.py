@@ -489,7 +489,7 @@ METHODS = [
         for mining in ("all", "semihard", "hard")
         for margin in (0.2, 0.05)
     ),
-    Method("NormalizedSoftmaxLoss", normalized_softmax(0.05), has_proxies=True),
+    Method("NormalizedSoftmaxLoss", normalized_softmax(0.1), has_proxies=True),
     Method(
         "NormalizedSoftmaxLoss",
         normalized_softmax(0.5),
@@ -530,14 +530,14 @@ METHODS = [
     Method("FastAPLoss", fast_ap(3), {"n_bins": 3}),
     Method("NCALoss", nca(0.2)),
     Method("NCALoss", nca(2.0), {"temperature": 2.0}),
-    Method("ArcFaceLoss", arc_face(0.5, 64.0), has_proxies=True),
+    Method("ArcFaceLoss", arc_face(0.5, 16.0), has_proxies=True),
     Method(
         "ArcFaceLoss",
         arc_face(1.5, 4.0),
         {"margin": 1.5, "scale": 4.0},
         has_proxies=True,
     ),
-    Method("CosFaceLoss", cos_face(0.35, 64.0), has_proxies=True),
+    Method("CosFaceLoss", cos_face(0.35, 16.0), has_proxies=True),
     Method(
         "CosFaceLoss",
         cos_face(0.1, 4.0),
@@ -574,7 +574,7 @@ METHODS = [
         raw=True,
         state={"n_steps": np.array(10**5)},
     ),
-    Method("SubCenterArcFaceLoss", sub_center_arc_face(0.5, 64.0), has_proxies=True),
+    Method("SubCenterArcFaceLoss", sub_center_arc_face(0.5, 16.0), has_proxies=True),
     Method(
         "SubCenterArcFaceLoss",
         sub_center_arc_face(1.5, 4.0),

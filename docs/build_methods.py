@@ -1,0 +1,80 @@
+"""Write docs/methods.md from the docstrings of the embedders and their losses.
+
+Run ``python docs/build_methods.py`` after adding or changing a method.
+"""
+
+import inspect
+import re
+from pathlib import Path
+
+from sk_dml import losses
+from sk_dml.utils import all_embedders
+
+PAGE = Path(__file__).parent / "methods.md"
+HEAD = """\
+# Methods
+
+Every method is an embedder in `sk_dml`, and its loss, a torch module for any training
+loop, is in `sk_dml.losses`. Written from their docstrings by `build_methods.py`; the
+parameters are in `help(sk_dml.CircleEmbedder)`. How they compare on data:
+[benchmarks/results](../benchmarks/results).
+"""
+
+
+def page():
+    """Compose the page.
+
+    Returns
+    -------
+    str
+    """
+    table = ["| embedder | choose it |", "|---|---|"]
+    sections = []
+    for name, embedder in all_embedders():
+        loss = getattr(losses, name.removesuffix("Embedder") + "Loss")
+        anchor = name.lower()
+        summary, _, description = section(embedder, "", "Parameters").partition("\n")
+        description = description.strip()
+        when = re.search(r"Choose\s+it\s+(.*)", description, re.DOTALL)[1]
+        table.append(f"| [{name}](#{anchor}) | {' '.join(when.split())} |")
+        formula = section(loss, "", "Parameters").partition("\n")[2].strip()
+        references = section(loss, "References", "Examples")
+        sections.append(
+            f"## {name}\n\n{summary} {' '.join(description.split())}\n\n"
+            f"{markdown(formula)}\n\n{citations(references)}"
+        )
+    return "\n\n".join([HEAD.strip(), "\n".join(table), *sections]) + "\n"
+
+
+def section(documented, title, following):
+    """Cut a section out of a docstring; the untitled one is the first."""
+    text = inspect.cleandoc(documented.__doc__)
+    if title:
+        text = text.partition(f"\n{title}\n{'-' * len(title)}\n")[2]
+    return text.partition(f"\n{following}\n{'-' * len(following)}\n")[0]
+
+
+def markdown(text):
+    """Turn the little reStructuredText that docstrings use into Markdown."""
+    text = re.sub(r"\[(\d)\]_", r"[\1]", text.replace("``", "`"))
+    text = re.sub(
+        r"\.\. math::(.*?)(?=\n\n\S|\Z)",
+        lambda match: f"```math\n{inspect.cleandoc(match[1])}\n```",
+        text,
+        flags=re.DOTALL,
+    )
+    return re.sub(r":math:`(.*?)`", r"$`\1`$", text, flags=re.DOTALL)
+
+
+def citations(text):
+    """Make a list of references."""
+    entries = re.split(r"^\.\. \[(\d)\] ", text.strip(), flags=re.MULTILINE)[1:]
+    numbers, works = entries[::2], entries[1::2]
+    return "\n".join(
+        f"{number}. {' '.join(work.split())}"
+        for number, work in zip(numbers, works, strict=True)
+    )
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())

@@ -1,0 +1,67 @@
+"""The documentation says what the code does."""
+
+import importlib.util
+import re
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from sk_dml.utils import all_embedders
+from tests.embedders import oracles
+
+DOCS = Path(__file__).parent.parent / "docs"
+
+
+def load(name, source):
+    """Run Python source as a module of its own."""
+    spec = importlib.util.spec_from_loader(name, loader=None)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        exec(source, vars(module))
+    finally:
+        del sys.modules[name]
+    return module
+
+
+def test_page_of_methods_is_current():
+    builder = runpy.run_path(str(DOCS / "build_methods.py"))
+    page = builder["page"]()
+    assert (DOCS / "methods.md").read_text() == page, "python docs/build_methods.py"
+    for name, _ in all_embedders():
+        text = page.partition(f"\n## {name}\n")[2].partition("\n## ")[0]
+        assert "```math\n" in text
+        assert re.search(r"^1\. .*(19|20)\d\d", text, re.MULTILINE)
+        assert f"| [{name}](#{name.lower()}) | " in page
+    assert not re.search(r":\w+:`|\[\d\]_", page)
+
+
+@pytest.fixture
+def example():
+    blocks = re.findall(
+        r"```python\n(.*?)```", (DOCS / "adding_a_method.md").read_text(), re.DOTALL
+    )
+    return load("sk_dml.embedders._my_method", blocks[0]), blocks[-1]
+
+
+def test_example_of_a_method_works(example):
+    module, oracle = example
+    code = oracle.replace('Method("MyMethodLoss", my_method(0.1)),', "")
+    namespace = dict(vars(oracles))
+    exec(code, namespace)
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.nn.functional.normalize(
+        torch.randn(9, 3, generator=generator).double()
+    )
+    labels = torch.arange(9) % 3
+    expected = namespace["my_method"](0.9)(rows.numpy(), labels.numpy(), {})
+    assert expected > 0
+    assert module.MyMethodLoss(0.9)(rows, labels).item() == pytest.approx(expected)
+    embedder = module.MyMethodEmbedder(2, max_epochs=1, random_state=0)
+    X = rows.numpy().repeat(4, axis=0)
+    assert embedder.fit(X, labels.numpy().repeat(4)).transform(X).shape == (36, 2)
+    assert "What the paper calls it" in module.MyMethodLoss.__doc__
+    assert "The formula" in embedder.__doc__
