@@ -1,13 +1,16 @@
 """Wrong data and parameters: each is refused, and told apart by the message."""
 
+from numbers import Integral
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from sklearn.exceptions import NotFittedError
-from sklearn.utils._param_validation import InvalidParameterError
+from sklearn.utils._param_validation import Interval, InvalidParameterError
 
 from sk_dml import CircleEmbedder, NormalizedSoftmaxEmbedder, SoftTripleEmbedder
+from sk_dml._base import BaseEmbedder
 from sk_dml.utils import all_embedders
 
 every_embedder = pytest.mark.parametrize(
@@ -83,6 +86,35 @@ with_nan[3, 1], with_inf[3, 1] = np.nan, np.inf
 def test_bad_input(cls, X, y, params, error, message):
     with pytest.raises(error, match=message):
         quick(cls, **params).fit(X, y)
+
+
+def parameters_outside(cls):
+    """Values just outside of what a method allows for its own parameters."""
+    shared = BaseEmbedder._parameter_constraints
+    for name, constraints in cls._parameter_constraints.items():
+        if name in shared:
+            continue
+        for constraint in constraints:
+            if isinstance(constraint, Interval):
+                whole = constraint.type is Integral
+                step = 1 if whole or constraint.closed in ("left", "both") else 0
+                yield name, constraint.left - step, str(constraint.left)
+                if constraint.right is not None:
+                    yield name, constraint.right + 1, str(constraint.right)
+        yield name, "other", "must be"
+
+
+@pytest.mark.parametrize(
+    ("cls", "name", "value", "allowed"),
+    [(cls, *case) for _, cls in all_embedders() for case in parameters_outside(cls)],
+)
+def test_parameters_outside_their_domain(cls, name, value, allowed):
+    with pytest.raises(InvalidParameterError) as error:
+        quick(cls, **{name: value}).fit(X_small, y_small)
+    message = str(error.value)
+    assert f"'{name}' parameter of {cls.__name__}" in message
+    assert repr(value) in message
+    assert allowed in message
 
 
 @every_embedder

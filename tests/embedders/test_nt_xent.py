@@ -1,10 +1,19 @@
 import pytest
 import torch
 
-from sk_dml.losses import NTXentLoss, SupConLoss
+from sk_dml.losses import (
+    LiftedStructureLoss,
+    NCALoss,
+    NPairsLoss,
+    NTXentLoss,
+    ProxyNCALoss,
+    SupConLoss,
+)
 
 
-@pytest.mark.parametrize("loss", [NTXentLoss(0.0002), SupConLoss(0.0002)])
+@pytest.mark.parametrize(
+    "loss", [NTXentLoss(0.0002), SupConLoss(0.0002), NCALoss(0.0002)]
+)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_hardest_positive_keeps_its_gradient_at_small_temperatures(loss, dtype):
     # A positive opposite to its anchor, whose probability is far below any float.
@@ -18,7 +27,20 @@ def test_hardest_positive_keeps_its_gradient_at_small_temperatures(loss, dtype):
     assert embeddings.grad[1].norm() > 1
 
 
-def test_memory_is_linear_in_the_pairs():
+def test_hardest_positive_keeps_its_gradient_at_large_scales():
+    loss = ProxyNCALoss(2, 2, scale=1e4)
+    with torch.no_grad():
+        loss.proxies.copy_(torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
+    embeddings = torch.tensor([[0.1, 1.0]], requires_grad=True)
+    loss(embeddings, torch.tensor([0])).backward()
+    assert embeddings.grad.isfinite().all()
+    assert embeddings.grad.norm() > 1000
+
+
+@pytest.mark.parametrize(
+    "loss", [NTXentLoss(), SupConLoss(), LiftedStructureLoss(), NPairsLoss()]
+)
+def test_memory_is_linear_in_the_pairs(loss):
     # 512 samples, 64 a class: pairs x negatives would be 14 million numbers a matrix.
     n = 512
     embeddings = torch.randn(n, 8, generator=torch.Generator().manual_seed(0))
@@ -30,6 +52,7 @@ def test_memory_is_linear_in_the_pairs():
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        NTXentLoss()(embeddings, torch.arange(n) // 64).backward()
+        loss(embeddings, torch.arange(n) // 64).backward()
     assert kept
     assert max(kept) <= n * n
+    assert sum(kept) <= 20 * n * n
