@@ -20,6 +20,15 @@ parameters are in `help(sk_dml.CircleEmbedder)`. How they compare on data:
 [benchmarks/results](../benchmarks/results).
 """
 
+MEMORY = """\
+## Cross-batch memory
+
+For every method that compares the samples of a batch:
+`CircleEmbedder(memory_size=4096)`, or `sk_dml.losses.CrossBatchMemory` around a loss.
+Choose it for many classes and small batches, and look at a validation score: from
+scratch it may help or harm.
+"""
+
 
 def page():
     """Compose the page.
@@ -43,6 +52,10 @@ def page():
             f"## {name}\n\n{summary} {' '.join(description.split())}\n\n"
             f"{markdown(formula)}\n\n{citations(references)}"
         )
+    memory = losses.CrossBatchMemory
+    text = section(memory, "", "Parameters").partition("\n")[2].strip()
+    references = section(memory, "References", "Examples")
+    sections.append(f"{MEMORY.strip()}\n\n{text}\n\n{citations(references)}")
     return "\n\n".join([HEAD.strip(), "\n".join(table), *sections]) + "\n"
 
 
