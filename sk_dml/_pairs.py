@@ -90,6 +90,13 @@ class CrossBatchMemory(nn.Module):
         Samples to see before the queue takes part: a network moves fastest in the
         beginning.
 
+    Raises
+    ------
+    TypeError
+        If the loss is of another kind.
+    ValueError
+        If memory_size is below 1.
+
     Attributes
     ----------
     memory : buffer of shape (memory_size, n_features), float32
@@ -121,6 +128,13 @@ class CrossBatchMemory(nn.Module):
 
     def __init__(self, loss, n_features, memory_size, warm_up=0):
         super().__init__()
+        if not isinstance(loss, PairLoss):
+            raise TypeError(
+                "loss must be one that compares the samples of a batch, got "
+                f"{type(loss).__name__}."
+            )
+        if memory_size < 1:
+            raise ValueError(f"memory_size must be at least 1, got {memory_size}.")
         self.loss = loss
         self.warm_up = warm_up
         self.n_seen = 0
@@ -142,6 +156,7 @@ class CrossBatchMemory(nn.Module):
         scalar tensor
             The loss.
         """
+        F.check_batch(embeddings, labels, n_features=self.memory.shape[1])
         value = self.loss(embeddings, labels)
         n_held = min(self.n_seen, len(self.memory))
         if n_held and self.n_seen >= self.warm_up:

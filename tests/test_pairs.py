@@ -140,6 +140,16 @@ def test_value_with_memory(loss):
     torch.testing.assert_close(third, loss(batches[2], labels) + with_both)
 
 
+def test_what_does_not_fit_the_memory_is_refused():
+    with pytest.raises(TypeError, match="compares the samples.*got SoftmaxLoss"):
+        CrossBatchMemory(losses.SoftmaxLoss(3, 5), 5, memory_size=9)
+    with pytest.raises(ValueError, match="memory_size must be at least 1, got 0"):
+        CrossBatchMemory(CircleLoss(), 5, memory_size=0)
+    memory = CrossBatchMemory(CircleLoss(), 5, memory_size=9)
+    with pytest.raises(ValueError, match=r"must have 5 columns.*\(4, 3\)"):
+        memory(random_rows(4)[:, :3], torch.tensor([0, 0, 1, 1]))
+
+
 def test_memory_rests_in_evaluation_mode():
     memory = CrossBatchMemory(CircleLoss(), 5, memory_size=20).eval()
     rows, labels = random_rows(8).float(), torch.arange(8) % 3
