@@ -90,13 +90,6 @@ class CrossBatchMemory(nn.Module):
         Samples to see before the queue takes part: a network moves fastest in the
         beginning.
 
-    Raises
-    ------
-    TypeError
-        If the loss is of another kind.
-    ValueError
-        If memory_size is below 1.
-
     Attributes
     ----------
     memory : buffer of shape (memory_size, n_features), float32
@@ -106,6 +99,13 @@ class CrossBatchMemory(nn.Module):
     n_seen : int
         Samples seen in training mode. The state dict holds it, with the buffers: a
         resumed training goes on where it was.
+
+    Raises
+    ------
+    TypeError
+        If the loss is of another kind.
+    ValueError
+        If memory_size is below 1.
 
     References
     ----------

@@ -141,7 +141,7 @@ def test_value_with_memory(loss):
 
 
 def test_what_does_not_fit_the_memory_is_refused():
-    with pytest.raises(TypeError, match="compares the samples.*got SoftmaxLoss"):
+    with pytest.raises(TypeError, match=r"compares the samples.*got SoftmaxLoss"):
         CrossBatchMemory(losses.SoftmaxLoss(3, 5), 5, memory_size=9)
     with pytest.raises(ValueError, match="memory_size must be at least 1, got 0"):
         CrossBatchMemory(CircleLoss(), 5, memory_size=0)
