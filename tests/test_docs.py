@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from sk_dml.utils import all_embedders
-from tests.embedders import oracles
+from tests.embedders import pair_oracles
 
 DOCS = Path(__file__).parent.parent / "docs"
 
@@ -49,7 +49,7 @@ def example():
 
 def test_example_of_a_method_works(example):
     module, oracle = example
-    namespace = dict(vars(oracles))
+    namespace = dict(vars(pair_oracles))
     exec(oracle, namespace)
     generator = torch.Generator().manual_seed(0)
     rows = torch.nn.functional.normalize(

@@ -5,7 +5,11 @@ import pytest
 import torch
 
 from sk_dml import losses
-from tests.embedders.oracles import METHODS, N_CLASSES, N_FEATURES
+from tests.embedders.oracles import N_CLASSES, N_FEATURES
+from tests.embedders.pair_oracles import PAIR_METHODS
+from tests.embedders.proxy_oracles import PROXY_METHODS
+
+METHODS = [*PAIR_METHODS, *PROXY_METHODS]
 
 all_methods = pytest.mark.parametrize("method", METHODS, ids=str)
 proxy_methods = pytest.mark.parametrize(
