@@ -106,20 +106,21 @@ def add_shared_documentation(embedder):
     loss_name = embedder.__name__.removesuffix("Embedder") + "Loss"
     loss = getattr(sys.modules.get(embedder.__module__), loss_name, None)
     own, formula = _sections(embedder), _sections(loss)
+    head = [own.pop("Summary"), own.pop("Extended")]
     has_memory = hasattr(embedder, "memory_size")
     template = PARAMETERS + (MEMORY_PARAMETERS if has_memory else "")
     fields = [name for _, name, _, _ in Formatter().parse(template) if name]
     shared = template.format(**{name: getattr(embedder, name) for name in fields})
     references = formula.get("References", "")
     sections = {
-        "Parameters": f"{shared}\n{own.get('Parameters', '')}",
-        "Attributes": f"{ATTRIBUTES}\n{own.get('Attributes', '')}",
-        "See Also": own.get("See Also", ""),
-        "Notes": formula["Extended"],
+        "Parameters": f"{shared}\n{own.pop('Parameters', '')}",
+        "Attributes": f"{ATTRIBUTES}\n{own.pop('Attributes', '')}",
+        "See Also": own.pop("See Also", ""),
+        "Notes": f"{formula['Extended']}\n\n{own.pop('Notes', '')}",
         "References": references + (MEMORY_REFERENCE if has_memory else ""),
-        "Examples": own.get("Examples", ""),
+        **own,
     }
-    parts = [own["Summary"], own["Extended"]] + [
+    parts = head + [
         f"{title}\n{'-' * len(title)}\n{text.strip()}"
         for title, text in sections.items()
         if text.strip()
