@@ -99,14 +99,16 @@ def has_peer(name):
     return hasattr(peers, PEER_NAMES.get(loss, loss))
 
 
-def quality(title, path, epochs, seeds, jobs, only):
+def quality(title, path, epochs, given):
     """Print the table of one data set."""
+    seeds, jobs, only = given.seeds, given.jobs, given.only
+    which = (False,) if given.without_peers else (False, True)
     methods = [
         (name, params, peer)
         for name in EMBEDDERS
         if not only or name in only
         for params in VARIANTS.get(name, [{}])
-        for peer in (False, True)
+        for peer in which
         if not peer or (has_peer(name) and not params)
     ]
     calls = [
@@ -225,6 +227,7 @@ def main():
     parser.add_argument("--row-epochs", type=int, default=10)
     parser.add_argument("--jobs", type=int, default=1, help="trainings at a time")
     parser.add_argument("--only", nargs="*", help="names of embedders")
+    parser.add_argument("--without-peers", action="store_true")
     parser.add_argument("--call", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.call:
@@ -232,18 +235,9 @@ def main():
         return
     print(header("methods.py", "pytorch-metric-learning"))
     if given.images:
-        quality(
-            "Images",
-            given.images,
-            given.image_epochs,
-            given.seeds,
-            given.jobs,
-            given.only,
-        )
+        quality("Images", given.images, given.image_epochs, given)
     if given.rows:
-        quality(
-            "Rows", given.rows, given.row_epochs, given.seeds, given.jobs, given.only
-        )
+        quality("Rows", given.rows, given.row_epochs, given)
     if given.cost:
         costs(given.only)
 
