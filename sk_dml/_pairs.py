@@ -4,14 +4,16 @@ from dataclasses import KW_ONLY, dataclass
 from numbers import Integral, Real
 
 import torch
+from sklearn.utils import check_scalar
 from sklearn.utils._param_validation import Interval
 from torch import nn
 
 from sk_dml import _functional as F
 from sk_dml._base import BaseEmbedder
+from sk_dml._loss import Loss
 
 
-class PairLoss(nn.Module):
+class PairLoss(Loss):
     """Base class of the losses on the pairs of a batch.
 
     A subclass computes the loss in ``_compare(rows, gallery, labels,
@@ -48,10 +50,17 @@ class PairLoss(nn.Module):
         TypeError
             If an argument is not a tensor.
         ValueError
-            If a shape or a dtype does not fit.
+            If a shape or a dtype does not fit, or one of references and
+            reference_labels is missing.
         """
         rows, labels = F.check_batch(embeddings, labels)
         gallery, gallery_labels = rows, labels
+        if (references is None) != (reference_labels is None):
+            missing = "references" if references is None else "reference_labels"
+            raise ValueError(
+                "references and reference_labels must both be given, or neither; "
+                f"{missing} is None."
+            )
         if references is not None:
             others, other_labels = F.check_batch(
                 references,
@@ -74,21 +83,25 @@ class CrossBatchMemory(nn.Module):
     """A loss on pairs whose batches are compared with the samples before them too.
 
     Keeps the latest embeddings in a queue. The value is the loss of the batch plus the
-    loss of the batch with the queue as its references; then the batch joins the queue.
-    As the network moves little from step to step, what it said a while ago still
+    loss of the batch compared with itself and the queue; then the batch joins the
+    queue. As the network moves little from step to step, what it said a while ago still
     serves; the gradient goes through the new batch alone.
+
+    As in the authors' code, the pairs of the batch count in both terms. What a loss
+    adds for each sample, such as the lengths in :class:`NPairsLoss`, does so too. The
+    value rises where the queue begins to take part.
 
     Parameters
     ----------
     loss : PairLoss
-        The loss, called with the queue as its ``references``.
+        The loss, one without proxies.
     n_features : int
-        Width of the embeddings.
+        Width of the embeddings, at least 1.
     memory_size : int
         Samples that the queue holds, at least 1.
     warm_up : int, default=0
-        Samples to see before the queue takes part: a network moves fastest in the
-        beginning.
+        Samples to see before the queue takes part, at least 0: a network moves fastest
+        in the beginning.
 
     Attributes
     ----------
@@ -103,9 +116,9 @@ class CrossBatchMemory(nn.Module):
     Raises
     ------
     TypeError
-        If the loss is of another kind.
+        If the loss is of another kind, or a number is not an integer.
     ValueError
-        If memory_size is below 1.
+        If the loss has proxies, or a number is too small.
 
     References
     ----------
@@ -133,8 +146,14 @@ class CrossBatchMemory(nn.Module):
                 "loss must be one that compares the samples of a batch, got "
                 f"{type(loss).__name__}."
             )
-        if memory_size < 1:
-            raise ValueError(f"memory_size must be at least 1, got {memory_size}.")
+        if getattr(loss, "proxies", None) is not None:
+            raise ValueError(
+                f"loss must have no proxies, got {loss}, which compares the batch with "
+                "them alone."
+            )
+        check_scalar(n_features, "n_features", Integral, min_val=1)
+        check_scalar(memory_size, "memory_size", Integral, min_val=1)
+        check_scalar(warm_up, "warm_up", Integral, min_val=0)
         self.loss = loss
         self.warm_up = warm_up
         self.n_seen = 0

@@ -6,9 +6,10 @@ from torch import nn
 
 from sk_dml import _functional as F
 from sk_dml._base import BaseEmbedder
+from sk_dml._loss import Loss
 
 
-class ProxyLoss(nn.Module):
+class ProxyLoss(Loss):
     """Base class of the losses with proxies.
 
     A subclass computes the loss in ``_compare(embeddings, labels)``, called with a

@@ -22,7 +22,9 @@ ALLOWED = {
     "_training": {"utils", "_functional", "metrics", "neighbors"},
 }
 ALLOWED["_base"] = {*ALLOWED}
-ALLOWED["_pairs"] = ALLOWED["_proxies"] = {"_base", *ALLOWED["_base"]}
+ALLOWED["_loss"] = set()
+ALLOWED["_pairs"] = {"_base", "_loss", *ALLOWED["_base"]}
+ALLOWED["_proxies"] = ALLOWED["_pairs"]
 ALLOWED["embedders"] = {*ALLOWED}
 ALLOWED["losses"] = {"_pairs", "embedders"}
 ALLOWED["__main__"] = {*ALLOWED, ""}

@@ -106,21 +106,25 @@ def test_wrong_references_are_refused(loss):
     with pytest.raises(ValueError, match=r"reference_labels must have shape \(4,\)"):
         loss(rows, labels, rows, labels[:2])
     with pytest.raises(TypeError, match="reference_labels must be a torch tensor"):
-        loss(rows, labels, rows)
+        loss(rows, labels, rows, labels.numpy())
+    for given in ({"references": rows}, {"reference_labels": labels}):
+        with pytest.raises(ValueError, match="must both be given, or neither"):
+            loss(rows, labels, **given)
 
 
 def test_class_level_circle_has_no_references():
     loss = CircleLoss(n_classes=2, n_features=5).double()
     rows, labels = random_rows(4), torch.tensor([0, 0, 1, 1])
     assert loss(rows, labels) > 0
-    with pytest.raises(ValueError, match="references must be None"):
-        loss(rows, labels, rows, labels)
+    for given in ({"references": rows}, {"reference_labels": labels}):
+        with pytest.raises(ValueError, match=r"references .* must be None"):
+            loss(rows, labels, **given)
     with pytest.raises(ValueError, match=r"both be given, or neither.*n_features=None"):
         CircleLoss(n_classes=2)
 
 
 def test_boundaries_of_the_classes_need_their_labels():
-    loss = MarginLoss(n_classes=3).double()
+    loss = MarginLoss(learn_beta="class", n_classes=3).double()
     with pytest.raises(ValueError, match=r"labels must lie in 0 \.\. 2"):
         loss(random_rows(4), torch.tensor([0, 1, 2, 3]))
 
@@ -155,8 +159,17 @@ def test_value_with_memory(loss):
 def test_what_does_not_fit_the_memory_is_refused():
     with pytest.raises(TypeError, match=r"compares the samples.*got SoftmaxLoss"):
         CrossBatchMemory(losses.SoftmaxLoss(3, 5), 5, memory_size=9)
-    with pytest.raises(ValueError, match="memory_size must be at least 1, got 0"):
-        CrossBatchMemory(CircleLoss(), 5, memory_size=0)
+    class_level = CircleLoss(n_classes=3, n_features=5)
+    with pytest.raises(ValueError, match=r"no proxies, got CircleLoss\(.*n_classes=3"):
+        CrossBatchMemory(class_level, 5, memory_size=9)
+    sizes = {"n_features": 5, "memory_size": 9, "warm_up": 0}
+    for name, lowest in {"n_features": 1, "memory_size": 1, "warm_up": 0}.items():
+        with pytest.raises(
+            ValueError, match=f"{name} == {lowest - 1}, must be >= {lowest}"
+        ):
+            CrossBatchMemory(CircleLoss(), **{**sizes, name: lowest - 1})
+        with pytest.raises(TypeError, match=f"{name} must be an instance of"):
+            CrossBatchMemory(CircleLoss(), **{**sizes, name: 2.5})
     memory = CrossBatchMemory(CircleLoss(), 5, memory_size=9)
     with pytest.raises(ValueError, match=r"must have 5 columns.*\(4, 3\)"):
         memory(random_rows(4)[:, :3], torch.tensor([0, 0, 1, 1]))

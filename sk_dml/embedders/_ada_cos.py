@@ -29,8 +29,10 @@ class AdaCosLoss(ProxyLoss):
         B = \operatorname{mean}_i \sum_{c \ne y_i} e^{s \cos\theta_{i, c}} ,
 
     with the median :math:`\theta_\text{med}` of the angles to the own proxies. As the
-    logarithm nears 0 for few classes, C - 1 counts as 2 at least, and the dynamic scale
-    stays above :math:`\ln(C - 1)`, its value for perfect angles.
+    logarithm nears 0 for few classes, C - 1 counts as 2 at least. The dynamic scale
+    stays above :math:`\ln(C - 1)`, its value for perfect angles, and below twice the
+    fixed one: in few dimensions the directions of many classes lie close, B grows with
+    the scale as fast as the scale with B, and without a bound both would explode.
 
     Parameters
     ----------
@@ -69,6 +71,7 @@ class AdaCosLoss(ProxyLoss):
         self.dynamic = dynamic
         self.smallest_scale = math.log(max(n_classes - 1, 2))
         first = math.sqrt(2) * self.smallest_scale
+        self.largest_scale = 2 * first
         self.register_buffer("scale", torch.tensor(first))
 
     def _compare(self, embeddings, labels):
@@ -83,7 +86,9 @@ class AdaCosLoss(ProxyLoss):
         log_mean = others.logsumexp(dim=(0, 1)) - math.log(len(labels))
         # The median of the angles has the median of the cosines.
         median = cosines.gather(1, own).median().clamp(min=math.cos(math.pi / 4))
-        self.scale.copy_((log_mean / median).clamp(min=self.smallest_scale))
+        renewed = (log_mean / median).clamp(self.smallest_scale, self.largest_scale)
+        # A batch of NaN would stay in the scale after it has gone.
+        self.scale.copy_(renewed.where(renewed.isfinite(), self.scale))
 
 
 @dataclass(eq=False, repr=False)

@@ -98,8 +98,11 @@ class CircleLoss(PairLoss):
         """
         if self.proxies is None:
             return super().forward(embeddings, labels, references, reference_labels)
-        if references is not None:
-            raise ValueError("references must be None where the loss has proxies.")
+        if references is not None or reference_labels is not None:
+            raise ValueError(
+                "references and reference_labels must be None where the loss has "
+                "proxies: the batch is compared with them alone."
+            )
         return self._compare_with_proxies(embeddings, labels)
 
     @F.full_precision

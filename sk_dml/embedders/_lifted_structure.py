@@ -53,7 +53,10 @@ class LiftedStructureLoss(PairLoss):
         self.margin = margin
 
     def _compare(self, rows, gallery, labels, gallery_labels):
-        distances = F.euclidean_distances(rows, gallery)
+        # By differences: rows of any length may be long and lie close.
+        distances = torch.cdist(
+            rows, gallery, compute_mode="donot_use_mm_for_euclid_dist"
+        )
         positives, negatives = F.pair_masks(labels, gallery_labels)
         closeness = self.margin - distances
         against = F.masked_logsumexp(closeness, negatives)

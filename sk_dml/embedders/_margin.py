@@ -13,6 +13,8 @@ __all__ = ["MarginEmbedder", "MarginLoss"]
 
 # Nearer negatives are drawn as if they were this far away: they are few and noisy.
 NEAREST = 0.5
+# Farther ones are not drawn: on the sphere they are as rare as near ones.
+FARTHEST = 1.4
 
 
 class MarginLoss(PairLoss):
@@ -23,27 +25,29 @@ class MarginLoss(PairLoss):
 
     .. math::
 
-        L = \operatorname{mean}_{(a, p)} [d_{ap} - \beta + \alpha]_+
-          + \operatorname{mean}_{(a, n)} [\beta + \alpha - d_{an}]_+
+        L = \frac{\sum_{(a, p)} [d_{ap} - \beta + \alpha]_+
+            + \sum_{(a, n)} [\beta + \alpha - d_{an}]_+}
+            {\text{how many of these terms are above zero}} .
 
-    over the terms that are not zero. The paper draws one negative for each positive
-    pair, with a probability that makes all distances equally likely,
+    The paper draws one negative n for each positive pair (a, p), with a probability
+    that makes all distances up to 1.4 equally likely,
     :math:`w_n \propto 1 / q(\max(d_{an}, 0.5))`, where
     :math:`q(d) = d^{D - 2} (1 - d^2 / 4)^{(D - 3) / 2}` is how often a distance occurs
-    on the sphere in D dimensions. Here every negative with a term above zero enters,
-    weighted by that probability: the same in the mean, without the noise of the draw.
+    on the sphere in D dimensions. Here all these negatives enter the sum and the count,
+    with the probability as their weight: what the draws tend to, without their noise.
 
     Parameters
     ----------
     margin : float, default=0.2
-        The paper's alpha, at least 0.
-    beta : float, default=0.5
-        The boundary between positives and negatives, in its beginning if it is learned.
-    learn_beta : bool, default=True
-        Whether the boundary is a parameter.
+        The paper's alpha, in [0, 2].
+    beta : float, default=1.2
+        The boundary between positives and negatives, in [0, 2]; if it is learned, in
+        the beginning.
+    learn_beta : bool or "class", default=True
+        Whether the boundary is a parameter: not, one for all classes, or one for each,
+        of which the anchor's counts.
     n_classes : int or None, default=None
-        Number of classes, for a boundary of its own for every class; the anchor's
-        counts. None has one for all.
+        Number of classes, which ``learn_beta="class"`` needs to know.
 
     Attributes
     ----------
@@ -63,14 +67,19 @@ class MarginLoss(PairLoss):
     >>> loss = MarginLoss()
     >>> loss(embeddings, torch.tensor([0, 0, 1, 1])).item()
     0.0
-    >>> loss(embeddings, torch.tensor([0, 1, 0, 1])).item()  # 2 - 0.3 and 0.7 - 0
-    2.4...
+    >>> loss(embeddings, torch.tensor([0, 1, 0, 1])).item()  # 2 - 1 and 1.4 - 0
+    1.2...
     """
 
-    def __init__(self, margin=0.2, beta=0.5, learn_beta=True, n_classes=None):
+    def __init__(self, margin=0.2, beta=1.2, learn_beta=True, n_classes=None):
         super().__init__()
+        by_class = learn_beta == "class"
+        if by_class and n_classes is None:
+            raise ValueError(
+                "n_classes must be given for learn_beta='class', got None."
+            )
         self.margin = margin
-        first = torch.full(() if n_classes is None else (n_classes,), float(beta))
+        first = torch.full((n_classes,) if by_class else (), float(beta))
         if learn_beta:
             self.beta = torch.nn.Parameter(first)
         else:
@@ -85,15 +94,17 @@ class MarginLoss(PairLoss):
             beta = beta[labels][:, None]
         pull = distances - beta + self.margin
         push = beta + self.margin - distances
-        weights = self._weights(distances, negatives & (push > 0), rows.shape[1])
+        weights = self._weights(distances, negatives, rows.shape[1])
         # One negative for every positive of the anchor.
-        weights = weights * positives.sum(dim=1, keepdim=True)
-        total = weights.sum()
-        mean_push = (weights * push).sum() / total.where(total > 0, 1)
-        return F.masked_mean(pull, positives & (pull > 0)) + mean_push
+        weights = (weights * positives.sum(dim=1, keepdim=True)).where(push > 0, 0)
+        pulls = positives & (pull > 0)
+        n_terms = pulls.sum() + weights.sum()
+        total = pull.where(pulls, 0).sum() + (weights * push).sum()
+        return total / n_terms.where(n_terms > 0, 1)
 
     @torch.no_grad()
-    def _weights(self, distances, candidates, n_features):
+    def _weights(self, distances, negatives, n_features):
+        candidates = negatives & (distances < FARTHEST)
         distances = distances.clamp(min=NEAREST)
         cap = (1 - distances.square() / 4).clamp(min=1e-8)
         density = (n_features - 2) * distances.log() + (n_features - 3) / 2 * cap.log()
@@ -114,13 +125,12 @@ class MarginEmbedder(PairEmbedder):
     margin : float, default=0.2
         How far positives aim below the boundary and negatives above it, in [0, 2]. The
         Reality Check found 0.08 to 0.09.
-    beta : float, default=0.5
+    beta : float, default=1.2
         The boundary, in [0, 2]; where it is learned, in the beginning. The paper
-        uses 1.2 and the Reality Check found 0.8 to 1.3, for pretrained networks. An
-        untrained one places most samples nearer to each other than that, and the
-        negatives would push from everywhere at once: from scratch 0.5 trains better.
+        uses 1.2; the Reality Check found 0.8 to 1.3.
     learn_beta : bool or "class", default=True
-        Whether the boundary is learned: not, one for all classes, or one for each.
+        Whether the boundary is learned: not, one for all classes, or one for each. It
+        then moves to where as many positives as negatives are on the wrong side.
 
     See Also
     --------
@@ -138,7 +148,7 @@ class MarginEmbedder(PairEmbedder):
 
     _: KW_ONLY
     margin: float = 0.2
-    beta: float = 0.5
+    beta: float = 1.2
     learn_beta: bool | str = True
 
     _parameter_constraints = {
@@ -149,5 +159,4 @@ class MarginEmbedder(PairEmbedder):
     }
 
     def _make_loss(self, n_classes):
-        by_class = n_classes if self.learn_beta == "class" else None
-        return MarginLoss(self.margin, self.beta, bool(self.learn_beta), by_class)
+        return MarginLoss(self.margin, self.beta, self.learn_beta, n_classes)

@@ -28,7 +28,7 @@ class ProxyNCALoss(ProxyLoss):
     Parameters
     ----------
     n_classes : int
-        Number of classes.
+        Number of classes, at least 2.
     n_features : int
         Width of the embeddings.
     scale : float, default=1.0
@@ -55,6 +55,11 @@ class ProxyNCALoss(ProxyLoss):
     """
 
     def __init__(self, n_classes, n_features, scale=1.0):
+        if n_classes < 2:
+            raise ValueError(
+                f"n_classes must be at least 2, got {n_classes}: the own proxy is "
+                "compared with those of other classes."
+            )
         super().__init__(n_classes, n_features)
         self.scale = scale
 

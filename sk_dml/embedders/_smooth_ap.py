@@ -3,12 +3,56 @@
 from dataclasses import KW_ONLY, dataclass
 from numbers import Real
 
+import torch
 from sklearn.utils._param_validation import Interval
+from torch.autograd.function import once_differentiable
 
 from sk_dml import _functional as F
 from sk_dml._pairs import PairEmbedder, PairLoss
 
 __all__ = ["SmoothAPEmbedder", "SmoothAPLoss"]
+
+# Comparisons of a rank that are held in memory at a time.
+CHUNK = 2**18
+
+
+class _SumOfPrecisions(torch.autograd.Function):
+    """Sum of the smooth precisions at the ranks of the positives of each anchor.
+
+    The gradient is computed along with the value, so that the comparisons, as many as
+    the pairs of a class times the gallery, are never all in memory.
+    """
+
+    @staticmethod
+    def forward(ctx, similarities, positives, negatives):
+        sums, slopes = (
+            similarities.new_zeros(len(similarities)),
+            torch.zeros_like(similarities),
+        )
+        pairs = positives.nonzero()
+        for chunk in pairs.split(max(1, CHUNK // max(1, positives.shape[1]))):
+            anchors, own = chunk.T
+            # A row for each pair of an anchor and a positive: who ranks before it?
+            before = similarities[anchors] - similarities[anchors, own][:, None]
+            before.sigmoid_()
+            same, other = positives[anchors], negatives[anchors]
+            # The positive itself stands at 1/2; its rank counts it as 1.
+            in_class = 0.5 + (before * same).sum(dim=1)
+            against = (before * other).sum(dim=1)
+            rank = in_class + against
+            sums.index_add_(0, anchors, in_class / rank)
+            moved = same * against[:, None] - other * in_class[:, None]
+            moved *= before * (1 - before) / rank.square()[:, None]
+            slopes.index_add_(0, anchors, moved)
+            slopes.index_put_((anchors, own), -moved.sum(dim=1), accumulate=True)
+        ctx.save_for_backward(slopes)
+        return sums
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient):
+        (slopes,) = ctx.saved_tensors
+        return slopes * gradient[:, None], None, None
 
 
 class SmoothAPLoss(PairLoss):
@@ -52,19 +96,11 @@ class SmoothAPLoss(PairLoss):
         self.temperature = temperature
 
     def _compare(self, rows, gallery, labels, gallery_labels):
-        similarities = rows @ gallery.T
+        similarities = rows @ gallery.T / self.temperature
         positives, negatives = F.pair_masks(labels, gallery_labels)
-        anchors, own = positives.nonzero(as_tuple=True)
-        # A row for each pair of an anchor and a positive: who ranks before it?
-        before = similarities[anchors] - similarities[anchors, own][:, None]
-        before = (before / self.temperature).sigmoid()
-        # The positive itself stands at 1/2; its rank counts it as 1.
-        rank_in_class = 0.5 + (before * positives[anchors]).sum(dim=1)
-        rank = rank_in_class + (before * negatives[anchors]).sum(dim=1)
+        sums = _SumOfPrecisions.apply(similarities, positives, negatives)
         n_positives = positives.sum(dim=1)
-        average = similarities.new_zeros(len(rows))
-        average = average.index_add(0, anchors, rank_in_class / rank)
-        return F.masked_mean(1 - average / n_positives.clamp(min=1), n_positives > 0)
+        return F.masked_mean(1 - sums / n_positives.clamp(min=1), n_positives > 0)
 
 
 @dataclass(eq=False, repr=False)

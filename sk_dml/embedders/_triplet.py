@@ -60,8 +60,6 @@ class TripletLoss(PairLoss):
 
     def __init__(self, margin=0.2, mining="semihard"):
         super().__init__()
-        if mining not in MINING:
-            raise ValueError(f"mining must be one of {MINING}, got {mining!r}.")
         self.margin = margin
         self.mining = mining
 

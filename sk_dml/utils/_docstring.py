@@ -63,7 +63,8 @@ memory_size : int, default={memory_size}
     classes many.
 memory_warm_up : float, default={memory_warm_up}
     Share of the training before the memory takes part, in [0, 1). While the network
-    still moves fast, its earlier embeddings mislead it."""
+    still moves fast, its earlier embeddings mislead it. Where the memory begins,
+    ``loss_curve_`` jumps, as the comparison with the memory adds to the loss."""
 
 MEMORY_REFERENCE = """
 .. [m] X. Wang, H. Zhang, W. Huang, M. R. Scott. "Cross-Batch Memory for Embedding

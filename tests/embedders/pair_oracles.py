@@ -199,19 +199,20 @@ def margin_loss(margin, n_features=N_FEATURES):
         return d ** (n_features - 2) * (1 - d**2 / 4) ** ((n_features - 3) / 2)
 
     def oracle(x, labels, state):
-        pull, push, drawn = [], 0.0, 0.0
+        total = count = 0.0
         for a, (positives, negatives) in enumerate(zip(*pairs(labels), strict=True)):
             beta = np.broadcast_to(state["beta"], N_CLASSES)[labels[a]]
             d = {j: np.linalg.norm(x[a] - x[j]) for j in positives + negatives}
-            pull += [d[p] - beta + margin for p in positives]
-            reached = [n for n in negatives if d[n] < beta + margin]
-            total = sum(1 / density(d[n]) for n in reached)
-            for _ in positives:
-                for n in reached:
-                    probability = 1 / density(d[n]) / total
-                    push += probability * (beta + margin - d[n])
-                    drawn += probability
-        return mean_of_nonzero(pull) + (push / drawn if drawn else 0)
+            drawable = [n for n in negatives if d[n] < 1.4]
+            weights = {n: 1 / density(d[n]) for n in drawable}
+            for p in positives:
+                terms = [(1, d[p] - beta + margin)]
+                for n in drawable:
+                    probability = weights[n] / sum(weights.values())
+                    terms.append((probability, beta + margin - d[n]))
+                total += sum(share * term for share, term in terms if term > 0)
+                count += sum(share for share, term in terms if term > 0)
+        return total / count
 
     return oracle
 
@@ -290,7 +291,7 @@ PAIR_METHODS = [
     Method(
         "MarginLoss",
         margin_loss(0.1),
-        {"margin": 0.1, "beta": 0.8, "n_classes": N_CLASSES},
+        {"margin": 0.1, "learn_beta": "class", "n_classes": N_CLASSES},
         frozen=("_weights",),
         state={"beta": np.array([0.8, 0.9, 1.3, 1.2])},
     ),

@@ -263,7 +263,6 @@ PROXY_METHODS = [
         has_proxies=True,
     ),
     Method("AdaCosLoss", ada_cos, has_proxies=True),
-    Method("AdaCosLoss", ada_cos, {"dynamic": False}, has_proxies=True),
     Method("ProxyNCALoss", proxy_nca(1.0), has_proxies=True),
     Method("ProxyNCALoss", proxy_nca(9.0), {"scale": 9.0}, has_proxies=True),
 ]

@@ -16,13 +16,13 @@ def cosines_of(loss, rows):
 @pytest.mark.parametrize("n", [9, 10])
 def test_scale_follows_the_paper(n):
     n_classes = 30
-    loss = AdaCosLoss(n_classes, 5).double()
+    loss = AdaCosLoss(n_classes, 12).double()
     first = math.sqrt(2) * math.log(n_classes - 1)
     assert loss.scale.item() == pytest.approx(first, rel=1e-6)
     generator = torch.Generator().manual_seed(0)
     scale = first
     for _ in range(3):
-        rows = torch.randn(n, 5, generator=generator, dtype=torch.float64)
+        rows = torch.randn(n, 12, generator=generator, dtype=torch.float64)
         labels = torch.randint(n_classes, (n,), generator=generator)
         cosines = cosines_of(loss, rows)
         own = cosines[np.arange(n), labels]
@@ -37,6 +37,7 @@ def test_scale_follows_the_paper(n):
         expected = -np.log(np.exp(scale * own) / weights.sum(axis=1)).mean()
         assert loss(rows, labels).item() == pytest.approx(expected, rel=1e-5)
         assert loss.scale.item() == pytest.approx(scale, rel=1e-5)
+    assert scale < 2 * first
 
 
 def test_scale_falls_as_the_angles_shrink_but_not_below_its_floor():
@@ -46,6 +47,24 @@ def test_scale_falls_as_the_angles_shrink_but_not_below_its_floor():
     for _ in range(50):
         loss(torch.eye(6), torch.arange(6))
     assert loss.scale.item() == pytest.approx(math.log(5))
+
+
+@pytest.mark.parametrize(("n_classes", "n_features"), [(10, 2), (200, 4), (500, 8)])
+def test_scale_does_not_explode_in_few_dimensions(n_classes, n_features):
+    loss = AdaCosLoss(n_classes, n_features)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(100):
+        rows = torch.randn(32, n_features, generator=generator)
+        loss(rows, torch.randint(n_classes, (32,), generator=generator))
+    largest = 2 * math.sqrt(2) * math.log(n_classes - 1)
+    assert loss.scale.item() <= largest * (1 + 1e-6)
+
+
+def test_batch_of_nan_leaves_the_scale():
+    loss = AdaCosLoss(9, 4)
+    before = loss.scale.clone()
+    assert loss(torch.full((4, 4), torch.nan), torch.arange(4)).isnan()
+    assert loss.scale == before
 
 
 @pytest.mark.parametrize("n_classes", [1, 2, 3])

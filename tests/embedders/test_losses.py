@@ -1,5 +1,7 @@
 """Properties that every loss must have."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -247,6 +249,39 @@ def test_descent_separates_the_classes(method):
         optimizer.step()
     assert loss(embeddings, labels).item() < first - 0.5 * abs(first)
     assert separation(embeddings, labels) > before
+
+
+@all_methods
+def test_shows_its_parameters(method):
+    loss = method.make()
+    for name, value in method.arguments.items():
+        assert f"{name}={value!r}" in repr(loss)
+    assert repr(loss).startswith(f"{method.name}(")
+
+
+with_state = pytest.mark.parametrize(
+    "method", [m for m in METHODS if list(m.make().buffers())], ids=str
+)
+
+
+@with_state
+@pytest.mark.parametrize("n_features", [2, N_FEATURES])
+def test_state_stays_finite_in_training(method, n_features):
+    # Many classes in few dimensions, and between them what is degenerate.
+    n_classes = 200 if method.has_proxies else N_CLASSES
+    loss = replace(method, state={}).make(n_classes, n_features).train()
+    generator = torch.Generator().manual_seed(0)
+    for step in range(300):
+        batch = torch.randn(32, n_features, generator=generator).requires_grad_()
+        labels = torch.randint(n_classes, (32,), generator=generator)
+        if step % 3 == 1:
+            batch, labels = list(DEGENERATE.values())[step % len(DEGENERATE)]
+            batch = batch[:, :n_features].clone().requires_grad_()
+        value = loss(batch, labels.long())
+        value.backward()
+        assert value.isfinite()
+        assert batch.grad.isfinite().all()
+    assert all(buffer.isfinite().all() for buffer in loss.buffers())
 
 
 @all_methods

@@ -3,10 +3,12 @@ import torch
 
 from sk_dml.losses import (
     LiftedStructureLoss,
+    MarginLoss,
     NCALoss,
     NPairsLoss,
     NTXentLoss,
     ProxyNCALoss,
+    SmoothAPLoss,
     SupConLoss,
 )
 
@@ -38,7 +40,15 @@ def test_hardest_positive_keeps_its_gradient_at_large_scales():
 
 
 @pytest.mark.parametrize(
-    "loss", [NTXentLoss(), SupConLoss(), LiftedStructureLoss(), NPairsLoss()]
+    "loss",
+    [
+        NTXentLoss(),
+        SupConLoss(),
+        LiftedStructureLoss(),
+        NPairsLoss(),
+        SmoothAPLoss(),
+        MarginLoss(),
+    ],
 )
 def test_memory_is_linear_in_the_pairs(loss):
     # 512 samples, 64 a class: pairs x negatives would be 14 million numbers a matrix.

@@ -5,6 +5,7 @@ from sklearn.datasets import load_digits
 from sklearn.exceptions import NotFittedError
 
 from sk_dml import SoftTripleEmbedder
+from sk_dml.losses import SoftTripleLoss
 
 X, y = load_digits(return_X_y=True)
 
@@ -31,3 +32,12 @@ def test_number_of_centers_counts_groups():
     with torch.no_grad():  # of any length
         embedder.net_.criterion_.proxies.copy_(torch.tensor(rows * 7))
     assert embedder.n_centers_.tolist() == [1, 3]
+
+
+def test_second_derivatives_are_refused():
+    loss = SoftTripleLoss(3, 4)
+    rows = torch.eye(4, requires_grad=True)
+    value = loss(rows, torch.tensor([0, 1, 2, 0]))
+    (gradient,) = torch.autograd.grad(value, rows, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        gradient.sum().backward()
