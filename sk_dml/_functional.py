@@ -8,6 +8,7 @@ import functools
 import math
 
 import torch
+from torch.autograd.function import once_differentiable
 
 
 def full_precision(forward):
@@ -165,7 +166,7 @@ def euclidean_distances(rows, gallery):
     -------
     tensor of shape (n, m)
     """
-    gram = rows @ gallery.T
+    gram = similarities(rows, gallery)
     # The diagonal rounds as the products do: equal rows are at a distance of zero.
     squares = gram.diagonal()
     others = gallery[len(rows) :].square().sum(dim=1)
@@ -188,6 +189,36 @@ def safe_sqrt(values):
     return torch.where(positive, values.where(positive, 1).sqrt(), 0)
 
 
+def similarities(rows, gallery):
+    """Inner products of rows with a gallery.
+
+    Parameters
+    ----------
+    rows : tensor of shape (n, d)
+    gallery : tensor of shape (m, d)
+        The first n are the rows again.
+
+    Returns
+    -------
+    tensor of shape (n, m)
+    """
+    return _Gram.apply(gallery) if len(rows) == len(gallery) else rows @ gallery.T
+
+
+class _Gram(torch.autograd.Function):
+    """Inner products of rows with themselves; one product in the backward pass."""
+
+    @staticmethod
+    def forward(ctx, rows):
+        ctx.save_for_backward(rows)
+        return rows @ rows.T
+
+    @staticmethod
+    def backward(ctx, gradient):
+        (rows,) = ctx.saved_tensors
+        return (gradient + gradient.T) @ rows
+
+
 def masked_logsumexp(values, mask):
     """Logarithm of the sum of exponentials over the masked entries of each row.
 
@@ -202,30 +233,36 @@ def masked_logsumexp(values, mask):
         Where a row has no entry, a hugely negative but finite number: its exponential
         is zero, and so is its gradient.
     """
-    empty = torch.finfo(values.dtype).min / 4
-    return values.masked_fill(~mask, empty).logsumexp(dim=1)
+    return _MaskedLogSumExp.apply(values, mask)
 
 
-def sparse_logsumexp(values, mask):
-    """Do what masked_logsumexp does, quicker where the mask has few entries.
+class _MaskedLogSumExp(torch.autograd.Function):
+    """Do what masked_logsumexp says, with one exponential an entry.
 
-    Parameters
-    ----------
-    values : tensor of shape (n, m)
-    mask : bool tensor of shape (n, m)
-
-    Returns
-    -------
-    tensor of shape (n,)
+    Exponentials of numbers that are far below zero take ten times as long as others.
     """
-    rows, columns = mask.nonzero(as_tuple=True)
-    entries = values[rows, columns]
-    empty = torch.finfo(values.dtype).min / 4
-    peaks = values.new_full((len(values),), empty)
-    peaks.scatter_reduce_(0, rows, entries.detach(), "amax")
-    shifted = (entries - peaks[rows]).exp()
-    sums = values.new_zeros(len(values)).index_add(0, rows, shifted)
-    return peaks + sums.where(sums > 0, 1).log()
+
+    @staticmethod
+    def forward(ctx, values, mask):
+        shares = values.masked_fill(~mask, -torch.inf)
+        padded = (
+            shares if shares.shape[1] else shares.new_full((len(shares), 1), -torch.inf)
+        )
+        peaks = padded.amax(dim=1)
+        filled = peaks != -torch.inf  # a NaN is to be seen
+        peaks = peaks.where(filled, 0)
+        # What is lost here is less than rounding.
+        shares.sub_(peaks[:, None]).clamp_(min=-80).exp_().mul_(mask)
+        sums = shares.sum(dim=1).where(filled, 1)
+        ctx.save_for_backward(shares, sums)
+        empty = torch.finfo(values.dtype).min / 4
+        return (peaks + sums.log()).where(filled, empty)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient):
+        shares, sums = ctx.saved_tensors
+        return shares * (gradient / sums)[:, None], None
 
 
 def masked_mean(values, mask):

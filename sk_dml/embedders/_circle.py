@@ -114,7 +114,7 @@ class CircleLoss(PairLoss):
 
     def _compare(self, rows, gallery, labels, gallery_labels):
         positives, negatives = F.pair_masks(labels, gallery_labels)
-        return self._loss(rows @ gallery.T, positives, negatives)
+        return self._loss(F.similarities(rows, gallery), positives, negatives)
 
     def _loss(self, similarities, positives, negatives):
         pull, push = self._weights(similarities)

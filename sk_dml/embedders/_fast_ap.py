@@ -3,7 +3,6 @@
 from dataclasses import KW_ONLY, dataclass
 from numbers import Integral
 
-import torch
 from sklearn.utils._param_validation import Interval
 
 from sk_dml import _functional as F
@@ -51,13 +50,20 @@ class FastAPLoss(PairLoss):
         self.n_bins = n_bins
 
     def _compare(self, rows, gallery, labels, gallery_labels):
-        places = (2 - 2 * rows @ gallery.T).clamp(0, 4) * (self.n_bins / 4)
+        places = (2 - 2 * F.similarities(rows, gallery)).clamp(0, 4) * (self.n_bins / 4)
         positives, negatives = F.pair_masks(labels, gallery_labels)
-        edges = torch.arange(self.n_bins + 1, device=rows.device)
-        shares = (1 - (places[:, :, None] - edges).abs()).clamp(min=0)
-        positive = (shares * positives[:, :, None]).sum(dim=1)
-        either = positive + (shares * negatives[:, :, None]).sum(dim=1)
-        until = either.cumsum(dim=1)
+        pairs = (positives | negatives).to(places.dtype)
+        # Each pair adds to two edges: in the first half of the columns if it is a
+        # positive, in the second if not.
+        lower = places.detach().floor().clamp(max=self.n_bins - 1)
+        upper_share = (places - lower) * pairs
+        n_edges = self.n_bins + 1
+        edge = lower.long() + n_edges * negatives
+        histogram = places.new_zeros(len(rows), 2 * n_edges)
+        histogram = histogram.scatter_add(1, edge, pairs - upper_share)
+        histogram = histogram.scatter_add(1, edge + 1, upper_share)
+        positive, negative = histogram.tensor_split(2, dim=1)
+        until = (positive + negative).cumsum(dim=1)
         hits = positive.cumsum(dim=1) * positive
         precision = hits / until.where(until > 0, 1)
         n_positives = positives.sum(dim=1)

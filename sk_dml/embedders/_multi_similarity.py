@@ -65,7 +65,7 @@ class MultiSimilarityLoss(PairLoss):
         self.epsilon = epsilon
 
     def _compare(self, rows, gallery, labels, gallery_labels):
-        similarities = rows @ gallery.T
+        similarities = F.similarities(rows, gallery)
         positives, negatives = F.pair_masks(labels, gallery_labels)
         counted = positives.any(dim=1) & negatives.any(dim=1)
         if self.epsilon is not None and len(rows):

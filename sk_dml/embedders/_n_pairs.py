@@ -55,7 +55,7 @@ class NPairsLoss(PairLoss):
         self.l2_weight = l2_weight
 
     def _compare(self, rows, gallery, labels, gallery_labels):
-        products = rows @ gallery.T
+        products = F.similarities(rows, gallery)
         positives, negatives = F.pair_masks(labels, gallery_labels)
         _, place, sizes = gallery_labels.unique(return_inverse=True, return_counts=True)
         shares = products - sizes[place].log()

@@ -54,11 +54,14 @@ class NCALoss(PairLoss):
     def _compare(self, rows, gallery, labels, gallery_labels):
         # -|a - b|^2 = 2 a.b - |a|^2 - |b|^2, and |a| cancels in the ratio.
         squares = gallery.square().sum(dim=1)
-        logits = (2 / self.temperature * rows) @ gallery.T - squares / self.temperature
+        logits = (
+            2 / self.temperature * F.similarities(rows, gallery)
+            - squares / self.temperature
+        )
         positives, negatives = F.pair_masks(labels, gallery_labels)
         terms = nn.functional.softplus(
             F.masked_logsumexp(logits, negatives)
-            - F.sparse_logsumexp(logits, positives)
+            - F.masked_logsumexp(logits, positives)
         )
         return F.masked_mean(terms, positives.any(dim=1))
 

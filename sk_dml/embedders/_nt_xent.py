@@ -50,7 +50,7 @@ class NTXentLoss(PairLoss):
         self.temperature = temperature
 
     def _compare(self, rows, gallery, labels, gallery_labels):
-        logits = (rows / self.temperature) @ gallery.T
+        logits = F.similarities(rows, gallery) / self.temperature
         positives, negatives = F.pair_masks(labels, gallery_labels)
         # One sum over the negatives serves all pairs of an anchor: n^2 numbers, where
         # a row of negatives for each pair would take n^3.

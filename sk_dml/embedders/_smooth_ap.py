@@ -96,7 +96,7 @@ class SmoothAPLoss(PairLoss):
         self.temperature = temperature
 
     def _compare(self, rows, gallery, labels, gallery_labels):
-        similarities = rows @ gallery.T / self.temperature
+        similarities = F.similarities(rows, gallery) / self.temperature
         positives, negatives = F.pair_masks(labels, gallery_labels)
         sums = _SumOfPrecisions.apply(similarities, positives, negatives)
         n_positives = positives.sum(dim=1)

@@ -50,7 +50,7 @@ class SupConLoss(PairLoss):
         self.temperature = temperature
 
     def _compare(self, rows, gallery, labels, gallery_labels):
-        logits = (rows / self.temperature) @ gallery.T
+        logits = F.similarities(rows, gallery) / self.temperature
         positives, negatives = F.pair_masks(labels, gallery_labels)
         total = F.masked_logsumexp(logits, positives | negatives)
         n_positives = positives.sum(dim=1)
