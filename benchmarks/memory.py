@@ -1,7 +1,8 @@
 """Memory of the losses at sizes where other formulations need many gigabytes.
 
-Forward and backward in a process of its own; what it adds to the largest memory of the
-process, the gradients of the proxies included, the proxies themselves not.
+Forward and backward in a process of its own; what they add to the memory of the
+process at their largest, the gradients of the proxies included, the proxies not. Needs
+Linux.
 """
 
 import argparse
@@ -11,7 +12,14 @@ from _report import added_memory, answer, header, in_process
 
 from sk_dml import losses
 
-PAIRS = ["NTXentLoss", "SupConLoss", "LiftedStructureLoss", "NPairsLoss", "CircleLoss"]
+PAIRS = [
+    "NTXentLoss",
+    "SupConLoss",
+    "LiftedStructureLoss",
+    "NPairsLoss",
+    "CircleLoss",
+    "SmoothAPLoss",
+]
 MANY_CLASSES = ["ProxyNCALoss", "ProxyAnchorLoss", "ArcFaceLoss", "CosFaceLoss"]
 
 

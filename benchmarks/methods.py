@@ -165,20 +165,26 @@ def cells(rows):
     )
 
 
-def cost(names, repeats=15):
-    """Time losses in turns; "peer" before a name stands for the peer's."""
+def cost(names, repeats=15, seconds=60):
+    """Time losses in turns, fewer times where they take long.
+
+    "peer" before a name stands for the peer's.
+    """
     torch.set_num_threads(1)
     generator = torch.Generator().manual_seed(0)
     embeddings = torch.randn(512, 128, generator=generator, requires_grad=True)
     labels = torch.arange(512) // 16
     contestants = [build(name) for name in names]
     times: list = [[] for _ in contestants]
-    for _ in range(repeats + 2):
-        for contestant, seconds in zip(contestants, times, strict=True):
+    end = time.perf_counter() + seconds
+    while len(times[0]) < repeats + 2:
+        for contestant, taken in zip(contestants, times, strict=True):
             start = time.perf_counter()
             contestant(embeddings, labels).backward()
-            seconds.append(time.perf_counter() - start)
-    return [statistics.median(seconds[2:]) for seconds in times]
+            taken.append(time.perf_counter() - start)
+        if len(times[0]) >= 5 and time.perf_counter() > end:
+            break
+    return [statistics.median(taken[2:]) for taken in times]
 
 
 def build(name):
@@ -200,18 +206,19 @@ def costs(only):
         if only and embedder not in only:
             continue
         name = embedder.removesuffix("Embedder") + "Loss"
+        both = [name, f"peer {name}"] if has_peer(embedder) else [name]
+        used = {which: in_process(__file__, "memory", name=which) for which in both}
+        works = [which for which in both if not isinstance(used[which], str)]
+        times = in_process(__file__, "cost", names=works)
+        seconds = dict(zip(works, times, strict=True))
         line = f"| {name} "
-        found = {}
-        for which in [name, f"peer {name}"] if has_peer(embedder) else [name]:
-            used = in_process(__file__, "memory", name=which)
-            if isinstance(used, str):
-                line += f"| {used} | > {PEER_MEMORY >> 20} "
-                continue
-            (found[which],) = in_process(__file__, "cost", names=[which])
-            line += f"| {found[which] * 1e3:.2f} | {used:.0f} "
-        if len(found) == 2:
-            ours, theirs = in_process(__file__, "cost", names=list(found))
-            line += f"| {ours / theirs:.2f} "
+        for which in both:
+            if which in works:
+                line += f"| {seconds[which] * 1e3:.2f} | {used[which]:.0f} "
+            else:
+                line += f"| {used[which]} | > {PEER_MEMORY >> 20} "
+        if len(works) == 2:
+            line += f"| {times[0] / times[1]:.2f} "
         print(f"{line}|", flush=True)
 
 

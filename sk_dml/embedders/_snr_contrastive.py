@@ -10,12 +10,15 @@ from sk_dml._pairs import PairEmbedder, PairLoss
 
 __all__ = ["SNRContrastiveEmbedder", "SNRContrastiveLoss"]
 
+# Share of the squared length of an anchor from which on its variance is a signal.
+SIGNAL = 1e-4
+
 
 class SNRContrastiveLoss(PairLoss):
     r"""Contrastive loss whose distance is the inverse of a signal-to-noise ratio.
 
-    The anchor :math:`h_i` is the signal, its difference from another sample the noise;
-    with the variance over the features of an embedding,
+    The anchor :math:`h_i` is the signal, its difference from another sample the noise,
+    both of normalised embeddings; with the variance over the features of an embedding,
 
     .. math::
 
@@ -26,8 +29,9 @@ class SNRContrastiveLoss(PairLoss):
 
     where p runs over samples of the class of i, n over the others, and the first two
     means are taken over the terms that are not zero. The last term draws the mean of
-    the features of an embedding to zero. An anchor whose features are all equal is no
-    signal: its pairs are left out.
+    the features of an embedding to zero. An anchor whose features are all equal, but
+    for less than 1e-4 of the sum of their squares, is no signal: its pairs are left
+    out.
 
     Parameters
     ----------
@@ -67,7 +71,7 @@ class SNRContrastiveLoss(PairLoss):
         gram = centered[: len(rows)] @ centered.T
         squares = centered.square().sum(dim=1)
         signal = squares[: len(rows), None]
-        has_signal = signal > 1e-8 * rows.square().sum(dim=1, keepdim=True)
+        has_signal = signal > SIGNAL * rows.square().sum(dim=1, keepdim=True)
         noise = (signal + squares - 2 * gram).clamp(min=0)
         distances = noise / signal.where(has_signal, 1)
         positives, negatives = F.pair_masks(labels, gallery_labels)
