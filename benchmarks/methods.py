@@ -152,7 +152,11 @@ def quality(title, path, epochs, given):
         ours, theirs = np.transpose(pairs)
         print(f"\nMean MAP@R of the {len(pairs)} methods with a peer: ours ", end="")
         print(f"{ours.mean():.3f}, peer {theirs.mean():.3f}; ours - peer from ", end="")
-        print(f"{(ours - theirs).min():+.3f} to {(ours - theirs).max():+.3f}.")
+        print(f"{(ours - theirs).min():+.3f} to {(ours - theirs).max():+.3f}, ", end="")
+        print(
+            f"median {np.median(ours - theirs):+.3f}.\nBoth have their own defaults: "
+        )
+        print("what differs is the choice of defaults as well as the code.")
 
 
 def cells(rows):

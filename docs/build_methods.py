@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 from sk_dml import losses
+from sk_dml._pairs import PairEmbedder
 from sk_dml.utils import all_embedders
 
 PAGE = Path(__file__).parent / "methods.md"
@@ -19,6 +20,17 @@ loop, is in `sk_dml.losses`. Written from their docstrings by `build_methods.py`
 parameters are in `help(sk_dml.CircleEmbedder)`. How they compare on data:
 [benchmarks/results](../benchmarks/results).
 """
+
+KINDS = {
+    True: """\
+These compare the samples of a batch with each other. They want two samples of a class
+or more, and take a [cross-batch memory](#cross-batch-memory) for many classes and small
+batches. On images they carry over best to classes never seen in training:""",
+    False: """\
+These compare a batch with proxies, one or more learned vectors of every class. They
+take classes of a single sample and batches of any kind, and suit best what is to tell
+apart the classes that it was trained on:""",
+}
 
 MEMORY = """\
 ## Cross-batch memory
@@ -37,7 +49,7 @@ def page():
     -------
     str
     """
-    table = ["| embedder | choose it |", "|---|---|"]
+    tables = {compares: ["| embedder | choose it |", "|---|---|"] for compares in KINDS}
     sections = []
     for name, embedder in all_embedders():
         loss = getattr(losses, name.removesuffix("Embedder") + "Loss")
@@ -45,6 +57,7 @@ def page():
         summary, _, description = section(embedder, "", "Parameters").partition("\n")
         description = description.strip()
         when = re.search(r"Choose\s+it\s+(.*)", description, re.DOTALL)[1]
+        table = tables[issubclass(embedder, PairEmbedder)]
         table.append(f"| [{name}](#{anchor}) | {' '.join(when.split())} |")
         formula = section(loss, "", "Parameters").partition("\n")[2].strip()
         references = section(loss, "References", "Examples")
@@ -56,7 +69,8 @@ def page():
     text = section(memory, "", "Parameters").partition("\n")[2].strip()
     references = section(memory, "References", "Examples")
     sections.append(f"{MEMORY.strip()}\n\n{text}\n\n{citations(references)}")
-    return "\n\n".join([HEAD.strip(), "\n".join(table), *sections]) + "\n"
+    overview = ["\n".join([KINDS[kind], "", *table]) for kind, table in tables.items()]
+    return "\n\n".join([HEAD.strip(), *overview, *sections]) + "\n"
 
 
 def section(documented, title, following):

@@ -147,6 +147,12 @@ class BaseEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         X = check_inputs(self, X, reset=True)
         classes, targets = check_targets(self, X, y)
         batch_size = check_batch_size(self, classes, targets)
+        if self.n_components == 1:
+            warnings.warn(
+                "n_components=1 leaves rows of length one but two values, 1 and -1, "
+                "and most methods no gradient. Use 2 or more.",
+                stacklevel=3,
+            )
         device = resolve_device(self.device)
         random_state = check_random_state(self.random_state)
         seed, sampling_seed = random_state.randint(np.iinfo(np.int32).max, size=2)

@@ -18,10 +18,12 @@ class Loss(nn.Module):
     same module, whose ``_parameter_constraints`` say them.
     """
 
+    _given: dict
+
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
         if "__init__" in vars(cls):
-            cls.__init__ = _checked(cls, cls.__init__)
+            cls.__init__ = _checked(cls, cls.__init__)  # type: ignore[method-assign]
 
     def extra_repr(self):
         """Show the parameters.

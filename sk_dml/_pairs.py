@@ -73,7 +73,9 @@ class PairLoss(Loss):
         if self._normalizes:
             gallery = F.unit_rows(gallery)
             rows = gallery[: len(rows)]
-        return self._compare(rows, gallery, labels, gallery_labels)
+        value = self._compare(rows, gallery, labels, gallery_labels)
+        # Masks and comparisons pass over a NaN: it is to be seen.
+        return value + 0 * gallery.detach().sum()
 
     def _compare(self, rows, gallery, labels, gallery_labels):
         raise NotImplementedError
@@ -88,7 +90,7 @@ class CrossBatchMemory(nn.Module):
     serves; the gradient goes through the new batch alone.
 
     As in the authors' code, the pairs of the batch count in both terms. What a loss
-    adds for each sample, such as the lengths in :class:`NPairsLoss`, does so too. The
+    adds for each sample, such as the lengths in ``NPairsLoss``, does so too. The
     value rises where the queue begins to take part.
 
     Parameters

@@ -198,3 +198,10 @@ def test_default_batches_fit_tiny_data():
     X, y = X_small[:4], np.array([0, 1, 0, 1])
     assert quick().fit(X, y).transform(X).shape == (4, 64)
     assert quick(SoftTripleEmbedder).fit(X, y).net_.batch_size == 4
+
+
+@every_embedder
+def test_a_single_component_warns(cls):
+    with pytest.warns(UserWarning, match="n_components=1 leaves rows of length one"):
+        embedder = quick(cls, n_components=1).fit(X_small, y_small)
+    assert set(np.unique(embedder.transform(X_small))) <= {-1.0, 1.0}

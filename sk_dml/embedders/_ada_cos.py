@@ -26,7 +26,7 @@ class AdaCosLoss(ProxyLoss):
     .. math::
 
         s \leftarrow \frac{\ln B}{\cos(\min(\pi / 4, \theta_\text{med}))} , \quad
-        B = \operatorname{mean}_i \sum_{c \ne y_i} e^{s \cos\theta_{i, c}} ,
+        B = \mathrm{mean}_i \sum_{c \ne y_i} e^{s \cos\theta_{i, c}} ,
 
     with the median :math:`\theta_\text{med}` of the angles to the own proxies. As the
     logarithm nears 0 for few classes, C - 1 counts as 2 at least. The dynamic scale
@@ -96,8 +96,8 @@ class AdaCosEmbedder(ProxyEmbedder):
     """Embedding learned with AdaCos, a softmax on cosines without a scale to tune.
 
     Learns one direction a class; the scale of the cosines follows from the number of
-    classes and from how far training is. Choose it for many classes if there is no time
-    to search for parameters.
+    classes and from how far training is. Choose it for many known classes if there is
+    no time to search for parameters.
 
     Parameters
     ----------

@@ -75,7 +75,7 @@ class ArcFaceEmbedder(ProxyEmbedder):
 
     Learns one direction a class and asks that the angle to the own one be smaller than
     to the others by a margin: the standard of face recognition. Choose it for many
-    classes with clean labels.
+    classes with many samples each and clean labels.
 
     Parameters
     ----------

@@ -35,7 +35,8 @@ class CircleLoss(PairLoss):
     Parameters
     ----------
     margin : float, default=0.4
-        Relaxation m: similarities aim above 1 - m within and below m between classes.
+        Relaxation m, in [-1, 1]: similarities aim above 1 - m within and below m
+        between classes.
     gamma : float, default=80.0
         Scale of the similarities, above 0.
     n_classes, n_features : int or None, default=None
@@ -140,15 +141,15 @@ class CircleEmbedder(PairEmbedder):
     """Embedding learned with the Circle loss.
 
     Pulls the samples of a class together and pushes classes apart, each pair with a
-    weight of its own: pairs far from where they should be move most. Choose it first,
-    above all for retrieval among classes never seen in training.
+    weight of its own: pairs far from where they should be move most. Choose it first
+    for images, above all for retrieval among classes never seen in training.
 
     Parameters
     ----------
     margin : float, default=0.4
         Similarities aim above ``1 - margin`` within a class and below ``margin``
-        between classes; a larger margin asks for less. The paper uses 0.25 for faces
-        and re-identification and 0.4 for fine-grained retrieval.
+        between classes, in [-1, 1]; a larger margin asks for less. The paper uses 0.25
+        for faces and re-identification and 0.4 for fine-grained retrieval.
     gamma : float, default=80.0
         Scale of the similarities, above 0. The larger, the more the hardest pairs of a
         batch decide alone. The paper uses 80 for fine-grained retrieval, 128 for

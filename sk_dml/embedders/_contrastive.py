@@ -18,8 +18,8 @@ class ContrastiveLoss(PairLoss):
 
     .. math::
 
-        L = \operatorname{mean}_{(i, p)} [d_{ip} - m_\text{pos}]_+
-          + \operatorname{mean}_{(i, n)} [m_\text{neg} - d_{in}]_+ ,
+        L = \mathrm{mean}_{(i, p)} [d_{ip} - m_\text{pos}]_+
+          + \mathrm{mean}_{(i, n)} [m_\text{neg} - d_{in}]_+ ,
 
     where p runs over samples of the class of i, n over the others, and each mean is
     taken over the terms that are not zero. This is the form that the Reality Check [2]_
@@ -71,8 +71,8 @@ class ContrastiveEmbedder(PairEmbedder):
     """Embedding learned with the contrastive loss.
 
     Pulls every pair of a class together and pushes pairs of different classes apart up
-    to a margin. Choose it as the classical baseline: the oldest method, and one that
-    fair comparisons find hard to beat.
+    to a margin. Choose it first for rows, and as the classical baseline: the oldest
+    method, and one that fair comparisons find hard to beat.
 
     Parameters
     ----------

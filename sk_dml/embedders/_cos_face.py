@@ -73,7 +73,8 @@ class CosFaceEmbedder(ProxyEmbedder):
     """Embedding learned with CosFace, the large margin cosine loss.
 
     Learns one direction a class and asks for more than the right order of the cosines:
-    the own one must win by a margin. Choose it for many classes, as of faces.
+    the own one must win by a margin. Choose it for many classes with many samples each,
+    as of faces.
 
     Parameters
     ----------

@@ -55,7 +55,7 @@ class FastAPLoss(PairLoss):
         pairs = (positives | negatives).to(places.dtype)
         # Each pair adds to two edges: in the first half of the columns if it is a
         # positive, in the second if not.
-        lower = places.detach().floor().clamp(max=self.n_bins - 1)
+        lower = places.detach().nan_to_num().floor().clamp(max=self.n_bins - 1)
         upper_share = (places - lower) * pairs
         n_edges = self.n_bins + 1
         edge = lower.long() + n_edges * negatives

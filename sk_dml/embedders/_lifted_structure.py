@@ -22,7 +22,7 @@ class LiftedStructureLoss(PairLoss):
 
         J_{ij} = \log\Big[\sum_{n : y_n \ne y_i} e^{m - d_{in}}
             + \sum_{n : y_n \ne y_j} e^{m - d_{jn}}\Big] + d_{ij} ,
-        \quad L = \tfrac{1}{2} \operatorname{mean}_{(i, j)} [J_{ij}]_+^2 .
+        \quad L = \tfrac{1}{2} \mathrm{mean}_{(i, j)} [J_{ij}]_+^2 .
 
     Parameters
     ----------

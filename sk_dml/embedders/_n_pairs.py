@@ -58,7 +58,7 @@ class NPairsLoss(PairLoss):
         products = F.similarities(rows, gallery)
         positives, negatives = F.pair_masks(labels, gallery_labels)
         _, place, sizes = gallery_labels.unique(return_inverse=True, return_counts=True)
-        shares = products - sizes[place].log()
+        shares = products - sizes.to(products.dtype).log()[place]
         against = F.masked_logsumexp(shares, negatives)
         pairs = (positives & negatives.any(dim=1, keepdim=True)).nonzero(as_tuple=True)
         terms = torch.nn.functional.softplus(against[pairs[0]] - products[pairs])
@@ -79,7 +79,7 @@ class NPairsEmbedder(PairEmbedder):
     ----------
     l2_weight : float, default=0.02
         Weight of the mean squared length of the embeddings, at least 0. It keeps them
-        from growing without end instead of turning. The paper uses 0.02.
+        from growing without end instead of turning; the paper regularises them too.
 
     See Also
     --------

@@ -67,8 +67,8 @@ class NormalizedSoftmaxEmbedder(ProxyEmbedder):
     """Embedding learned with the normalised softmax.
 
     Learns one direction a class and classifies by the cosine to it: simple, quick and
-    stable, without pairs in the batch or mining. Choose it for many classes, or where
-    some have a single sample.
+    stable, without pairs in the batch or mining. Choose it for many known classes, or
+    where some have a single sample.
 
     Parameters
     ----------

@@ -21,9 +21,9 @@ class ProxyAnchorLoss(ProxyLoss):
 
     .. math::
 
-        L = \operatorname{mean}_{c \in C^+} \log\Big(1 + \sum_{y = c}
+        L = \mathrm{mean}_{c \in C^+} \log\Big(1 + \sum_{y = c}
             e^{-\alpha (s - \delta)}\Big)
-          + \operatorname{mean}_{c} \log\Big(1 + \sum_{y \ne c}
+          + \mathrm{mean}_{c} \log\Big(1 + \sum_{y \ne c}
             e^{\alpha (s + \delta)}\Big) ,
 
     where :math:`C^+` are the classes in the batch and the second mean runs over all.
@@ -83,8 +83,8 @@ class ProxyAnchorEmbedder(ProxyEmbedder):
     """Embedding learned with the Proxy-Anchor loss.
 
     Learns one direction a class and pulls to it the samples of its class, the farthest
-    most, and pushes away the others, the nearest most. It converges quickly. Choose
-    it where pairs are too many and the classes have several samples each.
+    most, and pushes away the others, the nearest most. It converges quickly. Choose it
+    where pairs are too many and the classes have several samples each.
 
     Parameters
     ----------

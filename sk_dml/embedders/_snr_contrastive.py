@@ -22,10 +22,10 @@ class SNRContrastiveLoss(PairLoss):
 
     .. math::
 
-        d_{ij} = \frac{\operatorname{var}(h_j - h_i)}{\operatorname{var}(h_i)} , \quad
-        L = \operatorname{mean}_{(i, p)} [d_{ip} - m_\text{pos}]_+
-          + \operatorname{mean}_{(i, n)} [m_\text{neg} - d_{in}]_+
-          + \lambda \operatorname{mean}_i \Big|\sum_k h_{ik}\Big| ,
+        d_{ij} = \frac{\mathrm{var}(h_j - h_i)}{\mathrm{var}(h_i)} , \quad
+        L = \mathrm{mean}_{(i, p)} [d_{ip} - m_\text{pos}]_+
+          + \mathrm{mean}_{(i, n)} [m_\text{neg} - d_{in}]_+
+          + \lambda \mathrm{mean}_i \Big|\sum_k h_{ik}\Big| ,
 
     where p runs over samples of the class of i, n over the others, and the first two
     means are taken over the terms that are not zero. The last term draws the mean of

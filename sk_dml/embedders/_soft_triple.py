@@ -168,7 +168,8 @@ class SoftTripleEmbedder(ProxyEmbedder):
     ----------
     n_centers_ : ndarray of shape (n_classes,)
         How many different centres each class kept, in the order of ``classes_``. Those
-        that are less than 0.1 apart, or joined by such, count as one.
+        that are less than 0.1 apart, or joined by such, count as one. The count
+        depends on ``tau``, and on ``max_epochs``: centres draw together slowly.
 
     See Also
     --------
@@ -213,6 +214,7 @@ class SoftTripleEmbedder(ProxyEmbedder):
 
     @property
     def n_centers_(self):
+        """How many different centres each class kept."""
         check_is_fitted(self, "net_")
         centers = F.unit_rows(self.net_.criterion_.proxies.detach()).cpu()
         squares = 2 - 2 * centers @ centers.transpose(1, 2)

@@ -105,7 +105,8 @@ class SphereFaceEmbedder(ProxyEmbedder):
     ----------
     margin : int, default=4
         How many times smaller the angle to the own proxy must be, at least 1. The
-        larger, the tighter the classes; 1 is no margin. The paper uses 4.
+        larger, the tighter the classes; 1 is no margin. The paper uses 4. It sets in
+        slowly: after 600 batches it still counts for a fifteenth only.
 
     See Also
     --------

@@ -76,7 +76,8 @@ class SubCenterArcFaceEmbedder(ProxyEmbedder):
     """Embedding learned with ArcFace on several proxies a class.
 
     A sample need be near one of its class's proxies only: the others take up what is
-    unlike the rest, such as wrong labels. Choose it for many classes with noisy labels.
+    unlike the rest, such as wrong labels. Choose it for many classes with many samples
+    each and noisy labels.
 
     Parameters
     ----------

@@ -23,7 +23,7 @@ class TripletLoss(PairLoss):
 
     .. math::
 
-        L = \operatorname{mean}_{(a, p, n)} [d_{ap} - d_{an} + m]_+
+        L = \mathrm{mean}_{(a, p, n)} [d_{ap} - d_{an} + m]_+
 
     over those mined triplets whose term is not zero.
 

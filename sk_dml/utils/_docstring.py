@@ -7,7 +7,8 @@ from string import Formatter
 
 PARAMETERS = """\
 n_components : int, default={n_components}
-    Width of the embedding.
+    Width of the embedding, at least 1; useful from 2 on, as rows of length one and
+    width 1 are 1 or -1.
 module : None, str, type or torch.nn.Module, default=None
     The network. None takes "mlp" for rows and "conv" for images; "linear" is a
     linear map. A torch Module class is built with the ``module__*`` entries of
@@ -66,7 +67,7 @@ memory_warm_up : float, default={memory_warm_up}
     still moves fast, its earlier embeddings mislead it. Where the memory begins,
     ``loss_curve_`` jumps, as the comparison with the memory adds to the loss."""
 
-MEMORY_REFERENCE = """
+MEMORY_REFERENCE = """\
 .. [m] X. Wang, H. Zhang, W. Huang, M. R. Scott. "Cross-Batch Memory for Embedding
        Learning". CVPR 2020."""
 
@@ -104,29 +105,44 @@ def add_shared_documentation(embedder):
     """
     if embedder.__doc__ is None:  # python -OO
         return
-    loss_name = embedder.__name__.removesuffix("Embedder") + "Loss"
-    loss = getattr(sys.modules.get(embedder.__module__), loss_name, None)
-    own, formula = _sections(embedder), _sections(loss)
+    own = _sections(embedder)
+    embedder._own_sections = own.copy()
+    # A variant of a method has the parameters and the formula of the method too.
+    methods = [c for c in embedder.__mro__[::-1] if "_own_sections" in vars(c)]
+
+    def collected(title, shared):
+        return "\n".join([shared, *(c._own_sections.get(title, "") for c in methods)])
+
+    found = filter(None, map(_loss_sections, methods[::-1]))
+    formula: dict[str, str] = next(found, {})
     head = [own.pop("Summary"), own.pop("Extended")]
     has_memory = hasattr(embedder, "memory_size")
     template = PARAMETERS + (MEMORY_PARAMETERS if has_memory else "")
     fields = [name for _, name, _, _ in Formatter().parse(template) if name]
     shared = template.format(**{name: getattr(embedder, name) for name in fields})
-    references = formula.get("References", "")
+    references = [formula.get("References"), own.get("References")]
+    if has_memory:
+        references.append(MEMORY_REFERENCE)
     sections = {
-        "Parameters": f"{shared}\n{own.pop('Parameters', '')}",
-        "Attributes": f"{ATTRIBUTES}\n{own.pop('Attributes', '')}",
-        "See Also": own.pop("See Also", ""),
-        "Notes": f"{formula['Extended']}\n\n{own.pop('Notes', '')}",
-        "References": references + (MEMORY_REFERENCE if has_memory else ""),
-        **own,
+        "Parameters": collected("Parameters", shared),
+        "Attributes": collected("Attributes", ATTRIBUTES),
+        "See Also": own.get("See Also", ""),
+        "Notes": f"{formula.get('Extended', '')}\n\n{own.get('Notes', '')}",
+        "References": "\n".join(filter(None, references)),
     }
+    sections |= {title: text for title, text in own.items() if title not in sections}
     parts = head + [
         f"{title}\n{'-' * len(title)}\n{text.strip()}"
         for title, text in sections.items()
         if text.strip()
     ]
     embedder.__doc__ = "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _loss_sections(embedder):
+    name = embedder.__name__.removesuffix("Embedder") + "Loss"
+    loss = getattr(sys.modules.get(embedder.__module__), name, None)
+    return loss and _sections(loss)
 
 
 def _sections(documented):

@@ -285,6 +285,13 @@ def test_state_stays_finite_in_training(method, n_features):
 
 
 @all_methods
+def test_nan_is_not_hidden(method):
+    embeddings, labels = make_batch(0)
+    embeddings[2:5, 1] = torch.nan
+    assert make_loss(method)(embeddings, labels).isnan()
+
+
+@all_methods
 def test_arrays_are_refused(method):
     with pytest.raises(TypeError, match=r"embeddings must be a torch tensor.*ndarray"):
         make_loss(method)(np.zeros((2, 6)), torch.zeros(2).long())
