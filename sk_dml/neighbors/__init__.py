@@ -1,5 +1,6 @@
 """Nearest neighbours: the one place where the package searches."""
 
 from sk_dml.neighbors._exact import similarity_blocks
+from sk_dml.neighbors._rows import compare
 
-__all__ = ["similarity_blocks"]
+__all__ = ["compare", "similarity_blocks"]

@@ -1,0 +1,247 @@
+"""Compiled loops that count which items rank before the relevant ones.
+
+Items are compared in single precision first, with a bound of its error; where that
+cannot tell, in double precision, each product summed in the same order, so that equal
+rows come out equal to the bit.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+compiled = njit(cache=True, nogil=True)
+
+# Products that are compared with a threshold at a time.
+CHUNK = 64
+
+
+class Side(NamedTuple):
+    """Rows as they came, with what turns them into points; see neighbors._rows."""
+
+    values: np.ndarray
+    order: np.ndarray
+    scales: np.ndarray
+    center: np.ndarray
+    resolution: float
+
+
+class Pairs(NamedTuple):
+    """The two sides of all pairs, in the order in which products are computed.
+
+    ``offsets`` are those of the items, and ``near`` the same in single precision;
+    ``codes`` the classes.
+    """
+
+    queries: Side
+    query_codes: np.ndarray
+    items: Side
+    item_codes: np.ndarray
+    offsets: np.ndarray
+    near: np.ndarray
+    step: float
+
+
+class Counts(NamedTuple):
+    """What is known of every query, whose relevant items stand at ``starts``.
+
+    ``relevant`` holds their similarities, the largest first. ``gaps`` counts the
+    irrelevant items that are less similar than so many relevant ones, ``ties`` those
+    as similar as the relevant one there, the first of equals. Only the first ``alive``
+    relevant items can still reach the ranks that matter, the first ``depth``.
+    """
+
+    starts: np.ndarray
+    relevant: np.ndarray
+    gaps: np.ndarray
+    ties: np.ndarray
+    alive: np.ndarray
+    thresholds: np.ndarray
+    margins: np.ndarray
+    depths: np.ndarray
+
+
+@compiled
+def dot(x, y):
+    """Sum products in an order that depends on nothing but their number."""
+    a = b = c = d = e = f = g = h = 0.0
+    n = len(x) // 8 * 8
+    for k in range(0, n, 8):
+        a += x[k] * y[k]
+        b += x[k + 1] * y[k + 1]
+        c += x[k + 2] * y[k + 2]
+        d += x[k + 3] * y[k + 3]
+        e += x[k + 4] * y[k + 4]
+        f += x[k + 5] * y[k + 5]
+        g += x[k + 6] * y[k + 6]
+        h += x[k + 7] * y[k + 7]
+    for k in range(n, len(x)):
+        a += x[k] * y[k]
+    return ((a + b) + (c + d)) + ((e + f) + (g + h))
+
+
+@compiled
+def point(side, row, out):
+    """Convert a row as Rows.points does."""
+    values = side.values[side.order[row]]
+    scale = side.scales[side.order[row]]
+    for k in range(len(out)):
+        out[k] = values[k] * scale - side.center[k]
+    if side.resolution > 0:
+        for k in range(len(out)):
+            out[k] = np.rint(out[k] / side.resolution) * side.resolution
+
+
+@compiled
+def fill_relevant(points, others, offsets, step, classes, own, relevant, starts):
+    """Compute the similarities of queries to all items of their class, sorted.
+
+    A row of ``classes`` says from where to where the queries and the items of a class
+    stand among ``points`` and ``others``. The i-th query is the item ``own + i``, which
+    is left out.
+    """
+    for first, last, first_item, last_item in classes:
+        for i in range(first, last):
+            at = starts[i]
+            for j in range(first_item, last_item):
+                if j != own + i:
+                    value = dot(points[i], others[j]) - offsets[j]
+                    relevant[at] = -np.rint(value / step) * step
+                    at += 1
+            found = relevant[starts[i] : at]
+            found.sort()
+            for k in range(len(found)):
+                found[k] = -found[k]
+
+
+@compiled
+def place(counts, i, value):
+    """Count the relevant items that are more similar than a value."""
+    low, high = 0, counts.alive[i]
+    at = counts.starts[i]
+    while low < high:
+        middle = (low + high) // 2
+        if counts.relevant[at + middle] > value:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@compiled
+def count(i, j, value, counts, pairs, x, y):
+    """Count one irrelevant item of a query, given its similarity nearly."""
+    margin = counts.margins[i]
+    before = place(counts, i, value + margin)
+    if before == counts.alive[i]:
+        return
+    at = counts.starts[i] + before
+    if counts.relevant[at] < value - margin:
+        counts.gaps[at] += 1
+        return
+    point(pairs.queries, i, x)
+    point(pairs.items, j, y)
+    exact = np.rint((dot(x, y) - pairs.offsets[j]) / pairs.step) * pairs.step
+    before = place(counts, i, exact)
+    if before == counts.alive[i]:
+        return
+    at = counts.starts[i] + before
+    if counts.relevant[at] == exact:
+        counts.ties[at] += 1
+    else:
+        counts.gaps[at] += 1
+
+
+@compiled
+def prune(counts, i):
+    """Give up the relevant items that the depth has passed by."""
+    at = counts.starts[i]
+    position = first = 0
+    for k in range(counts.alive[i]):
+        position += counts.gaps[at + k]
+        if k == 0 or counts.relevant[at + k] != counts.relevant[at + k - 1]:
+            first = position + k
+            position += counts.ties[at + k]
+        if first >= counts.depths[i]:
+            counts.alive[i] = k
+            break
+    set_threshold(counts, i)
+
+
+@compiled
+def prune_all(counts):
+    """Give up what is beyond the depth from the start."""
+    for i in range(len(counts.alive)):
+        prune(counts, i)
+
+
+@compiled
+def set_threshold(counts, i):
+    """Say above which similarity, computed nearly, an item matters."""
+    n = counts.alive[i]
+    if n == 0:
+        counts.thresholds[i] = np.inf
+    else:
+        low = counts.relevant[counts.starts[i] + n - 1] - counts.margins[i]
+        counts.thresholds[i] = np.float32(low - abs(low) * 1e-6)
+
+
+@compiled
+def count_rows(first, last, query, item, products, counts, pairs):
+    """Count the columns of a tile of products as items for some rows, the queries.
+
+    ``query`` and ``item`` are those of the first row and column of the tile.
+    """
+    width = products.shape[1]
+    x, y = np.empty(len(pairs.items.center)), np.empty(len(pairs.items.center))
+    near = pairs.near[item : item + width]
+    for a in range(first, last):
+        i = query + a
+        threshold = counts.thresholds[i]
+        row = products[a]
+        found = False
+        for start in range(0, width, CHUNK):
+            stop = min(start + CHUNK, width)
+            hits = 0
+            for b in range(start, stop):
+                hits += row[b] - near[b] > threshold
+            if hits == 0:
+                continue
+            for b in range(start, stop):
+                value = row[b] - near[b]
+                if value > threshold:
+                    if pairs.item_codes[item + b] != pairs.query_codes[i]:
+                        count(i, item + b, np.float64(value), counts, pairs, x, y)
+                        found = True
+        if found:
+            prune(counts, i)
+
+
+@compiled
+def count_columns(first, last, query, item, products, counts, pairs):
+    """Count the rows of a tile as items for some columns, which are queries too.
+
+    ``query`` and ``item`` are those of the first column and row of the tile.
+    """
+    x, y = np.empty(len(pairs.items.center)), np.empty(len(pairs.items.center))
+    found = np.zeros(products.shape[1], dtype=np.bool_)
+    thresholds = counts.thresholds[query : query + products.shape[1]]
+    for b in range(len(products)):
+        j = item + b
+        row, offset = products[b], pairs.near[item + b]
+        for start in range(first, last, CHUNK):
+            stop = min(start + CHUNK, last)
+            hits = 0
+            for a in range(start, stop):
+                hits += row[a] - offset > thresholds[a]
+            if hits == 0:
+                continue
+            for a in range(start, stop):
+                value = row[a] - offset
+                if value > thresholds[a]:
+                    if pairs.item_codes[j] != pairs.query_codes[query + a]:
+                        count(query + a, j, np.float64(value), counts, pairs, x, y)
+                        found[a] = True
+    for a in range(first, last):
+        if found[a]:
+            prune(counts, query + a)
