@@ -8,7 +8,6 @@ import functools
 import math
 
 import torch
-from torch.autograd.function import once_differentiable
 
 
 def full_precision(forward):
@@ -119,7 +118,7 @@ def check_proxy_batch(proxies, embeddings, labels):
 
 
 def unit_rows(vectors):
-    """Scale every row to Euclidean length one; a zero row stays zero.
+    """Scale every row to Euclidean length one; one shorter than 1e-12 stays as it is.
 
     Parameters
     ----------
@@ -132,7 +131,9 @@ def unit_rows(vectors):
     lengths = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
     # Dividing a zero row by a tiny number would keep the value and blow the gradient
     # up by its inverse.
-    return vectors / lengths.where(lengths > 1e-12, 1)
+    # A row whose length overflows would become zero: that is to be seen.
+    lengths = lengths.masked_fill(lengths == torch.inf, torch.nan)
+    return vectors / lengths.masked_fill(lengths <= 1e-12, 1)
 
 
 def pair_masks(labels, gallery_labels):
@@ -156,9 +157,12 @@ def pair_masks(labels, gallery_labels):
 def euclidean_distances(rows, gallery):
     """Distances of rows to a gallery, with a gradient of zero where they coincide.
 
+    Squares below the rounding of the products count as zero.
+
     Parameters
     ----------
     rows : tensor of shape (n, d)
+        Of length one, or zero.
     gallery : tensor of shape (m, d)
         The first n are the rows again.
 
@@ -166,11 +170,10 @@ def euclidean_distances(rows, gallery):
     -------
     tensor of shape (n, m)
     """
-    gram = similarities(rows, gallery)
-    # The diagonal rounds as the products do: equal rows are at a distance of zero.
-    squares = gram.diagonal()
-    others = gallery[len(rows) :].square().sum(dim=1)
-    return safe_sqrt(squares[:, None] + torch.cat([squares, others]) - 2 * gram)
+    squares = gallery.square().sum(dim=1)
+    squares = squares[: len(rows), None] + squares - 2 * similarities(rows, gallery)
+    noise = 8 * torch.finfo(squares.dtype).eps
+    return safe_sqrt(torch.nn.functional.threshold(squares, noise, 0.0))
 
 
 def safe_sqrt(values):
@@ -191,16 +194,20 @@ def safe_sqrt(values):
 class _SafeSqrt(torch.autograd.Function):
     """Do what safe_sqrt says, in fewer passes over the values than masks would need."""
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx, values):
-        roots = values.clamp(min=0).sqrt_()
-        ctx.save_for_backward(roots)
-        return roots
+    def forward(values):
+        return values.clamp(min=0).sqrt_()
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.save_for_backward(output)
 
     @staticmethod
     def backward(ctx, gradient):
         (roots,) = ctx.saved_tensors
-        return (gradient / (2 * roots)).masked_fill(roots == 0, 0)
+        return gradient / (2 * roots).masked_fill(roots == 0, torch.inf)
 
 
 def similarities(rows, gallery):
@@ -216,16 +223,26 @@ def similarities(rows, gallery):
     -------
     tensor of shape (n, m)
     """
-    return _Gram.apply(gallery) if len(rows) == len(gallery) else rows @ gallery.T
+    own = _Gram.apply(rows)
+    if len(rows) == len(gallery):
+        return own
+    # Nothing but the rows has a gradient.
+    others = gallery[len(rows) :].detach()
+    return torch.cat([own, rows @ others.T], dim=1)
 
 
 class _Gram(torch.autograd.Function):
     """Inner products of rows with themselves; one product in the backward pass."""
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx, rows):
-        ctx.save_for_backward(rows)
+    def forward(rows):
         return rows @ rows.T
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.save_for_backward(*inputs)
 
     @staticmethod
     def backward(ctx, gradient):
@@ -247,7 +264,7 @@ def masked_logsumexp(values, mask):
         Where a row has no entry, a hugely negative but finite number: its exponential
         is zero, and so is its gradient.
     """
-    return _MaskedLogSumExp.apply(values, mask)
+    return _MaskedLogSumExp.apply(values, mask)[0]
 
 
 class _MaskedLogSumExp(torch.autograd.Function):
@@ -256,29 +273,53 @@ class _MaskedLogSumExp(torch.autograd.Function):
     Exponentials of numbers that are far below zero take ten times as long as others.
     """
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx, values, mask):
+    def forward(values, mask):
         left_out = ~mask
         shares = values.masked_fill(left_out, -torch.inf)
-        padded = (
-            shares if shares.shape[1] else shares.new_full((len(shares), 1), -torch.inf)
+        columns = (
+            shares if shares.shape[1] else shares.new_full((len(mask), 1), -torch.inf)
         )
-        peaks = padded.amax(dim=1)
+        peaks = columns.amax(dim=1)
         filled = peaks != -torch.inf  # a NaN is to be seen
         peaks = peaks.where(filled, 0)
         # What is lost here is less than rounding.
-        shares.sub_(peaks[:, None]).clamp_(min=-80).exp_()
-        shares.masked_fill_(left_out, 0)
-        sums = shares.sum(dim=1).where(filled, 1)
-        ctx.save_for_backward(shares, sums)
+        shares = shares.sub_(peaks[:, None]).clamp_(min=-80).exp_()
+        sums = shares.masked_fill_(left_out, 0).sum(dim=1).where(filled, 1)
         empty = torch.finfo(values.dtype).min / 4
-        return (peaks + sums.log()).where(filled, empty)
+        return (peaks + sums.log()).where(filled, empty), shares.div_(sums[:, None])
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx, gradient):
-        shares, sums = ctx.saved_tensors
-        return shares * (gradient / sums)[:, None], None
+    def setup_context(ctx, inputs, output):
+        ctx.save_for_backward(*inputs, output[1])
+        ctx.mark_non_differentiable(output[1])
+
+    @staticmethod
+    def backward(ctx, gradient, _):
+        values, mask, shares = ctx.saved_tensors
+        if torch.is_grad_enabled():  # for second derivatives
+            lowest = torch.finfo(values.dtype).min
+            shares = values.masked_fill(~mask, lowest).softmax(dim=1).where(mask, 0)
+        return shares * gradient[:, None], None
+
+
+def refuse_second_derivatives(name):
+    """Raise in a backward pass whose result does not know how it depends on the input.
+
+    Parameters
+    ----------
+    name : str
+        Of the loss.
+
+    Raises
+    ------
+    RuntimeError
+        If the backward pass is recorded, as with ``create_graph=True``.
+    """
+    if torch.is_grad_enabled():
+        raise RuntimeError(f"{name} has no second derivatives (create_graph=True).")
 
 
 def masked_mean(values, mask):

@@ -18,7 +18,7 @@ class Loss(nn.Module):
     same module, whose ``_parameter_constraints`` say them.
     """
 
-    _given: dict
+    _given: dict = {}
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
@@ -32,7 +32,10 @@ class Loss(nn.Module):
         -------
         str
         """
-        return ", ".join(f"{name}={value!r}" for name, value in self._given.items())
+        current = self._given | {
+            k: v for k, v in vars(self).items() if k in self._given
+        }
+        return ", ".join(f"{name}={value!r}" for name, value in current.items())
 
 
 def _checked(cls, init):
@@ -41,7 +44,11 @@ def _checked(cls, init):
 
     @functools.wraps(init)
     def checked_init(self, *args, **kwargs):
-        given = signature.bind(self, *args, **kwargs)
+        try:
+            given = signature.bind(self, *args, **kwargs)
+        except TypeError:
+            init(self, *args, **kwargs)  # says it better
+            raise
         given.apply_defaults()
         (_, *arguments) = given.arguments.items()
         params = dict(arguments)

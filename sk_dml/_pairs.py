@@ -54,6 +54,7 @@ class PairLoss(Loss):
             reference_labels is missing.
         """
         rows, labels = F.check_batch(embeddings, labels)
+        rows = self._prepare(rows)
         gallery, gallery_labels = rows, labels
         if (references is None) != (reference_labels is None):
             missing = "references" if references is None else "reference_labels"
@@ -68,14 +69,14 @@ class PairLoss(Loss):
                 n_features=rows.shape[1],
                 names=("references", "reference_labels"),
             )
-            gallery = torch.cat([rows, others.detach().to(rows.dtype)])
+            gallery = torch.cat([rows, self._prepare(others.detach().to(rows.dtype))])
             gallery_labels = torch.cat([labels, other_labels])
-        if self._normalizes:
-            gallery = F.unit_rows(gallery)
-            rows = gallery[: len(rows)]
         value = self._compare(rows, gallery, labels, gallery_labels)
         # Masks and comparisons pass over a NaN: it is to be seen.
         return value + 0 * gallery.detach().sum()
+
+    def _prepare(self, rows):
+        return F.unit_rows(rows) if self._normalizes else rows
 
     def _compare(self, rows, gallery, labels, gallery_labels):
         raise NotImplementedError
@@ -91,7 +92,8 @@ class CrossBatchMemory(nn.Module):
 
     As in the authors' code, the pairs of the batch count in both terms. What a loss
     adds for each sample, such as the lengths in ``NPairsLoss``, does so too. The
-    value rises where the queue begins to take part.
+    value rises where the queue begins to take part. Rows that are not finite do not
+    join the queue.
 
     Parameters
     ----------
@@ -188,6 +190,9 @@ class CrossBatchMemory(nn.Module):
         return value
 
     def _remember(self, embeddings, labels):
+        # One NaN would spoil every batch until it leaves the queue.
+        finite = embeddings.isfinite().all(dim=1)
+        embeddings, labels = embeddings[finite], labels[finite]
         size, n = len(self.memory), len(labels)
         newest = torch.arange(n, device=labels.device)[-size:]
         places = (newest + self.n_seen) % size

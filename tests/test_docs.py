@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from sk_dml.losses import NormalizedSoftmaxLoss
 from sk_dml.utils import all_embedders
-from tests.embedders import pair_oracles
+from tests.embedders import pair_oracles, proxy_oracles
 
 DOCS = Path(__file__).parent.parent / "docs"
 
@@ -44,11 +45,11 @@ def example():
     blocks = re.findall(
         r"```python\n(.*?)```", (DOCS / "adding_a_method.md").read_text(), re.DOTALL
     )
-    return load("my_method", blocks[0]), blocks[-1]
+    return load("my_method", blocks[0]), *blocks[2:]
 
 
 def test_example_of_a_method_works(example):
-    module, oracle = example
+    module, oracle, _ = example
     namespace = dict(vars(pair_oracles))
     exec(oracle, namespace)
     generator = torch.Generator().manual_seed(0)
@@ -64,3 +65,19 @@ def test_example_of_a_method_works(example):
     assert embedder.fit(X, labels.numpy().repeat(4)).transform(X).shape == (36, 2)
     assert "What the paper calls it" in module.MyMethodLoss.__doc__
     assert ".. math::" in embedder.__doc__
+
+
+def test_example_of_an_oracle_with_proxies_works(example):
+    *_, oracle = example
+    namespace = {
+        **vars(proxy_oracles),
+        "Method": lambda *args, **kwargs: kwargs,
+    }
+    exec(oracle, namespace)
+    assert namespace["PROXY_METHODS"] == [..., {"has_proxies": True}]
+    loss = NormalizedSoftmaxLoss(3, 4, temperature=0.1).double()
+    rows = torch.nn.functional.normalize(torch.eye(4, dtype=torch.float64) + 0.3)
+    labels = torch.tensor([0, 1, 2, 2])
+    state = {"proxies": loss.proxies.detach().numpy()}
+    expected = namespace["my_proxy_method"](10.0)(rows.numpy(), labels.numpy(), state)
+    assert loss(rows, labels).item() == pytest.approx(expected)

@@ -9,6 +9,7 @@ import torch
 from sklearn.utils._param_validation import InvalidParameterError
 
 from sk_dml import losses
+from sk_dml._pairs import PairLoss
 from sk_dml.losses import CircleLoss, MarginLoss, ProxyNCALoss
 from sk_dml.utils import all_embedders
 from tests.test_bad_input import parameters_outside
@@ -77,13 +78,31 @@ def test_copies_keep_what_they_show():
     assert repr(pickle.loads(pickle.dumps(loss))) == repr(loss)
 
 
+def test_shows_what_is_changed_and_what_has_no_parameters():
+    loss = CircleLoss()
+    loss.margin = 0.1
+    assert repr(loss).startswith("CircleLoss(margin=0.1, ")
+    assert "beta=1.2" in repr(MarginLoss())  # not the tensor
+
+    class Plain(PairLoss):
+        pass
+
+    assert repr(Plain()) == "Plain()"
+
+
+def test_missing_arguments_are_named_with_the_loss():
+    with pytest.raises(
+        TypeError, match=r"ProxyNCALoss\.__init__\(\) missing 1 .*features"
+    ):
+        ProxyNCALoss(3)
+
+
 def test_subclasses_are_checked_as_their_parents():
     class Doubled(CircleLoss):
         def __init__(self, margin=0.1):
             super().__init__(2 * margin)
 
-    assert repr(Doubled(0.2)) == "Doubled(margin=0.2)"
-    assert Doubled(0.2).margin == 0.4
+    assert repr(Doubled(0.2)) == "Doubled(margin=0.4)"
     with pytest.raises(InvalidParameterError, match="'margin' parameter of CircleLoss"):
         Doubled(3)
     assert torch.is_tensor(Doubled()(torch.eye(2), torch.tensor([0, 1])))

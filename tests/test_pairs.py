@@ -9,6 +9,7 @@ import torch
 from sklearn.utils._param_validation import InvalidParameterError
 
 from sk_dml import CircleEmbedder, ContrastiveEmbedder, losses
+from sk_dml._functional import euclidean_distances, unit_rows
 from sk_dml._pairs import PairEmbedder, PairLoss
 from sk_dml.losses import CircleLoss, CrossBatchMemory, MarginLoss
 from sk_dml.utils import all_embedders
@@ -173,6 +174,34 @@ def test_what_does_not_fit_the_memory_is_refused():
     memory = CrossBatchMemory(CircleLoss(), 5, memory_size=9)
     with pytest.raises(ValueError, match=r"must have 5 columns.*\(4, 3\)"):
         memory(random_rows(4)[:, :3], torch.tensor([0, 0, 1, 1]))
+
+
+@pair_losses
+def test_memory_leaves_out_what_is_not_finite(loss):
+    memory = CrossBatchMemory(loss, 5, memory_size=20)
+    labels = torch.arange(8) % 3
+    spoilt = random_rows(8).float()
+    spoilt[2, 1], spoilt[5, 0] = torch.nan, torch.inf
+    assert not memory(spoilt, labels).isfinite()
+    assert memory.n_seen == 6
+    rows = random_rows(8, seed=1).float().requires_grad_()
+    value = memory(rows, labels)
+    value.backward()
+    assert value.isfinite()
+    assert rows.grad.isfinite().all()
+
+
+@pair_losses
+def test_copies_in_the_references_are_at_no_distance(loss):
+    # More columns than a product sums in one go.
+    rows = random_rows(64, n_features=300).float()
+    labels = torch.arange(64)
+    if type(loss).__name__ in ("ContrastiveLoss", "TripletLoss", "MarginLoss"):
+        alone = unit_rows(rows)
+        distances = euclidean_distances(alone, torch.cat([alone, alone]))
+        assert (distances.diagonal() == 0).all()
+        assert (distances[:, 64:].diagonal() == 0).all()
+    assert loss(rows, labels, rows, labels).isfinite()
 
 
 def test_memory_rests_in_evaluation_mode():

@@ -78,7 +78,8 @@ class AdaCosLoss(ProxyLoss):
         cosines = F.proxy_cosines(self.proxies, embeddings)
         if self.dynamic and self.training and len(labels):
             self._renew_scale(cosines.detach(), labels)
-        return F.cross_entropy(self.scale * cosines, labels)
+        # The scale may move again before the backward pass.
+        return F.cross_entropy(self.scale.clone() * cosines, labels)
 
     def _renew_scale(self, cosines, labels):
         own = labels[:, None]

@@ -34,7 +34,7 @@ class MarginLoss(PairLoss):
     :math:`w_n \propto 1 / q(\max(d_{an}, 0.5))`, where
     :math:`q(d) = d^{D - 2} (1 - d^2 / 4)^{(D - 3) / 2}` is how often a distance occurs
     on the sphere in D dimensions. Here all these negatives enter the sum and the count,
-    with the probability as their weight: what the draws tend to, without their noise.
+    with the probability as their weight: what more and more draws tend to.
 
     Parameters
     ----------

@@ -5,7 +5,6 @@ from numbers import Real
 
 import torch
 from sklearn.utils._param_validation import Interval
-from torch.autograd.function import once_differentiable
 
 from sk_dml import _functional as F
 from sk_dml._pairs import PairEmbedder, PairLoss
@@ -41,6 +40,8 @@ class _SumOfPrecisions(torch.autograd.Function):
             against = (before * other).sum(dim=1)
             rank = in_class + against
             sums.index_add_(0, anchors, in_class / rank)
+            if not ctx.needs_input_grad[0]:
+                continue
             moved = same * against[:, None] - other * in_class[:, None]
             moved *= before * (1 - before) / rank.square()[:, None]
             slopes.index_add_(0, anchors, moved)
@@ -49,8 +50,8 @@ class _SumOfPrecisions(torch.autograd.Function):
         return sums
 
     @staticmethod
-    @once_differentiable
     def backward(ctx, gradient):
+        F.refuse_second_derivatives("SmoothAPLoss")
         (slopes,) = ctx.saved_tensors
         return slopes * gradient[:, None], None, None
 
@@ -67,7 +68,9 @@ class SmoothAPLoss(PairLoss):
             \sigma((s_j - s_p) / T)}
             {1 + \sum_{j \in P \cup N, j \ne p} \sigma((s_j - s_p) / T)} ,
 
-    averaged over the anchors that have a positive.
+    averaged over the anchors that have a positive. Each positive of an anchor is
+    compared with the whole gallery: with many samples of a class and a large
+    cross-batch memory a step takes seconds.
 
     Parameters
     ----------

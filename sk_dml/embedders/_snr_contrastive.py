@@ -91,7 +91,8 @@ class SNRContrastiveEmbedder(PairEmbedder):
 
     Measures how far a sample is from an anchor in units of the anchor's own variance.
     Choose it as a variant of the contrastive loss, with margins that mean shares of
-    variance.
+    variance, and with eight components or more: in two or three the variance of a row
+    is often next to nothing.
 
     Parameters
     ----------

@@ -8,7 +8,6 @@ import torch
 from scipy.sparse.csgraph import connected_components
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
-from torch.autograd.function import once_differentiable
 
 from sk_dml import _functional as F
 from sk_dml._proxies import ProxyEmbedder, ProxyLoss
@@ -35,8 +34,8 @@ class _SoftMaximum(torch.autograd.Function):
         return means
 
     @staticmethod
-    @once_differentiable
     def backward(ctx, gradient):
+        F.refuse_second_derivatives("SoftTripleLoss")
         values, weights, means = ctx.saved_tensors
         slope = (values - means[:, None]).div_(ctx.gamma).add_(1)
         return slope.mul_(weights).mul_(gradient[:, None]), None

@@ -50,7 +50,8 @@ verbose : int, default={verbose}
     With 1 or more, prints a line an epoch.
 callbacks : list of skorch callbacks or None, default={callbacks}
     Called by the skorch net during training. There is no validation loss for them to
-    watch: name the ``train_loss``, as in ``EarlyStopping(monitor="train_loss")``.
+    watch. To stop early by the ``train_loss`` misleads: under a schedule it falls late,
+    and the mean over the terms that are not zero need not fall at all.
 net_params : dict or None, default={net_params}
     More settings of the skorch net and what it holds: ``module__*`` (say
     ``module__hidden``), ``optimizer__*``, ``iterator_train__*``, ``iterator_valid__*``,

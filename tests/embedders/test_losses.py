@@ -156,6 +156,33 @@ def test_gradcheck(method, monkeypatch):
     )
 
 
+# Their gradient treats weights as constants, or has none itself.
+FIRST_ORDER = ("CircleLoss", "MarginLoss", "SmoothAPLoss", "SoftTripleLoss")
+
+
+@pytest.mark.parametrize(
+    "method",
+    [m for m in METHODS if m.name not in FIRST_ORDER and not m.frozen],
+    ids=str,
+)
+def test_second_derivatives(method):
+    embeddings, labels = make_batch(3, n=8)
+    loss = make_loss(method)
+    embeddings.requires_grad_()
+    assert torch.autograd.gradgradcheck(
+        lambda rows: loss(rows, labels), embeddings, atol=1e-4
+    )
+
+
+@all_methods
+def test_two_calls_before_a_backward_pass(method):
+    embeddings, labels = make_batch(0)
+    loss = make_loss(method).train()
+    embeddings.requires_grad_()
+    (loss(embeddings, labels) + loss(embeddings * 1.1, labels)).backward()
+    assert embeddings.grad.isfinite().all()
+
+
 @all_methods
 def test_order_of_the_batch_does_not_matter(method):
     embeddings, labels = make_batch(1)
@@ -285,10 +312,12 @@ def test_state_stays_finite_in_training(method, n_features):
 
 
 @all_methods
-def test_nan_is_not_hidden(method):
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, 1e300])
+def test_rows_without_a_length_are_not_hidden(method, value):
     embeddings, labels = make_batch(0)
-    embeddings[2:5, 1] = torch.nan
-    assert make_loss(method)(embeddings, labels).isnan()
+    embeddings[2:5, 1] = value
+    found = make_loss(method)(embeddings, labels)
+    assert not found.isfinite() or (method.raw and found.abs() > 1e100)
 
 
 @all_methods
