@@ -5,18 +5,25 @@ Every metric is a function of embeddings and labels, as
 or among a separate gallery.
 """
 
-from sk_dml.metrics._retrieval import (
+from sk_dml.metrics._retrieval import retrieval_scores, retrieval_values
+from sk_dml.metrics._single import (
     map_at_r_score,
+    mean_average_precision_score,
+    mean_reciprocal_rank_score,
     precision_at_1_score,
+    precision_at_k_score,
     r_precision_score,
     recall_at_k_score,
-    retrieval_scores,
 )
 
 __all__ = [
     "map_at_r_score",
+    "mean_average_precision_score",
+    "mean_reciprocal_rank_score",
     "precision_at_1_score",
+    "precision_at_k_score",
     "r_precision_score",
     "recall_at_k_score",
     "retrieval_scores",
+    "retrieval_values",
 ]

@@ -6,6 +6,7 @@ one pass over the products of all pairs, in tiles, and memory for the relevant p
 """
 
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import numpy as np
 from sklearn.utils import gen_batches
@@ -277,7 +278,7 @@ def _single(rows, which):
 def _parts(function, n, pool):
     """Part the range of n among the threads of a pool."""
     bounds = np.linspace(0, n, pool._max_workers + 1).astype(int)
-    return [(function, *part) for part in zip(bounds[:-1], bounds[1:], strict=True)]
+    return [(function, *part) for part in pairwise(bounds)]
 
 
 def _wait(jobs):

@@ -209,10 +209,10 @@ def count_rows(first, last, query, item, products, counts, pairs):
                 continue
             for b in range(start, stop):
                 value = row[b] - near[b]
-                if value > threshold:
-                    if pairs.item_codes[item + b] != pairs.query_codes[i]:
-                        count(i, item + b, np.float64(value), counts, pairs, x, y)
-                        found = True
+                code = pairs.item_codes[item + b]
+                if value > threshold and code != pairs.query_codes[i]:
+                    count(i, item + b, np.float64(value), counts, pairs, x, y)
+                    found = True
         if found:
             prune(counts, i)
 
@@ -238,10 +238,10 @@ def count_columns(first, last, query, item, products, counts, pairs):
                 continue
             for a in range(start, stop):
                 value = row[a] - offset
-                if value > thresholds[a]:
-                    if pairs.item_codes[j] != pairs.query_codes[query + a]:
-                        count(query + a, j, np.float64(value), counts, pairs, x, y)
-                        found[a] = True
+                code = pairs.query_codes[query + a]
+                if value > thresholds[a] and code != pairs.item_codes[j]:
+                    count(query + a, j, np.float64(value), counts, pairs, x, y)
+                    found[a] = True
     for a in range(first, last):
         if found[a]:
             prune(counts, query + a)

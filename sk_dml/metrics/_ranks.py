@@ -71,20 +71,6 @@ def precision_at_k(ranks, k):
     return ranks.total(ranks.hits * (drawn / ranks.size)) / np.maximum(k, 1)
 
 
-def precision_at_1(ranks):
-    """Relevance of the nearest neighbour.
-
-    Parameters
-    ----------
-    ranks : Ranks
-
-    Returns
-    -------
-    ndarray of shape (n,)
-    """
-    return precision_at_k(ranks, 1)
-
-
 def r_precision(ranks):
     """Share of relevant items among the R nearest neighbours.
 

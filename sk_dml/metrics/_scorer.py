@@ -2,7 +2,9 @@
 
 from sklearn.pipeline import Pipeline
 
-from sk_dml.metrics._retrieval import check_metric_names, recall_name, retrieval_scores
+from sk_dml.metrics._retrieval import at_k, check_metric_names, retrieval_scores
+
+OPTIONS = {"metric", "average", "n_classes", "n_repeats", "random_state"}
 
 
 class RetrievalScorer:
@@ -12,14 +14,23 @@ class RetrievalScorer:
     ----------
     names : tuple of str
         Metrics, as for :func:`sk_dml.metrics.retrieval_scores`.
+    **options : dict
+        More of its parameters: ``metric``, ``average``, ``n_classes``, ``n_repeats``
+        and ``random_state``.
 
     See Also
     --------
     retrieval_scorer : Makes one.
     """
 
-    def __init__(self, names):
+    def __init__(self, names, **options):
         self.names = check_metric_names(names)
+        unknown = options.keys() - OPTIONS
+        if unknown:
+            raise TypeError(
+                f"options must be any of {sorted(OPTIONS)}, got {sorted(unknown)}."
+            )
+        self.options = options
 
     def __call__(self, estimator, X, y):
         """Embed X and score it.
@@ -45,11 +56,13 @@ class RetrievalScorer:
         ValueError
             If no sample has another of its class.
         """
-        scores = retrieval_scores(_embed(estimator, X), y, metrics=self.names)
+        embedding = _embed(estimator, X)
+        scores = retrieval_scores(embedding, y, metrics=self.names, **self.options)
         return scores if len(self.names) > 1 else scores[self.names[0]]
 
     def __repr__(self):
-        return f"retrieval_scorer({', '.join(map(repr, self.names))})"
+        options = [f"{name}={value!r}" for name, value in self.options.items()]
+        return f"retrieval_scorer({', '.join([*map(repr, self.names), *options])})"
 
 
 def _embed(estimator, X):
@@ -66,13 +79,17 @@ def _embed(estimator, X):
     return estimator.transform(X)
 
 
-def retrieval_scorer(*names):
+def retrieval_scorer(*names, **options):
     """Make a scorer of one or more retrieval metrics, computed from one search.
 
     Parameters
     ----------
     *names : str
-        Any of "precision_at_1", "r_precision", "map_at_r" and "recall_at_<k>".
+        Metrics, as for :func:`sk_dml.metrics.retrieval_scores`.
+    **options : dict
+        More of its parameters: ``metric``, ``average``, ``n_classes``, ``n_repeats``
+        and ``random_state``. Folds with different numbers of classes compare only for
+        an equal ``n_classes``.
 
     Returns
     -------
@@ -92,7 +109,7 @@ def retrieval_scorer(*names):
     >>> results["test_map_at_r"].shape
     (2,)
     """
-    return RetrievalScorer(names)
+    return RetrievalScorer(names, **options)
 
 
 def recall_at_k(k):
@@ -114,7 +131,7 @@ def recall_at_k(k):
     >>> recall_at_k(5)
     retrieval_scorer('recall_at_5')
     """
-    return RetrievalScorer(recall_name(k))
+    return RetrievalScorer(at_k("recall", k))
 
 
 precision_at_1 = retrieval_scorer("precision_at_1")

@@ -130,7 +130,7 @@ def compare(queries, gallery=None, *, metric="euclidean"):
     # By a power of two, so that nothing is rounded and no square overflows.
     largest = max(float(max(array.max(), -array.min())) for array in arrays)
     size = 2.0 ** -np.ceil(np.log2(largest)) if largest > 0 else 1.0
-    center, resolution = np.zeros(queries.shape[1]), 0.0
+    center = np.zeros(queries.shape[1])
     scales = [np.full(len(array), size) for array in arrays]
     sides = [Rows(*side, center, 0.0) for side in zip(arrays, scales, strict=True)]
     if metric == "cosine":

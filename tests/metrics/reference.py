@@ -26,8 +26,14 @@ def score_ranking(relevant, name):
             if relevant[i]
         )
         return total / n_relevant
-    k = int(name.removeprefix("recall_at_"))
-    return Fraction(any(relevant[:k]))
+    ranks = [i + 1 for i, is_hit in enumerate(relevant) if is_hit]
+    if name == "mean_average_precision":
+        return sum(Fraction(n + 1, rank) for n, rank in enumerate(ranks)) / n_relevant
+    if name == "mean_reciprocal_rank":
+        return Fraction(1, ranks[0])
+    kind, _, k = name.partition("_at_")
+    hits = sum(relevant[: int(k)])
+    return Fraction(hits, int(k)) if kind == "precision" else Fraction(hits > 0)
 
 
 def score(distances, query_labels, gallery_labels, name, *, leave_one_out):

@@ -5,6 +5,7 @@ import pytest
 from sklearn import config_context
 
 from sk_dml.metrics import (
+    _counting,
     map_at_r_score,
     precision_at_1_score,
     r_precision_score,
@@ -13,8 +14,28 @@ from sk_dml.metrics import (
 )
 from tests.metrics import reference
 
-NAMES = ("precision_at_1", "r_precision", "map_at_r", "recall_at_1", "recall_at_3")
+NAMES = (
+    "precision_at_1",
+    "precision_at_2",
+    "r_precision",
+    "map_at_r",
+    "recall_at_1",
+    "recall_at_3",
+    "mean_average_precision",
+    "mean_reciprocal_rank",
+)
 LARGE = 2**24
+
+
+@pytest.fixture(autouse=True, params=["few", "many", "many in blocks"])
+def way(request, monkeypatch):
+    """Search as for few rows, and as for many in small tiles and blocks."""
+    if request.param != "few":
+        monkeypatch.setattr(_counting, "FEW_PAIRS", 0)
+        monkeypatch.setattr(_counting, "TILE", 4)
+    if request.param == "many in blocks":
+        monkeypatch.setattr(_counting, "KEPT_PAIRS", 5)
+        monkeypatch.setattr(_counting, "RANKED_PAIRS", 3)
 
 
 def exact_distances(queries, gallery):
@@ -55,6 +76,7 @@ def test_leave_one_out_equals_reference(seed, make_labels):
 
 
 @pytest.mark.filterwarnings("ignore:.*queries are left out:UserWarning")
+@pytest.mark.filterwarnings("ignore:All items .* are of one class:UserWarning")
 @pytest.mark.parametrize("make_labels", LABELS.values(), ids=list(LABELS))
 @pytest.mark.parametrize("seed", range(4))
 def test_gallery_equals_reference(seed, make_labels):
