@@ -28,12 +28,14 @@ def header(name, *peers):
     )
 
 
-def in_process(file, function, **arguments):
-    """Call a function of a benchmark in a fresh process with one thread.
+def in_process(file, function, threads=1, **arguments):
+    """Call a function of a benchmark in a fresh process, with so many threads or as many.
 
     Returns what the function does, or, as a str, what it died of.
     """
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment = dict(os.environ)
+    if threads is not None:
+        environment["OMP_NUM_THREADS"] = str(threads)
     command = [sys.executable, file, "--call", json.dumps([function, arguments])]
     done = subprocess.run(
         command, env=environment, capture_output=True, text=True, check=False
@@ -55,12 +57,17 @@ def added_memory(loss, n, n_features, labels, limit=None):
     # Load what torch loads late before the first reading.
     torch.randn(8, 8, requires_grad=True).square().sum().backward()
     embeddings = torch.randn(n, n_features, requires_grad=True)
-    Path("/proc/self/clear_refs").write_text("5")  # the peak is now what is in use
+    reset_peak_memory()
     before = peak_memory()
     if limit is not None:
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     loss(embeddings, labels).backward()
     return peak_memory() - before
+
+
+def reset_peak_memory():
+    """Make what is resident now the largest memory of this process."""
+    Path("/proc/self/clear_refs").write_text("5")
 
 
 def peak_memory():

@@ -3,6 +3,7 @@ import warnings
 import numpy as np
 import pytest
 from sklearn import config_context
+from threadpoolctl import threadpool_info
 
 from sk_dml.metrics import (
     _counting,
@@ -11,6 +12,7 @@ from sk_dml.metrics import (
     r_precision_score,
     recall_at_k_score,
     retrieval_scores,
+    retrieval_values,
 )
 from tests.metrics import reference
 
@@ -34,8 +36,8 @@ def way(request, monkeypatch):
         monkeypatch.setattr(_counting, "FEW_PAIRS", 0)
         monkeypatch.setattr(_counting, "TILE", 4)
     if request.param == "many in blocks":
-        monkeypatch.setattr(_counting, "KEPT_PAIRS", 5)
-        monkeypatch.setattr(_counting, "RANKED_PAIRS", 3)
+        monkeypatch.setattr(_counting, "KEPT_PAIRS", 60)
+        monkeypatch.setattr(_counting, "RANKED_PAIRS", 40)
 
 
 def exact_distances(queries, gallery):
@@ -187,9 +189,9 @@ def test_offset_costs_no_digits():
 
 def test_blocks_of_any_size_give_the_same():
     rng = np.random.default_rng(0)
-    X, labels = rng.normal(size=(500, 8)), rng.integers(0, 20, size=500)
+    X, labels = rng.normal(size=(250, 8)), rng.integers(0, 20, size=250)
     whole = retrieval_scores(X, labels, metrics=NAMES)
-    with config_context(working_memory=0.1):
+    with config_context(working_memory=0.05):
         blocks = retrieval_scores(X, labels, metrics=NAMES)
     assert whole == pytest.approx(blocks, abs=1e-12)
 
@@ -263,3 +265,98 @@ def test_bad_input(arguments, keywords, error, message):
 def test_bad_k(k):
     with pytest.raises(ValueError, match=f"k must be an integer >= 1, got {k!r}"):
         recall_at_k_score(X, y, k=k)
+
+
+@pytest.mark.parametrize("value", [0, -1])
+def test_bad_n_repeats(value):
+    with pytest.raises(ValueError, match=f"n_repeats == {value}, must be >= 1"):
+        retrieval_scores(X, y, n_classes=2, n_repeats=value)
+
+
+def test_bad_average_and_n_classes():
+    with pytest.raises(ValueError, match=r"average must be one of .*got 'mean'"):
+        retrieval_scores(X, y, average="mean")
+    with pytest.raises(ValueError, match=r"n_classes must be at most 3, .*got 4"):
+        retrieval_scores(X, y, n_classes=4)
+    with pytest.raises(ValueError, match="n_classes == 1, must be >= 2"):
+        retrieval_scores(X, y, n_classes=1)
+    with pytest.raises(TypeError, match="n_classes must be an instance of"):
+        retrieval_scores(X, y, n_classes=2.0)
+
+
+def test_one_class_says_nothing():
+    with pytest.warns(UserWarning, match="of one class: nothing can be missed"):
+        assert map_at_r_score(X, ["a"] * 6) == 1
+
+
+def random_data(n=90, n_classes=7):
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, n_classes, size=n)
+    return rng.normal(size=(n, 3)) + labels[:, None] * 0.3, labels
+
+
+def test_values_have_the_scores_as_their_means():
+    rows, labels = random_data()
+    labels[4] = 99
+    with pytest.warns(UserWarning, match="1 of 90"):
+        values = retrieval_values(rows, labels, metrics=NAMES)
+    with pytest.warns(UserWarning, match="1 of 90"):
+        scores = retrieval_scores(rows, labels, metrics=NAMES)
+    with pytest.warns(UserWarning, match="1 of 90"):
+        by_class = retrieval_scores(rows, labels, metrics=NAMES, average="macro")
+    for name in NAMES:
+        assert np.flatnonzero(np.isnan(values[name])).tolist() == [4]
+        assert scores[name] == pytest.approx(np.nanmean(values[name]))
+        means = [values[name][labels == label].mean() for label in range(7)]
+        assert by_class[name] == pytest.approx(np.mean(means))
+
+
+@pytest.mark.parametrize("way", ["few"], indirect=True)
+def test_galleries_of_equal_numbers_of_classes():
+    rows, labels = random_data()
+    pairs = [(a, b) for a in range(7) for b in range(a)]
+    expected = {}
+    for a, b in pairs:
+        some = np.isin(labels, [a, b])
+        expected[a, b] = retrieval_values(rows[some], labels[some])["map_at_r"]
+    found = retrieval_values(rows, labels, n_classes=2, n_repeats=300, random_state=0)
+    for a in range(7):
+        mine = [
+            values[labels[np.isin(labels, pair)] == a]
+            for pair, values in expected.items()
+            if a in pair
+        ]
+        mean = np.mean(mine, axis=0)
+        assert found["map_at_r"][labels == a] == pytest.approx(mean, abs=0.05)
+    fewer = [
+        retrieval_scores(rows, labels, n_classes=n, random_state=0)["map_at_r"]
+        for n in (2, 4, 7)
+    ]
+    assert fewer[0] > fewer[1] > fewer[2]
+    assert fewer[2] == pytest.approx(map_at_r_score(rows, labels))
+
+
+def test_galleries_of_equal_numbers_of_classes_are_seeded():
+    rows, labels = random_data()
+    scores = [
+        retrieval_scores(rows, labels, n_classes=3, random_state=seed)
+        for seed in (0, 0, 1)
+    ]
+    assert scores[0] == scores[1] != scores[2]
+
+
+def test_separate_galleries_of_equal_numbers_of_classes():
+    rows, labels = random_data()
+    names = {"gallery": rows[40:], "gallery_labels": labels[40:]}
+    whole = retrieval_scores(rows[:40], labels[:40], n_classes=7, **names)
+    assert whole == pytest.approx(retrieval_scores(rows[:40], labels[:40], **names))
+    fewer = retrieval_scores(rows[:40], labels[:40], n_classes=2, **names)
+    assert fewer["map_at_r"] > whole["map_at_r"]
+
+
+def test_thread_counts_stay():
+    rows, labels = random_data()
+    before = [(p["internal_api"], p["num_threads"]) for p in threadpool_info()]
+    retrieval_scores(rows, labels)
+    after = [(p["internal_api"], p["num_threads"]) for p in threadpool_info()]
+    assert set(before) <= set(after)

@@ -12,6 +12,7 @@ from sklearn.preprocessing import StandardScaler
 
 from sk_dml import CircleEmbedder, ClassDisjointKFold, scorers
 from sk_dml.metrics import map_at_r_score, recall_at_k_score, retrieval_scores
+from sk_dml.scorers import retrieval_scorer
 
 
 @pytest.fixture
@@ -106,3 +107,21 @@ def test_bad_input(iris):
         scorers.retrieval_scorer()
     with pytest.raises(ValueError, match="k must be an integer >= 1, got 0"):
         scorers.recall_at_k(0)
+
+
+def test_options_reach_the_metrics():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(60, 3)), np.arange(60) % 6
+    options = {"n_classes": 2, "random_state": 0, "average": "macro"}
+    scorer = retrieval_scorer("map_at_r", metric="cosine", **options)
+    scaler = StandardScaler().fit(X)
+    expected = retrieval_scores(
+        scaler.transform(X), y, metrics=["map_at_r"], metric="cosine", **options
+    )
+    assert scorer(scaler, X, y) == expected["map_at_r"]
+    assert repr(scorer) == (
+        "retrieval_scorer('map_at_r', metric='cosine', n_classes=2, random_state=0, "
+        "average='macro')"
+    )
+    with pytest.raises(TypeError, match=r"options must be any of .*got \['n_class'\]"):
+        retrieval_scorer("map_at_r", n_class=2)

@@ -1,0 +1,149 @@
+"""Precision@1 and MAP@R of many embeddings, beside what else computes or could.
+
+Beside pytorch-metric-learning's AccuracyCalculator, which searches with faiss, a search
+by faiss-cpu alone and by scikit-learn for as many neighbours as a class has items, and
+the bare product of all rows in tiles. Medians of runs in turns, and their ratios; the
+largest memory that each adds to a process of its own. The first call, which compiles or
+loads compiled code, is told apart. Needs Linux.
+"""
+
+import argparse
+import functools
+import statistics
+import time
+import warnings
+
+import numpy as np
+from _report import answer, header, in_process, peak_memory, reset_peak_memory
+
+SIZES = [(20_000, 128, 5), (20_000, 128, 200), (60_000, 512, 5), (118_898, 128, 20)]
+
+
+@functools.cache
+def data(n, n_features, per_class):
+    """Draw classes on the sphere that overlap with their neighbours."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(n) // per_class
+    centers = rng.normal(size=(labels[-1] + 1, n_features)).astype(np.float32)
+    X = centers[labels] + 1.5 * rng.normal(size=(n, n_features)).astype(np.float32)
+    X /= np.linalg.norm(X, axis=1, keepdims=True)
+    order = rng.permutation(n)
+    return X[order], labels[order]
+
+
+def ours(X, labels):
+    from sk_dml.metrics import retrieval_scores
+
+    scores = retrieval_scores(X, labels)
+    return scores["precision_at_1"], scores["map_at_r"]
+
+
+def calculator(X, labels):
+    import torch
+    from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
+
+    names = ("precision_at_1", "mean_average_precision_at_r")
+    found = AccuracyCalculator(
+        include=names, k="max_bin_count", device=torch.device("cpu")
+    ).get_accuracy(torch.from_numpy(X), torch.from_numpy(labels))
+    return tuple(float(found[name]) for name in names)
+
+
+def flat(X, labels):
+    import faiss
+
+    index = faiss.IndexFlatIP(X.shape[1])
+    index.add(X)
+    index.search(X, int(np.bincount(labels).max()))
+
+
+def brute(X, labels):
+    from sklearn.neighbors import NearestNeighbors
+
+    search = NearestNeighbors(
+        n_neighbors=int(np.bincount(labels).max()) - 1, algorithm="brute"
+    )
+    search.fit(X).kneighbors(return_distance=False)
+
+
+def product(X, labels, tile=1024):
+    out = np.empty((tile, tile), dtype=np.float32)
+    for start in range(0, len(X), tile):
+        rows = X[start : start + tile]
+        for other in range(0, len(X), tile):
+            columns = X[other : other + tile]
+            np.matmul(rows, columns.T, out=out[: len(rows), : len(columns)])
+
+
+CONTESTANTS = {
+    "sk_dml": ours,
+    "AccuracyCalculator": calculator,
+    "faiss flat": flat,
+    "scikit-learn brute": brute,
+    "bare product": product,
+}
+
+
+def seconds(size, repeats):
+    """Time all contestants in turns."""
+    warnings.simplefilter("ignore")
+    X, labels = data(*size)
+    times: dict = {name: [] for name in CONTESTANTS}
+    results = {}
+    for turn in range(repeats + 1):
+        for name, contestant in CONTESTANTS.items():
+            if turn == 0 and name != "sk_dml":
+                continue
+            start = time.perf_counter()
+            results[name] = contestant(X, labels)
+            times[name].append(time.perf_counter() - start)
+    first = times["sk_dml"].pop(0)
+    return first, {k: statistics.median(v) for k, v in times.items()}, results
+
+
+def memory(size, name):
+    """Measure what a contestant adds to the memory of the process, in MB."""
+    warnings.simplefilter("ignore")
+    X, labels = data(*size)
+    few = np.arange(3000) % 5 == 0
+    CONTESTANTS[name](
+        X[: len(few)][few], labels[: len(few)][few] % 9
+    )  # loads what it needs
+    reset_peak_memory()
+    before = peak_memory()
+    CONTESTANTS[name](X, labels)
+    return peak_memory() - before
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument(
+        "--sizes", type=int, default=len(SIZES), help="the first so many"
+    )
+    parser.add_argument("--call", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.call:
+        answer(globals(), given.call)
+        return
+    print(header("retrieval.py", "pytorch-metric-learning", "faiss-cpu"))
+    for size in SIZES[: given.sizes]:
+        n, n_features, per_class = size
+        first, times, results = in_process(
+            __file__, "seconds", threads=None, size=size, repeats=given.repeats
+        )
+        (p1, map_at_r), theirs = results["sk_dml"], results["AccuracyCalculator"]
+        print(f"\n## {n:,} x {n_features}, {per_class} a class\n")
+        print(f"P@1 {p1:.4f}, MAP@R {map_at_r:.4f}; AccuracyCalculator ", end="")
+        print(f"{theirs[0]:.4f}, {theirs[1]:.4f}. First call {first:.2f} s.\n")
+        print("| | s | sk_dml / it | MB |\n|---|---|---|---|")
+        for name, taken in times.items():
+            used = in_process(__file__, "memory", threads=None, size=size, name=name)
+            ratio = times["sk_dml"] / taken
+            print(f"| {name} | {taken:.2f} | {ratio:.2f} | {used:.0f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
