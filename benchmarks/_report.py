@@ -29,9 +29,10 @@ def header(name, *peers):
 
 
 def in_process(file, function, threads=1, **arguments):
-    """Call a function of a benchmark in a fresh process, with so many threads or as many.
+    """Call a function of a benchmark in a fresh process.
 
-    Returns what the function does, or, as a str, what it died of.
+    ``threads=None`` leaves the number of threads as it is. Returns what the function
+    does, or, as a str, what it died of.
     """
     environment = dict(os.environ)
     if threads is not None:
