@@ -251,7 +251,7 @@ def retrieval_values(
     >>> from sk_dml.metrics import retrieval_values
     >>> X, labels = [[0.0], [0.1], [5.0], [0.2], [9.0]], ["a", "a", "a", "b", "b"]
     >>> retrieval_values(X, labels, metrics=["precision_at_1"])["precision_at_1"]
-    array([1., 0.5, 0., 0., 0.])
+    array([1. , 0.5, 0. , 0. , 0. ])
     """
     return _values(
         X,

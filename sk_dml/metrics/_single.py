@@ -271,7 +271,7 @@ def mean_average_precision_score(
     >>> from sk_dml.metrics import mean_average_precision_score
     >>> X, labels = [[0.0], [1.0], [1.1], [1.9]], ["a", "a", "b", "b"]
     >>> mean_average_precision_score(X, labels)
-    0.75
+    0.7083...
     """
     return _one(
         "mean_average_precision", X, labels, metric, gallery, gallery_labels, average
@@ -313,7 +313,7 @@ def mean_reciprocal_rank_score(
     >>> from sk_dml.metrics import mean_reciprocal_rank_score
     >>> X, labels = [[0.0], [1.0], [1.1], [1.9]], ["a", "a", "b", "b"]
     >>> mean_reciprocal_rank_score(X, labels)
-    0.75
+    0.7083...
     """
     return _one(
         "mean_reciprocal_rank", X, labels, metric, gallery, gallery_labels, average
