@@ -2,9 +2,10 @@
 
 from sklearn.pipeline import Pipeline
 
-from sk_dml.metrics._retrieval import at_k, check_metric_names, retrieval_scores
+from sk_dml.metrics._evaluate import check_metric_names
+from sk_dml.metrics._retrieval import at_k, retrieval_scores
 
-OPTIONS = {"metric", "average", "n_classes", "n_repeats", "random_state"}
+OPTIONS = {"metric", "average", "n_classes", "n_repeats", "search", "random_state"}
 
 
 class RetrievalScorer:
@@ -15,8 +16,8 @@ class RetrievalScorer:
     names : tuple of str
         Metrics, as for :func:`sk_dml.metrics.retrieval_scores`.
     **options : dict
-        More of its parameters: ``metric``, ``average``, ``n_classes``, ``n_repeats``
-        and ``random_state``.
+        More of its parameters: ``metric``, ``average``, ``n_classes``,
+        ``n_repeats``, ``search`` and ``random_state``.
 
     See Also
     --------
@@ -87,8 +88,8 @@ def retrieval_scorer(*names, **options):
     *names : str
         Metrics, as for :func:`sk_dml.metrics.retrieval_scores`.
     **options : dict
-        More of its parameters: ``metric``, ``average``, ``n_classes``, ``n_repeats``
-        and ``random_state``. Folds with different numbers of classes compare only for
+        More of its parameters: ``metric``, ``average``, ``n_classes``,
+        ``n_repeats``, ``search`` and ``random_state``. Folds with different numbers of classes compare only for
         an equal ``n_classes``.
 
     Returns
