@@ -1,5 +1,13 @@
 """Nearest neighbours: the one place where the package searches."""
 
+from sk_dml.neighbors._approximate import neighbor_recall
 from sk_dml.neighbors._exact import similarity_blocks
+from sk_dml.neighbors._index import RetrievalIndex
+from sk_dml.neighbors._search import nearest_neighbors
 
-__all__ = ["similarity_blocks"]
+__all__ = [
+    "RetrievalIndex",
+    "nearest_neighbors",
+    "neighbor_recall",
+    "similarity_blocks",
+]
