@@ -22,8 +22,8 @@ BLOCK = 2**20
 # A query with more than this share of the gallery left to compare waits for products in
 # double precision, each of which costs about as much as an eighth of a comparison.
 MANY = 1 / 8
-# More than what underflow can take from a bound, for each feature.
-LOST = {np.float32: 2.0**-99, np.float64: 2.0**-950}
+# More than what underflow can take from a bound, or a distance, for each feature.
+LOST = {np.float32: 2.0**-99, np.float64: 2.0**-700}
 
 
 class ExactSearch:

@@ -142,10 +142,14 @@ class Gallery:
             place = np.arange(batch.start, batch.stop) // columns.shape[1]
             differences = self.rows[flat[batch]].astype(np.float64)
             differences -= queries[place]
-            result[batch] = _lengths(differences)
+            if self.metric == "cosine":
+                with np.errstate(under="ignore"):
+                    result[batch] = np.square(differences).sum(axis=1) / 2
+            else:
+                result[batch] = _lengths(differences)
         if self.metric == "cosine":
             # The clip takes away no more than rounding errors.
-            result = np.minimum(np.square(result) / 2, 2.0)
+            result = np.minimum(result, 2.0)
             if self.is_zero is not None:
                 result[self.is_zero[flat]] = 1.0
         return result.reshape(columns.shape)

@@ -26,8 +26,14 @@ def check_rows(rows, name):
     ndarray of shape (n_rows, n_features), float32 or float64
     """
     rows = check_array(
-        rows, dtype=[np.float64, np.float32], ensure_all_finite=False, input_name=name
+        rows,
+        dtype=[np.float64, np.float32],
+        ensure_all_finite=False,
+        ensure_min_samples=0,
+        input_name=name,
     )
+    if not len(rows):
+        raise ValueError(f"{name} is empty: it has shape {rows.shape}.")
     return check_values(rows, name)
 
 
