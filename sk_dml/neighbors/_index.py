@@ -24,10 +24,10 @@ from sk_dml.neighbors._validation import (
 )
 
 # Rows from which search="auto" is approximate. Measured in seconds on one core, for the
-# 10 nearest of every row, clustered, of width 128 (pynndescent 0.7.0): 20,000 rows take
-# 1.9 exactly and 1.8 approximately, 40,000 take 6.2 and 3.7, 60,000 take 15 and 5.6. But
-# pynndescent compiles for 26 seconds in every process first. The exact time grows with
-# the square of the rows: by 100,000 it has caught up.
+# 10 nearest of every row, clustered, of width 128, with pynndescent 0.7.0: 20,000 rows
+# take 1.9 exactly and 1.8 approximately, 40,000 take 6.2 and 3.7, 60,000 take 15 and
+# 5.6. But pynndescent first compiles, for 26 seconds in every process. The exact time
+# grows with the square of the rows: by 100,000 it has caught up.
 AUTO_APPROXIMATE = 100_000
 
 
