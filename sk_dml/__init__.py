@@ -12,6 +12,7 @@ from sk_dml.model_selection import (
     RepeatedClassDisjointKFold,
     class_disjoint_split,
 )
+from sk_dml.neighbors import RetrievalIndex
 from sk_dml.scorers import map_at_r, precision_at_1
 
 __version__ = "0.1.0"
@@ -20,6 +21,7 @@ __all__ = [
     "ClassDisjointKFold",
     "ClassDisjointShuffleSplit",
     "RepeatedClassDisjointKFold",
+    "RetrievalIndex",
     "__version__",
     "class_disjoint_split",
     "losses",

@@ -1,0 +1,214 @@
+"""Approximate search by pynndescent, and how much of the truth it finds."""
+
+from typing import Any
+
+import numpy as np
+from sklearn import get_config
+from sklearn.utils import check_random_state
+
+from sk_dml.neighbors._bounded import ExactSearch
+from sk_dml.neighbors._gallery import Gallery, batches, same_rows
+from sk_dml.neighbors._validation import (
+    METRICS,
+    check_choice,
+    check_n_neighbors,
+    check_positive,
+    check_rows,
+    check_same_width,
+)
+
+# Edges of the graph that a search walks along, pynndescent's own default.
+DEGREE = 30
+# Queries at a time, and pairs of which distances are computed.
+BLOCK = 2**13
+
+
+class ApproximateSearch:
+    """The nearest rows of a gallery, most of them, by nearest-neighbour descent.
+
+    Parameters
+    ----------
+    gallery : Gallery
+        The rows to search among.
+    random_state : int, RandomState instance or None, default=None
+        Seeds the descent.
+    """
+
+    def __init__(self, gallery: Gallery, random_state=None):
+        seed = check_random_state(random_state).randint(2**31 - 1)
+        self.gallery = gallery
+        # Copies of a row would be each other's only neighbours in the graph.
+        place = same_rows(gallery.rows)
+        self.members = np.argsort(place, kind="stable")
+        self.sizes = np.bincount(place)
+        self.starts = np.cumsum(self.sizes) - self.sizes
+        self.index: Any = None
+        if len(self.sizes) <= DEGREE + 1:
+            return
+        # Slow to import, and not needed before.
+        from pynndescent import NNDescent
+
+        different = self.members[self.starts]
+        points, _ = gallery.centered(gallery.rows[different], np.float32)
+        self.index = NNDescent(
+            points, metric="euclidean", n_neighbors=DEGREE, random_state=seed
+        )
+        self.index.prepare()
+
+    def search(self, queries, n_neighbors, own=None):
+        """Find nearest rows for every query.
+
+        Parameters
+        ----------
+        queries : ndarray of shape (n_queries, n_features)
+            Finite, of the gallery's width.
+        n_neighbors : int
+            At most the size of the gallery, less one where ``own`` is given.
+        own : ndarray of shape (n_queries,), int, or None, default=None
+            A row of the gallery for each query that it shall not find.
+
+        Returns
+        -------
+        distances : ndarray of shape (n_queries, n_neighbors), float64
+        indices : ndarray of shape (n_queries, n_neighbors), int64
+        """
+        own = np.full(len(queries), -1) if own is None else own
+        distances = np.empty((len(queries), n_neighbors))
+        indices = np.empty((len(queries), n_neighbors), dtype=np.int64)
+        is_done = np.zeros(len(queries), dtype=bool)
+        n_found = n_neighbors + 1  # one for the query itself
+        if self.index is not None and n_found <= len(self.sizes):
+            # Some 100 bytes for every row found, once or twice.
+            available = get_config()["working_memory"] * 2**20 / (200 * n_found)
+            for block in batches(len(queries), max(1, min(BLOCK, int(available)))):
+                distances[block], indices[block], is_done[block] = self._search_block(
+                    queries[block], n_neighbors, own[block], n_found
+                )
+        missing = np.flatnonzero(~is_done)
+        if len(missing):
+            distances[missing], indices[missing] = ExactSearch(self.gallery).search(
+                queries[missing], n_neighbors, own[missing]
+            )
+        return distances, indices
+
+    def _search_block(self, queries, n_neighbors, own, n_found):
+        gallery = self.gallery
+        queries, is_zero = gallery.as_queries(queries)
+        points, is_far = gallery.centered(queries, np.float32)
+        found, _ = self.index.query(points, k=n_found)
+        # The descent may get stuck: it says -1, or says the same twice.
+        ordered = np.sort(found, axis=1)
+        is_done = (ordered[:, 0] >= 0) & (ordered[:, 1:] > ordered[:, :-1]).all(axis=1)
+        is_done &= ~(is_zero | is_far)
+        found[~is_done] = np.arange(n_found)
+
+        # All copies of what was found, as many as may be wanted.
+        sizes = np.minimum(self.sizes[found], n_found)
+        nearer = np.cumsum(sizes, axis=1) - sizes
+        sizes = np.minimum(sizes, np.maximum(n_found - nearer, 1)).ravel()
+        ends = np.cumsum(sizes)
+        within = np.arange(ends[-1]) - np.repeat(ends - sizes, sizes)
+        columns = self.members[np.repeat(self.starts[found].ravel(), sizes) + within]
+        rows = np.repeat(np.repeat(np.arange(len(found)), n_found), sizes)
+        gaps = np.empty(len(rows))
+        for batch in batches(len(rows), BLOCK):
+            gaps[batch] = gallery.distances(
+                queries[rows[batch]], columns[batch][:, None]
+            )[:, 0]
+        gaps[columns == own[rows]] = np.inf
+        order = np.lexsort((columns, gaps, rows))
+        starts = np.searchsorted(rows, np.arange(len(found)))
+        nearest = order[starts[:, None] + np.arange(n_neighbors)]
+        return gaps[nearest], columns[nearest], is_done
+
+
+def neighbor_recall(
+    indices,
+    queries,
+    gallery=None,
+    *,
+    metric="euclidean",
+    n_sampled=1000,
+    random_state=None,
+):
+    """Share of the true nearest neighbours that a search found.
+
+    Some of the queries are searched exactly. Of several rows as near as the last of
+    the true neighbours, each counts as a true one.
+
+    Parameters
+    ----------
+    indices : array-like of shape (n_queries, n_neighbors), int
+        The rows of the gallery found for every query, in any order; -1 where nothing
+        was found.
+    queries : array-like of shape (n_queries, n_features)
+        The rows searched for.
+    gallery : array-like of shape (n_gallery, n_features) or None, default=None
+        The rows searched among. None stands for the queries, each left out of its own
+        list.
+    metric : {"euclidean", "cosine"}, default="euclidean"
+        What makes rows near.
+    n_sampled : int, default=1000
+        Queries to search exactly, at least 1; all of them where there are no more.
+    random_state : int, RandomState instance or None, default=None
+        Draws these queries.
+
+    Returns
+    -------
+    float
+        The share, in [0, 1].
+
+    Raises
+    ------
+    ValueError
+        If shapes or values do not fit.
+    TypeError
+        If ``indices`` or ``n_sampled`` are no integers.
+
+    See Also
+    --------
+    nearest_neighbors : Searches exactly or approximately.
+
+    Examples
+    --------
+    >>> from sk_dml.neighbors import neighbor_recall
+    >>> neighbor_recall([[1], [0], [0]], [[0.0], [1.0], [2.5]])
+    0.6666666666666666
+    """
+    check_choice(metric, METRICS, "metric")
+    queries = check_rows(queries, "queries")
+    is_self = gallery is None
+    gallery = queries if is_self else check_rows(gallery, "gallery")
+    check_same_width(queries, "queries", gallery)
+    indices = np.asarray(indices)
+    if indices.dtype.kind not in "iu":
+        raise TypeError(f"indices must be integers, got dtype {indices.dtype}.")
+    if indices.ndim != 2 or len(indices) != len(queries):
+        raise ValueError(
+            f"indices must have a row for each of the {len(queries)} queries, got "
+            f"shape {indices.shape}."
+        )
+    is_outside = ((indices < -1) | (indices >= len(gallery))).any(axis=1)
+    if is_outside.any():
+        raise ValueError(
+            f"indices must be rows of the gallery, 0 to {len(gallery) - 1}, or -1; "
+            f"{is_outside.sum()} of {len(indices)} queries have others."
+        )
+    n_neighbors = check_n_neighbors(indices.shape[1], len(gallery), is_self=is_self)
+    check_positive(n_sampled, "n_sampled")
+    if n_sampled < len(queries):
+        random = check_random_state(random_state)
+        sample = np.sort(random.choice(len(queries), n_sampled, replace=False))
+    else:
+        sample = np.arange(len(queries))
+    queries, indices = queries[sample], np.sort(indices[sample], axis=1)
+    own = sample if is_self else np.full(len(sample), -1)
+    rows = Gallery(gallery, metric)
+    distances, _ = ExactSearch(rows).search(queries, n_neighbors, own)
+
+    as_queries, is_zero = rows.as_queries(queries)
+    gaps = rows.distances(as_queries, np.maximum(indices, 0))
+    gaps[is_zero] = 1.0
+    is_true = (gaps <= distances[:, -1:]) & (indices >= 0) & (indices != own[:, None])
+    is_true[:, 1:] &= indices[:, 1:] != indices[:, :-1]
+    return float(is_true.mean())

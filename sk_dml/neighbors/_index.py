@@ -1,0 +1,365 @@
+"""RetrievalIndex: a gallery to search, as a scikit-learn estimator."""
+
+from numbers import Integral
+
+import numpy as np
+from scipy.sparse import csr_array, csr_matrix
+from sklearn import get_config
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    _fit_context,
+)
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from sk_dml.neighbors._search import make_search
+from sk_dml.neighbors._validation import (
+    METRICS,
+    SEARCHES,
+    check_choice,
+    check_n_neighbors,
+    check_values,
+)
+
+# Rows from which search="auto" is approximate. Measured in seconds on one core, for the
+# 10 nearest of every row, clustered, of width 128, with pynndescent 0.7.0: 20,000 rows
+# take 1.9 exactly and 1.8 approximately, 40,000 take 6.2 and 3.7, 60,000 take 15 and
+# 5.6. But pynndescent first compiles, for 26 seconds in every process. The exact time
+# grows with the square of the rows: by 100,000 it has caught up.
+AUTO_APPROXIMATE = 100_000
+
+
+class RetrievalIndex(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """A gallery to retrieve from: nearest neighbours, their labels and their graph.
+
+    Fit keeps the rows and, where given, a label or id for each. As a transformer it
+    gives the graph that scikit-learn's estimators accept as precomputed distances.
+
+    Parameters
+    ----------
+    n_neighbors : int, default=10
+        Number of neighbours, at least 1, that methods find where they are not told
+        another.
+    metric : {"euclidean", "cosine"}, default="euclidean"
+        What makes rows near. The cosine distance is 1 - cos; a row of zeros is at
+        distance 1 from all.
+    search : {"auto", "exact", "approximate"}, default="auto"
+        "approximate" walks along a graph of neighbours that pynndescent builds in
+        :meth:`fit` [1]_; compiling it takes up to a minute in every process. "auto" is
+        exact below 100,000 rows and approximate from there on.
+    random_state : int, RandomState instance or None, default=None
+        Seeds the approximate search.
+
+    Attributes
+    ----------
+    gallery_ : ndarray of shape (n_samples_fit_, n_features_in_), float32 or float64
+        The rows to search among.
+    gallery_labels_ : ndarray of shape (n_samples_fit_, ...) or None
+        The labels or ids of the rows, as they came.
+    search_ : str
+        "exact" or "approximate": how this gallery is searched.
+    n_samples_fit_ : int
+        Number of rows of the gallery.
+    n_features_in_ : int
+        Number of features seen in :meth:`fit`.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, if X had column names that are all strings.
+
+    See Also
+    --------
+    nearest_neighbors : The search itself, as a function.
+    neighbor_recall : How much an approximate search finds.
+
+    References
+    ----------
+    .. [1] W. Dong, M. Charikar, K. Li. "Efficient K-Nearest Neighbor Graph Construction
+           for Generic Similarity Measures". WWW 2011.
+
+    Examples
+    --------
+    >>> from sk_dml import RetrievalIndex
+    >>> index = RetrievalIndex(n_neighbors=2)
+    >>> index.fit([[0.0], [2.0], [3.0]], ["ant", "bee", "cat"])
+    RetrievalIndex(n_neighbors=2)
+    >>> index.kneighbors_labels([[2.9]])
+    array([['cat', 'bee']], dtype='<U3')
+    >>> index.add([[2.8]], ["dog"]).kneighbors_labels([[2.9]])
+    array([['cat', 'dog']], dtype='<U3')
+    """
+
+    _parameter_constraints = {
+        "n_neighbors": [Interval(Integral, 1, None, closed="left")],
+        "metric": [StrOptions(set(METRICS))],
+        "search": [StrOptions({"auto", *SEARCHES})],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self, n_neighbors=10, *, metric="euclidean", search="auto", random_state=None
+    ):
+        self.n_neighbors = n_neighbors
+        self.metric = metric
+        self.search = search
+        self.random_state = random_state
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None):
+        """Keep a gallery.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows to search among.
+        y : array-like of shape (n_samples, ...) or None, default=None
+            Labels or ids of the rows, of any kind: numbers, strings, objects.
+
+        Returns
+        -------
+        self : object
+            The index.
+
+        Raises
+        ------
+        ValueError
+            If X holds NaN or infinity, or X and y differ in length.
+        """
+        X = np.array(self._check_rows(X, reset=True), order="C")  # a copy
+        labels = None if y is None else _check_ids(y, X)
+        return self._keep(X, labels)
+
+    def add(self, X, y=None):
+        """Add rows to the gallery.
+
+        An approximate search is built anew.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            More rows; their indices follow those of the present ones.
+        y : array-like of shape (n_samples, ...) or None, default=None
+            Their labels or ids, if :meth:`fit` had any.
+
+        Returns
+        -------
+        self : object
+            The index.
+
+        Raises
+        ------
+        ValueError
+            If X does not fit the gallery, or there are ids for some rows only.
+        """
+        check_is_fitted(self)
+        self._validate_params()
+        X = self._check_rows(X)
+        has_ids = self.gallery_labels_ is not None
+        if has_ids != (y is not None):
+            some, others = ("has", "no") if has_ids else ("has no", "some")
+            raise ValueError(
+                f"The gallery of {self.n_samples_fit_} rows {some} labels or ids, and "
+                f"the {len(X)} rows to add come with {others} y; all rows need them, "
+                "or none."
+            )
+        labels = _join(self.gallery_labels_, _check_ids(y, X)) if has_ids else None
+        return self._keep(np.concatenate([self.gallery_, X]), labels)
+
+    def _keep(self, X, labels):
+        search = self.search
+        if search == "auto":
+            search = "exact" if len(X) < AUTO_APPROXIMATE else "approximate"
+        # First what may fail.
+        self._search = make_search(X, self.metric, search, self.random_state)
+        self.search_ = search
+        self.gallery_ = X
+        self.gallery_labels_ = labels
+        self.n_samples_fit_ = self._n_features_out = len(X)
+        return self
+
+    def _check_rows(self, X, reset=False):
+        X = validate_data(
+            self,
+            X,
+            reset=reset,
+            dtype=[np.float64, np.float32],
+            ensure_all_finite=False,
+        )
+        return check_values(X, "X")
+
+    def kneighbors(self, X=None, n_neighbors=None, return_distance=True):
+        """Find the nearest rows of the gallery.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, n_features) or None, default=None
+            The rows to search for. None searches each row of the gallery among all
+            others.
+        n_neighbors : int or None, default=None
+            Number of neighbours; None takes that of the constructor.
+        return_distance : bool, default=True
+            Whether to return the distances too.
+
+        Returns
+        -------
+        distances : ndarray of shape (n_queries, n_neighbors), float64
+            From nearest to farthest; only with ``return_distance=True``.
+        indices : ndarray of shape (n_queries, n_neighbors), int64
+            Rows of the gallery. Those at equal distance are in order of their index.
+        """
+        distances, indices = self._kneighbors(X, n_neighbors)
+        return (distances, indices) if return_distance else indices
+
+    def _kneighbors(self, X, n_neighbors, extra=0):
+        check_is_fitted(self)
+        is_self = X is None
+        X = self.gallery_ if is_self else self._check_rows(X)
+        n_neighbors = check_n_neighbors(
+            self.n_neighbors if n_neighbors is None else n_neighbors,
+            self.n_samples_fit_,
+            is_self=is_self,
+            extra=extra,
+        )
+        own = np.arange(self.n_samples_fit_) if is_self else None
+        return self._search.search(X, n_neighbors, own)
+
+    def kneighbors_labels(self, X=None, n_neighbors=None):
+        """Find the labels or ids of the nearest rows of the gallery.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, n_features) or None, default=None
+            The rows to search for. None searches each row of the gallery among all
+            others.
+        n_neighbors : int or None, default=None
+            Number of neighbours; None takes that of the constructor.
+
+        Returns
+        -------
+        ndarray of shape (n_queries, n_neighbors, ...)
+            Of the dtype of ``gallery_labels_``, from nearest to farthest.
+
+        Raises
+        ------
+        ValueError
+            If :meth:`fit` had no labels or ids.
+        """
+        check_is_fitted(self)
+        if self.gallery_labels_ is None:
+            raise ValueError(
+                f"This RetrievalIndex has no labels: its {self.n_samples_fit_} rows "
+                "came without y. Pass y to fit."
+            )
+        return self.gallery_labels_[self._kneighbors(X, n_neighbors)[1]]
+
+    def kneighbors_graph(self, X=None, n_neighbors=None, mode="distance"):
+        """Connect every row with its nearest ones of the gallery.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, n_features) or None, default=None
+            The rows to search for. None searches each row of the gallery among all
+            others.
+        n_neighbors : int or None, default=None
+            Number of neighbours; None takes that of the constructor.
+        mode : {"distance", "connectivity"}, default="distance"
+            Whether edges hold their distance, zeros too, or 1.
+
+        Returns
+        -------
+        sparse matrix of shape (n_queries, n_samples_fit_), float64
+            In CSR format, every row's edges sorted by distance.
+        """
+        check_choice(mode, ("distance", "connectivity"), "mode")
+        distances, indices = self._kneighbors(X, n_neighbors)
+        if mode == "connectivity":
+            distances = np.ones_like(distances)
+        return self._graph(distances, indices)
+
+    def _graph(self, weights, indices):
+        starts = np.arange(len(indices) + 1) * indices.shape[1]
+        as_array = get_config()["sparse_interface"] == "sparray"
+        return (csr_array if as_array else csr_matrix)(
+            (weights.ravel(), indices.ravel(), starts),
+            shape=(len(indices), self.n_samples_fit_),
+        )
+
+    def transform(self, X):
+        """Connect every row with its nearest ones of the gallery, for precomputed use.
+
+        As in scikit-learn's KNeighborsTransformer, there is one neighbour more than
+        ``n_neighbors``: rows of the gallery are their own nearest neighbours here, and
+        estimators that take precomputed graphs leave them out.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, n_features)
+            The rows to search for.
+
+        Returns
+        -------
+        sparse matrix of shape (n_queries, n_samples_fit_), float64
+            Distances to the ``n_neighbors + 1`` nearest rows, in CSR format, every
+            row's sorted by distance.
+        """
+        check_is_fitted(self)
+        if X is None:
+            raise ValueError("transform needs rows, got X=None.")
+        return self._graph(*self._kneighbors(X, None, extra=1))
+
+    def fit_transform(self, X, y=None):
+        """Keep a gallery and connect its rows with their nearest ones.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows to search among.
+        y : array-like of shape (n_samples, ...) or None, default=None
+            Labels or ids of the rows, of any kind.
+
+        Returns
+        -------
+        sparse matrix of shape (n_samples, n_samples), float64
+            Distances to the ``n_neighbors + 1`` nearest rows, each row itself among
+            them, in CSR format, every row's sorted by distance.
+        """
+        return self.fit(X, y).transform(X)
+
+
+def _check_ids(y, X):
+    """Make an array of ids, whatever they are, one for each row of X."""
+    ids = _as_ids(y)
+    if ids.ndim == 0 or len(ids) != len(X):
+        came = f"a {type(y).__name__}" if ids.ndim == 0 else f"{len(ids)}"
+        raise ValueError(
+            f"y must hold one label or id for each of the {len(X)} rows of X, "
+            f"got {came}."
+        )
+    return ids
+
+
+def _as_ids(y):
+    if not isinstance(y, (list, tuple)):
+        return np.array(np.asarray(y))  # a copy
+    ids = np.empty(len(y), dtype=object)
+    for i, one in enumerate(y):
+        ids[i] = one
+    kinds = {type(one) for one in y}
+    is_nested = any(
+        hasattr(k, "__len__") and not issubclass(k, (str, bytes)) for k in kinds
+    )
+    if len(kinds) != 1 or is_nested:
+        return ids
+    array = np.asarray(y)
+    # Numpy rounds large integers, and cuts zeros off the end of strings and bytes.
+    return array if array.tolist() == list(y) else ids
+
+
+def _join(labels, more):
+    """Append labels without changing any of them."""
+    joint = (
+        np.result_type(labels, more) if labels.dtype.kind == more.dtype.kind else None
+    )
+    if joint is None or joint.kind != labels.dtype.kind:
+        labels, more = labels.astype(object), more.astype(object)
+    return np.concatenate([labels, more])

@@ -1,0 +1,150 @@
+"""What a search accepts, and what it says to the rest."""
+
+from numbers import Integral
+
+import numpy as np
+from sklearn.utils import check_array
+
+METRICS = ("euclidean", "cosine")
+SEARCHES = ("exact", "approximate")
+
+# Differences and squares of anything smaller can be scaled into the range of float64.
+LARGEST = 1e300
+
+
+def check_rows(rows, name):
+    """Check rows to search for or among.
+
+    Parameters
+    ----------
+    rows : array-like of shape (n_rows, n_features)
+    name : str
+        What to call them in an error.
+
+    Returns
+    -------
+    ndarray of shape (n_rows, n_features), float32 or float64
+    """
+    rows = check_array(
+        rows,
+        dtype=[np.float64, np.float32],
+        ensure_all_finite=False,
+        ensure_min_samples=0,
+        input_name=name,
+    )
+    if not len(rows):
+        raise ValueError(f"{name} is empty: it has shape {rows.shape}.")
+    return check_values(rows, name)
+
+
+def check_values(rows, name):
+    """Refuse NaN, infinity and values too large for distances.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n_rows, n_features)
+    name : str
+        What to call them in an error.
+
+    Returns
+    -------
+    ndarray of shape (n_rows, n_features)
+        The same rows.
+    """
+    # No sum or product of the rows, which could overflow; NaN stays NaN.
+    largest = float(max(rows.max(), -rows.min()))
+    if largest <= LARGEST:
+        return rows
+    for kind, is_bad in (
+        ("NaN", np.isnan),
+        ("infinity", np.isinf),
+        (f"values beyond {LARGEST:g}, too large for distances,", _is_large),
+    ):
+        bad = is_bad(rows).any(axis=1)
+        if bad.any():
+            raise ValueError(
+                f"Input {name} contains {kind} in {bad.sum()} of {len(rows)} rows, "
+                f"the first of them row {bad.argmax()}."
+            )
+    raise AssertionError("unreachable: the largest value is beyond the limit")
+
+
+def _is_large(rows):
+    return np.abs(rows) > LARGEST
+
+
+def check_same_width(rows, name, gallery, gallery_name="gallery"):
+    """Refuse rows of another width than the gallery's.
+
+    Parameters
+    ----------
+    rows, gallery : ndarray of shape (n_rows, n_features) and (n_gallery, n_features)
+    name, gallery_name : str
+        What to call them in an error.
+    """
+    if rows.shape[1] != gallery.shape[1]:
+        raise ValueError(
+            f"{name} has {rows.shape[1]} features ({len(rows)} rows) and "
+            f"{gallery_name} has {gallery.shape[1]} ({len(gallery)} rows); they must "
+            "have the same."
+        )
+
+
+def check_choice(value, allowed, name):
+    """Refuse what is not among the choices of a parameter.
+
+    Parameters
+    ----------
+    value : object
+    allowed : tuple of str
+    name : str
+        Name of the parameter.
+    """
+    if not isinstance(value, str) or value not in allowed:
+        raise ValueError(f"{name} must be one of {allowed}, got {value!r}.")
+
+
+def check_n_neighbors(n_neighbors, n_gallery, *, is_self, extra=0):
+    """Check that the gallery holds as many neighbours as are asked for.
+
+    Parameters
+    ----------
+    n_neighbors : int
+        What the caller asked for.
+    n_gallery : int
+        Rows of the gallery.
+    is_self : bool
+        Whether the queries are the gallery itself, each without itself.
+    extra : int, default=0
+        How many more neighbours are needed than the caller asked for.
+
+    Returns
+    -------
+    int
+        ``n_neighbors + extra``.
+    """
+    check_positive(n_neighbors, "n_neighbors")
+    if n_neighbors + extra > n_gallery - is_self:
+        wanted = f"n_neighbors={n_neighbors}"
+        if extra:
+            wanted += f" (and {extra} more for the row itself)"
+        there = f"the gallery's n_samples={n_gallery}"
+        if is_self:
+            there = f"{n_gallery - 1}, {there} without the row itself"
+        raise ValueError(f"{wanted} is larger than {there}.")
+    return int(n_neighbors) + extra
+
+
+def check_positive(number, name):
+    """Check a number of things.
+
+    Parameters
+    ----------
+    number : int
+    name : str
+        Name of the parameter.
+    """
+    if isinstance(number, bool) or not isinstance(number, Integral):
+        raise TypeError(f"{name} must be an integer >= 1, got {number!r}.")
+    if number < 1:
+        raise ValueError(f"{name} must be an integer >= 1, got {number!r}.")

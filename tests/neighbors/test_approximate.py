@@ -1,0 +1,181 @@
+import os
+import sys
+import types
+
+import numpy as np
+import pytest
+
+from sk_dml.neighbors import RetrievalIndex, nearest_neighbors, neighbor_recall
+from tests.neighbors.reference import brute_force
+
+rng = np.random.default_rng(0)
+X = rng.normal(size=(300, 8))
+
+
+class Descent:
+    """Stands for pynndescent's NNDescent, which compiles for a minute."""
+
+    n_built = 0
+    seeds = []
+
+    def __init__(self, data, *, metric, n_neighbors, random_state):
+        assert metric == "euclidean"
+        assert data.dtype == np.float32
+        assert data.flags.c_contiguous
+        assert np.isfinite(data).all()
+        assert len(data) > n_neighbors
+        Descent.n_built += 1
+        Descent.seeds.append(random_state)
+        self.data = data
+
+    def prepare(self):
+        pass
+
+    def query(self, queries, k):
+        assert np.isfinite(queries).all()
+        squares = [np.square(self.data - query).sum(axis=1) for query in queries]
+        found = np.argsort(squares, axis=1)[:, :k].astype(np.int32)
+        found[::7, 1:] = -1
+        found[3::7] = found[3::7, :1]
+        return found, np.take_along_axis(np.array(squares), found, axis=1)
+
+
+@pytest.fixture
+def descent(monkeypatch):
+    module = types.ModuleType("pynndescent")
+    module.NNDescent = Descent
+    monkeypatch.setitem(sys.modules, "pynndescent", module)
+    Descent.n_built = 0
+    Descent.seeds = []
+
+
+DATA = {
+    "normal": X,
+    "offset": 1e6 + X,
+    "tiny": 1e-30 * X,
+    "huge": 1e150 * X,
+    "duplicates": np.repeat(X[:60], 5, axis=0)[rng.permutation(300)],
+    "few rows": X[:20],
+    "all the same": np.ones((100, 3)),
+    "zeros among them": np.where(np.arange(300)[:, None] % 50 == 0, 0, X),
+}
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+@pytest.mark.parametrize("name", DATA)
+def test_everything_around_the_descent_is_exact(descent, name, metric):
+    rows = DATA[name]
+    for n_neighbors in (1, 8, len(rows) - 1):
+        keywords = {"n_neighbors": n_neighbors, "metric": metric}
+        expected = nearest_neighbors(rows, **keywords)
+        found = nearest_neighbors(rows, search="approximate", **keywords)
+        np.testing.assert_array_equal(found[0], expected[0])
+        np.testing.assert_array_equal(found[1], expected[1])
+    gallery = rows[: len(rows) // 2]
+    for queries in (rows, rows * 1e9, rows * 0):
+        expected = nearest_neighbors(queries, gallery, n_neighbors=4, metric=metric)
+        found = nearest_neighbors(
+            queries, gallery, n_neighbors=4, metric=metric, search="approximate"
+        )
+        # In single precision queries may be too far away to rank the last ones.
+        np.testing.assert_allclose(found[0], expected[0], rtol=1e-6)
+        assert found[0].dtype == np.float64
+        assert found[1].dtype == np.int64
+
+
+def test_random_state_seeds_it(descent):
+    for random_state in (0, 0, 1, np.random.RandomState(0)):
+        nearest_neighbors(X, search="approximate", random_state=random_state)
+    first, second, other, instance = Descent.seeds
+    assert first == second == instance != other
+
+
+def test_built_once_and_again_for_more_rows(descent):
+    index = RetrievalIndex(3, search="approximate").fit(X)
+    index.kneighbors(X[:5])
+    index.kneighbors()
+    assert Descent.n_built == 1
+    index.add(X[:5] + 0.001)
+    np.testing.assert_array_equal(
+        index.kneighbors(X[:5], 2, return_distance=False),
+        [[i, 300 + i] for i in range(5)],
+    )
+    assert Descent.n_built == 2
+
+
+@pytest.mark.skipif(
+    "SK_DML_SLOW_TESTS" not in os.environ,
+    reason="pynndescent compiles for a minute; set SK_DML_SLOW_TESTS to run it",
+)
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+def test_pynndescent_itself(metric):
+    centers = rng.normal(size=(20, 16))
+    rows = centers[rng.integers(20, size=2000)] + rng.normal(size=(2000, 16))
+    keywords = {"metric": metric, "search": "approximate", "random_state": 0}
+    distances, indices = nearest_neighbors(rows, **keywords)
+    assert neighbor_recall(indices, rows, metric=metric) > 0.95
+    assert not (indices == np.arange(2000)[:, None]).any()
+    assert (np.diff(distances, axis=1) >= 0).all()
+    np.testing.assert_array_equal(nearest_neighbors(rows, **keywords)[1], indices)
+
+
+def test_recall_is_the_share_of_the_true_ones():
+    _, indices = brute_force(X, n_neighbors=10)
+    far = brute_force(X, n_neighbors=299)[1][:, -10:]
+    assert neighbor_recall(indices, X) == 1
+    assert neighbor_recall(far, X) == 0
+    for n_true in (3, 7):
+        mixed = np.hstack([indices[:, :n_true], far[:, n_true:]])
+        assert neighbor_recall(mixed[:, ::-1], X) == pytest.approx(n_true / 10)
+    gallery = X[:100]
+    _, indices = brute_force(X, gallery, n_neighbors=10, metric="cosine")
+    assert neighbor_recall(indices, X, gallery, metric="cosine") == 1
+
+
+def test_recall_counts_nothing_twice_and_not_the_query():
+    _, indices = brute_force(X, n_neighbors=4)
+    twice, own, missing = indices.copy(), indices.copy(), indices.copy()
+    twice[:, 3] = twice[:, 0]
+    own[:, 1] = np.arange(300)
+    missing[:, 2:] = -1
+    assert neighbor_recall(twice, X) == 0.75
+    assert neighbor_recall(own, X) == 0.75
+    assert neighbor_recall(missing, X) == 0.5
+
+
+def test_recall_counts_ties():
+    rows = np.repeat([[0.0], [1.0]], 50, axis=0)
+    indices = np.array(
+        [[(i // 50) * 50 + (i + j) % 50 for j in (7, 9)] for i in range(100)]
+    )
+    assert neighbor_recall(indices, rows) == 1
+
+
+def test_recall_samples():
+    _, indices = brute_force(X, n_neighbors=4)
+    indices[:150] = -1
+    recalls = [
+        neighbor_recall(indices, X, n_sampled=20, random_state=i) for i in (0, 0, 1, 2)
+    ]
+    assert recalls[0] == recalls[1]
+    assert len(set(recalls)) > 1
+    assert all(0.1 < recall < 0.9 for recall in recalls)
+    assert neighbor_recall(indices, X, n_sampled=300) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("indices", "keywords", "error", "message"),
+    [
+        (np.zeros((299, 2), int), {}, ValueError, r"300 queries, got shape \(299, 2\)"),
+        (np.zeros(300, int), {}, ValueError, r"got shape \(300,\)"),
+        (np.zeros((300, 2)), {}, TypeError, "integers, got dtype float64"),
+        (np.full((300, 2), 300), {}, ValueError, "0 to 299.*300 of 300 queries"),
+        (np.zeros((300, 300), int), {}, ValueError, "n_neighbors=300 is larger than"),
+        (np.zeros((300, 2), int), {"n_sampled": 0}, ValueError, "n_sampled must"),
+        (np.zeros((300, 2), int), {"n_sampled": 9.5}, TypeError, "n_sampled must"),
+        (np.zeros((300, 2), int), {"metric": "dot"}, ValueError, "metric must"),
+    ],
+)
+def test_recall_refuses(indices, keywords, error, message):
+    with pytest.raises(error, match=message):
+        neighbor_recall(indices, X, **keywords)

@@ -1,0 +1,304 @@
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn import config_context
+from sklearn.base import clone
+from sklearn.cluster import DBSCAN
+from sklearn.datasets import load_iris, load_wine
+from sklearn.exceptions import NotFittedError
+from sklearn.manifold import Isomap
+from sklearn.neighbors import (
+    KNeighborsClassifier,
+    KNeighborsTransformer,
+    NearestNeighbors,
+)
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from sk_dml import NormalizedSoftmaxEmbedder, RetrievalIndex
+from sk_dml.neighbors import _index, nearest_neighbors
+
+rng = np.random.default_rng(0)
+X = rng.normal(size=(60, 5))
+X_iris, y_iris = load_iris(return_X_y=True)
+
+
+@parametrize_with_checks(
+    [RetrievalIndex(), RetrievalIndex(2, metric="cosine", search="exact")]
+)
+def test_scikit_learn_checks(estimator, check):
+    check(estimator)
+
+
+def test_kneighbors_is_that_of_scikit_learn():
+    index = RetrievalIndex(4).fit(X)
+    expected = NearestNeighbors(n_neighbors=4, algorithm="brute").fit(X)
+    queries = rng.normal(size=(9, 5))
+    for rows, n_neighbors in ((queries, None), (queries, 7), (None, None), (None, 2)):
+        for found, wanted in zip(
+            index.kneighbors(rows, n_neighbors),
+            expected.kneighbors(rows, n_neighbors),
+            strict=True,
+        ):
+            np.testing.assert_allclose(found, wanted, atol=1e-12)
+        np.testing.assert_array_equal(
+            index.kneighbors(rows, n_neighbors, return_distance=False),
+            expected.kneighbors(rows, n_neighbors, return_distance=False),
+        )
+        for mode in ("distance", "connectivity"):
+            graph = index.kneighbors_graph(rows, n_neighbors, mode=mode)
+            wanted = expected.kneighbors_graph(rows, n_neighbors, mode=mode)
+            assert type(graph) is type(wanted)
+            assert graph.shape == wanted.shape
+            np.testing.assert_allclose(graph.toarray(), wanted.toarray(), atol=1e-12)
+    assert (np.diff(index.kneighbors_graph().data.reshape(60, 4), axis=1) >= 0).all()
+
+
+class Ticket:
+    """Something that can neither be compared nor sorted."""
+
+    __hash__ = None
+
+
+TICKETS = [Ticket() for _ in range(60)]
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        np.arange(60) + 2**60,
+        [2**70 + i for i in range(60)],
+        [f"name {i}" for i in range(60)],
+        [bytes([i, 0]) for i in range(60)],
+        [(i, "a") for i in range(60)],
+        [(1,) * i for i in range(60)],
+        [Path(str(i)) for i in range(60)],
+        [None, 1, 1.5, "1", True, b"1"] * 10,
+        [float("nan")] * 60,
+        TICKETS,
+        pd.Series([f"{i}" for i in range(60)], index=np.arange(60)[::-1]),
+        pd.Categorical(["a", "b"] * 30),
+        pd.date_range("2020", periods=60, tz="CET"),
+        rng.integers(9, size=(60, 2)),
+    ],
+    ids=lambda ids: type(ids).__name__,
+)
+def test_labels_come_back_as_they_were(ids):
+    index = RetrievalIndex(3).fit(X, ids)
+    labels = index.kneighbors_labels()
+    _, indices = nearest_neighbors(X, n_neighbors=3)
+    ids = list(ids)
+    for found, wanted in zip(labels.reshape(180, -1), indices.ravel(), strict=True):
+        expected = ids[wanted]
+        if isinstance(expected, np.ndarray):
+            np.testing.assert_array_equal(found, expected)
+        elif expected == expected:  # not NaN
+            assert found[0] == expected
+            assert isinstance(expected, np.generic) or type(found.tolist()[0]) is type(
+                expected
+            )
+        else:
+            assert found[0] != found[0]
+
+
+@pytest.mark.parametrize(
+    ("ids", "more"),
+    [
+        ([1, 2, 3], ["1", "long name"]),
+        (["a", "b", "c"], ["d", "long name"]),
+        ([1, 2, 3], [0.5, 1.5]),
+        (np.array([1, 2, 3], np.uint64), np.array([-1, 2**62 + 1])),
+        (np.array([1, 2, 3], np.int8), np.array([300, 2**62 + 1])),
+        ([True, False, True], [0, 7]),
+        ([(1, 2), (3, 4), (5, 6)], [(7, 8), (9,)]),
+    ],
+)
+def test_added_rows_are_found_with_their_labels(ids, more):
+    index = RetrievalIndex(1).fit(X[:3], ids)
+    assert index.add(X[3:5], more) is index
+    assert index.n_samples_fit_ == 5
+    found = index.kneighbors_labels(X[:5])[:, 0].tolist()
+    expected = [*ids, *more]
+    assert found == expected
+    for one, other in zip(found, expected, strict=True):
+        if not isinstance(other, np.generic):
+            assert type(one) is type(other)
+    assert index.get_feature_names_out().shape == (5,)
+
+
+def test_add_is_as_if_fitted_with_all():
+    index = RetrievalIndex(3).fit(X[:20].astype(np.float32))
+    distances, indices = index.add(X[20:] + 1e-9).kneighbors()
+    whole = np.vstack([X[:20].astype(np.float32).astype(float), X[20:] + 1e-9])
+    expected = nearest_neighbors(whole, n_neighbors=3)
+    np.testing.assert_array_equal(indices, expected[1])
+    np.testing.assert_array_equal(distances, expected[0])
+
+
+def test_failed_add_changes_nothing():
+    index = RetrievalIndex(3).fit(X, np.arange(60))
+    before = index.kneighbors()
+    with_nan = np.full((1, 5), np.nan)
+    for rows, ids, message in (
+        (with_nan, [1], "X contains NaN in 1 of 1 rows"),
+        (X[:2], None, "gallery of 60 rows has labels.* the 2 rows to add .* no y"),
+        (X[:2], [1], "each of the 2 rows of X, got 1"),
+        (X[:2, :3], [1, 2], "X has 3 features, but RetrievalIndex is expecting 5"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            index.add(rows, ids)
+    with pytest.raises(ValueError, match=r"60 rows has no labels .* with some y"):
+        RetrievalIndex().fit(X).add(X, np.arange(60))
+    np.testing.assert_array_equal(index.kneighbors(), before)
+    with pytest.raises(NotFittedError):
+        RetrievalIndex().add(X)
+
+
+def test_transform_is_that_of_scikit_learn():
+    rows = X * [1, 1, 1, 1e-3, 1e3]
+    ours, theirs = RetrievalIndex(4), KNeighborsTransformer(n_neighbors=4)
+    for found, wanted in (
+        (ours.fit_transform(rows), theirs.fit_transform(rows)),
+        (ours.transform(rows[:9] + 0.1), theirs.transform(rows[:9] + 0.1)),
+    ):
+        assert type(found) is type(wanted)
+        assert found.shape == wanted.shape
+        assert found.nnz == wanted.nnz  # zeros are stored
+        np.testing.assert_allclose(found.toarray(), wanted.toarray(), atol=1e-7)
+        np.testing.assert_array_equal(found.indptr, wanted.indptr)
+    with config_context(sparse_interface="sparray"):
+        assert type(ours.transform(X)) is type(theirs.transform(X))
+
+
+@pytest.mark.parametrize("weights", ["uniform", "distance"])
+@pytest.mark.parametrize("load", [load_iris, load_wine])
+def test_precomputed_classifier_predicts_the_same(load, weights):
+    data, y = load(return_X_y=True)
+    train = rng.permutation(len(y))[:100]
+    test = np.setdiff1d(np.arange(len(y)), train)
+    direct = make_pipeline(
+        StandardScaler(), KNeighborsClassifier(5, weights=weights)
+    ).fit(data[train], y[train])
+    through_graph = make_pipeline(
+        StandardScaler(),
+        RetrievalIndex(5),
+        KNeighborsClassifier(5, weights=weights, metric="precomputed"),
+    ).fit(data[train], y[train])
+    for rows in (train, test):
+        np.testing.assert_allclose(
+            through_graph.predict_proba(data[rows]), direct.predict_proba(data[rows])
+        )
+        np.testing.assert_array_equal(
+            through_graph.predict(data[rows]), direct.predict(data[rows])
+        )
+
+
+def test_graph_serves_other_estimators():
+    direct = DBSCAN(eps=0.6, min_samples=5).fit_predict(X_iris)
+    graph = make_pipeline(
+        RetrievalIndex(100), DBSCAN(eps=0.6, min_samples=5, metric="precomputed")
+    )
+    np.testing.assert_array_equal(graph.fit_predict(X_iris), direct)
+    isomap = make_pipeline(
+        RetrievalIndex(10), Isomap(n_neighbors=10, metric="precomputed")
+    )
+    direct = Isomap(n_neighbors=10).fit_transform(X[:, :2])
+    np.testing.assert_allclose(
+        np.abs(isomap.fit_transform(X[:, :2])), np.abs(direct), atol=1e-8
+    )
+
+
+def test_after_an_embedder():
+    names = [f"flower {label}" for label in y_iris]
+    pipeline = make_pipeline(
+        NormalizedSoftmaxEmbedder(8, max_epochs=3, random_state=0),
+        RetrievalIndex(3, metric="cosine"),
+    ).fit(pd.DataFrame(X_iris, columns=list("abcd")), names)
+    embedder, index = pipeline
+    embeddings = embedder.transform(pd.DataFrame(X_iris, columns=list("abcd")))
+    labels = index.kneighbors_labels(embeddings[:5])
+    assert labels[:, 0].tolist() == names[:5]
+    assert pipeline.transform(pd.DataFrame(X_iris, columns=list("abcd"))).nnz == 600
+    pipeline.set_output(transform="default")
+
+
+def test_feature_names():
+    frame = pd.DataFrame(X, columns=list("abcde"))
+    index = RetrievalIndex().fit(frame)
+    assert index.feature_names_in_.tolist() == list("abcde")
+    index.kneighbors(frame)
+    for method in (index.kneighbors, index.transform, index.add):
+        with pytest.raises(ValueError, match="feature names should match"):
+            method(frame[list("edcba")])
+        with pytest.warns(UserWarning, match="X does not have valid feature names"):
+            method(X)
+
+
+def test_pickles_and_clones():
+    index = RetrievalIndex(3, metric="cosine", random_state=1).fit(X, np.arange(60))
+    copy = pickle.loads(pickle.dumps(index))
+    np.testing.assert_array_equal(copy.kneighbors_labels(), index.kneighbors_labels())
+    assert clone(index).get_params() == index.get_params()
+    assert not hasattr(clone(index), "gallery_")
+
+
+def test_gallery_is_a_copy():
+    rows, ids = X.copy(), np.arange(60)
+    index = RetrievalIndex(1).fit(rows, ids)
+    rows[:], ids[:] = 0, 0
+    np.testing.assert_array_equal(index.kneighbors_labels(X)[:, 0], np.arange(60))
+
+
+def test_auto_goes_by_the_size_of_the_gallery(monkeypatch):
+    made = []
+    monkeypatch.setattr(
+        _index, "make_search", lambda rows, metric, search, _: made.append(search)
+    )
+    rows = np.zeros((_index.AUTO_APPROXIMATE - 1, 1))
+    assert RetrievalIndex().fit(rows).search_ == "exact"
+    assert RetrievalIndex().fit(rows).add(rows[:1]).search_ == "approximate"
+    assert made == ["exact", "exact", "approximate"]
+
+
+@pytest.mark.parametrize(
+    ("params", "arguments", "error", "message"),
+    [
+        ({}, (np.full((3, 2), np.inf),), ValueError, "X contains infinity in 3 of 3"),
+        ({}, (X, [1, 2]), ValueError, "each of the 60 rows of X, got 2"),
+        ({}, (X, "name"), ValueError, "each of the 60 rows of X, got a str"),
+        ({}, (X[:0],), ValueError, "0 sample"),
+        ({"n_neighbors": 0}, (X,), ValueError, "'n_neighbors' parameter of Retrieval"),
+        ({"metric": "l1"}, (X,), ValueError, "'metric' parameter of RetrievalIndex"),
+        ({"search": "fast"}, (X,), ValueError, "'search' parameter of RetrievalIndex"),
+        ({"random_state": "a"}, (X,), ValueError, "'random_state' parameter of"),
+    ],
+)
+def test_bad_input(params, arguments, error, message):
+    with pytest.raises(error, match=message):
+        RetrievalIndex(**params).fit(*arguments)
+
+
+def test_bad_questions():
+    index = RetrievalIndex(5).fit(X[:5])
+    with pytest.raises(
+        ValueError, match=r"n_neighbors=5 is larger than 4, .*n_samples=5"
+    ):
+        index.kneighbors()
+    with pytest.raises(ValueError, match=r"n_neighbors=5 \(and 1 more .*n_samples=5"):
+        index.transform(X)
+    with pytest.raises(ValueError, match=r"n_neighbors=6 is larger than .*n_samples=5"):
+        index.kneighbors(X, 6)
+    with pytest.raises(TypeError, match=r"n_neighbors must be an integer.*2\.5"):
+        index.kneighbors(X, 2.5)
+    with pytest.raises(ValueError, match=r"mode must be one of .*got 'weights'"):
+        index.kneighbors_graph(X, mode="weights")
+    with pytest.raises(ValueError, match="has no labels: its 5 rows came without y"):
+        index.kneighbors_labels(X)
+    with pytest.raises(ValueError, match="transform needs rows, got X=None"):
+        index.transform(None)
+    with pytest.raises(NotFittedError):
+        RetrievalIndex().kneighbors_labels()
