@@ -5,6 +5,13 @@ Every metric is a function of embeddings and labels, as
 or among a separate gallery.
 """
 
+from sk_dml.metrics._clustering import (
+    ami_score,
+    clustering_scores,
+    nmi_score,
+    pairwise_f1_score,
+)
+from sk_dml.metrics._intervals import class_bootstrap
 from sk_dml.metrics._retrieval import (
     map_at_r_score,
     precision_at_1_score,
@@ -12,11 +19,24 @@ from sk_dml.metrics._retrieval import (
     recall_at_k_score,
     retrieval_scores,
 )
+from sk_dml.metrics._verification import (
+    sample_pairs,
+    verification_scores,
+    verification_threshold,
+)
 
 __all__ = [
+    "ami_score",
+    "class_bootstrap",
+    "clustering_scores",
     "map_at_r_score",
+    "nmi_score",
+    "pairwise_f1_score",
     "precision_at_1_score",
     "r_precision_score",
     "recall_at_k_score",
     "retrieval_scores",
+    "sample_pairs",
+    "verification_scores",
+    "verification_threshold",
 ]
