@@ -93,7 +93,7 @@ def clustering_scores(
     >>> {name: round(score, 2) for name, score in scores.items()}
     {'nmi': 0.74, 'ami': 0.74, 'pairwise_f1': 0.81}
     """
-    names = (metrics,) if isinstance(metrics, str) else tuple(metrics)
+    names = (metrics,) if isinstance(metrics, str) else tuple(map(str, metrics))
     if not names or any(name not in CLUSTER_METRICS for name in names):
         raise ValueError(
             f"metrics must name one or more of {[*CLUSTER_METRICS]}, got {list(names)}."

@@ -110,7 +110,7 @@ def class_bootstrap(
         sums, sizes = sums / sizes, np.ones(len(sizes))
     score = sums.sum() / sizes.sum()
     tail = (1 - confidence_level) / 2
-    rest = 1 - tail ** (1 / len(sizes))
+    rest = float(1 - tail ** (1 / len(sizes)))
     if not sums.any():
         return 0.0, rest
     if (sums == sizes).all():

@@ -274,7 +274,9 @@ def _curve(X, labels, metric, n_pairs, random_state):
 
 def _pair_distances(X, first, second, metric):
     if metric == "cosine":
-        X = normalize(normalize(X, norm="max"))  # squares of tiny rows would vanish
+        # First by the largest value, so that no square overflows or vanishes.
+        longest = np.abs(X).max(axis=1, keepdims=True)
+        X = normalize(X / np.where(longest > 0, longest, 1))
     else:
         # By a power of two, so that nothing is rounded and no square overflows.
         largest = np.abs(X).max()
