@@ -233,7 +233,7 @@ def _interpolate(rate, false_accepts, true_accepts, n_different):
     counts = np.round(false_accepts * n_different)
     i = int(np.searchsorted(counts, count + 1e-6, side="right")) - 1
     rest = count - counts[i]
-    if rest <= 1e-6:
+    if rest <= 0:
         return float(true_accepts[i])
     part = rest / (counts[i + 1] - counts[i])
     return float(true_accepts[i] + part * (true_accepts[i + 1] - true_accepts[i]))

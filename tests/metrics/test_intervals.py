@@ -25,13 +25,16 @@ def error_of(classes, average):
     score = score_of(classes, average)
     sizes = np.array([len(values) if average == "micro" else 1 for values in classes])
     means = np.array([values.mean() for values in classes])
-    return np.sqrt(np.sum((sizes * (means - score) / sizes.sum()) ** 2))
+    influences = sizes * (means - score) / sizes.sum()
+    return np.sqrt(len(sizes) / (len(sizes) - 1) * np.sum(influences**2))
 
 
 @pytest.mark.parametrize("average", ["micro", "macro"])
+@pytest.mark.parametrize("mean", [0.7, 0.97])
 @pytest.mark.parametrize("seed", range(3))
-def test_equals_the_definition(seed, average):
-    values, labels = queries(seed, n_classes=9)
+def test_equals_the_definition(seed, mean, average):
+    values, labels = queries(seed, n_classes=9, mean=mean)
+    values[labels == 0] = np.arange((labels == 0).sum()) % 2
     order = np.random.default_rng(seed).permutation(len(values))
     found = class_bootstrap(
         values[order],

@@ -62,17 +62,18 @@ def test_scores_equal_fractions(seed):
     assert found == pytest.approx({k: float(v) for k, v in expected.items()}, abs=1e-9)
 
 
-def test_rates_that_are_whole_pairs():
-    # 10 different-class pairs; the same-class pairs lie between them.
-    X = np.array([[0.0], [1.0], [3.0], [6.0], [10.5]])
-    labels = [0, 0, 1, 1, 0]
-    same, different = pairs_of(2 * X, labels)
-    for n_accepted in range(1, len(different)):
-        rate = n_accepted / len(different)
-        found = verification_scores(X, labels, metric="euclidean", far=rate)
-        allowed = sorted(different)[n_accepted]
-        expected = np.mean(np.array(same) < allowed)
-        assert list(found.values())[2] == pytest.approx(expected), rate
+@pytest.mark.parametrize("seed", range(4))
+def test_rates_that_are_whole_pairs(seed):
+    X = np.random.default_rng(seed).normal(size=(20, 1))
+    distances = np.abs(X - X.T)[np.triu_indices(20, k=1)]
+    is_same = np.equal.outer(np.arange(20) % 2, np.arange(20) % 2)
+    is_same = is_same[np.triu_indices(20, k=1)]
+    different = np.sort(distances[~is_same])  # 100 of them
+    rates = np.arange(1, 100) / 100
+    found = verification_scores(X, np.arange(20) % 2, metric="euclidean", far=rates)
+    # As many false accepts as allowed, and all that is nearer than the next one.
+    expected = [(distances[is_same] < different[n]).mean() for n in range(1, 100)]
+    assert list(found.values())[2:] == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("metric", METRICS)
