@@ -1,0 +1,190 @@
+"""Confidence intervals of means over queries, by bootstrap over classes."""
+
+from numbers import Integral
+
+import numpy as np
+from sklearn.utils import check_array, check_consistent_length, check_random_state
+
+from sk_dml.utils import encode_labels
+
+AVERAGES = ("micro", "macro")
+
+# Least standard error of a resample, relative to that of the sample. A resample can
+# miss every class that differs from the rest; its statistic would be infinite.
+LEAST_ERROR = 0.2
+# How many class draws to hold in memory at once.
+DRAWS = 2**22
+
+
+def class_bootstrap(
+    values,
+    labels,
+    *,
+    average="micro",
+    confidence_level=0.95,
+    n_resamples=2000,
+    random_state=None,
+):
+    """Confidence interval of a mean score, for the classes at hand being a sample.
+
+    The queries of one class succeed and fail together, so that an interval from
+    independent queries is far too narrow. Here whole classes are drawn with
+    replacement: the interval says where the score of many more such classes may lie.
+
+    Parameters
+    ----------
+    values : array-like of shape (n_queries,), float in [0, 1]
+        The score of every query.
+    labels : array-like of shape (n_queries,)
+        The classes of the queries, of any sortable kind, at least two.
+    average : {"micro", "macro"}, default="micro"
+        "micro" is the mean over the queries, "macro" the mean over the classes of their
+        means.
+    confidence_level : float, default=0.95
+        How often such intervals are to hold the expected score, in (0, 1).
+    n_resamples : int, default=2000
+        Bootstrap samples, at least 1. The fewer, the more the bounds depend on
+        ``random_state``.
+    random_state : int, RandomState instance or None, default=None
+        Draws the classes.
+
+    Returns
+    -------
+    low, high : float
+        The bounds, with 0 <= low <= high <= 1.
+
+    Raises
+    ------
+    ValueError
+        If a parameter or a value is out of its range, or there is one class only.
+
+    Notes
+    -----
+    The interval is studentised (bootstrap-t [1]_): every resample's deviation is
+    divided by its own standard error, linearised, but at least a fifth of that of the
+    sample, and the quantiles are scaled by the standard error of the sample from the
+    jackknife over the classes [2]_, which is the larger where classes are few and of
+    unequal size. ``benchmarks/intervals.py`` measures how often it holds the expected
+    score, from 20 classes on: about as often as it says, where percentile and BCa
+    intervals do so less often and intervals of independent queries far less. It is
+    cautious for scores near 0 or 1 of about 20 classes. With few classes it is wide.
+
+    If all scores are 0, or all are 1, resamples do not vary; the other bound is then
+    that of as many Bernoulli trials as there are classes [3]_, at which an expected
+    score as extreme would show in ``(1 - confidence_level) / 2`` of all samples. Other
+    classes with equal means give an interval of no width.
+
+    References
+    ----------
+    .. [1] B. Efron, R. J. Tibshirani. "An Introduction to the Bootstrap". Chapman &
+           Hall, 1993.
+    .. [2] A. C. Cameron, D. L. Miller. "A Practitioner's Guide to Cluster-Robust
+           Inference". Journal of Human Resources, 2015.
+    .. [3] C. J. Clopper, E. S. Pearson. "The Use of Confidence or Fiducial Limits
+           Illustrated in the Case of the Binomial". Biometrika, 1934.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sk_dml.metrics import class_bootstrap
+    >>> rng = np.random.default_rng(0)
+    >>> labels = np.repeat(np.arange(40), 10)
+    >>> values = rng.binomial(1, rng.beta(8, 2, size=40)[labels])
+    >>> low, high = class_bootstrap(values, labels, random_state=0)
+    >>> print(f"{values.mean():.3f} in [{low:.3f}, {high:.3f}]")
+    0.765 in [0.686, 0.827]
+    """
+    sums, sizes = _class_sums(values, labels)
+    if average not in AVERAGES:
+        raise ValueError(f"average must be one of {AVERAGES}, got {average!r}.")
+    if (
+        not isinstance(confidence_level, float | np.floating)
+        or not 0 < confidence_level < 1
+    ):
+        raise ValueError(
+            f"confidence_level must be a number in (0, 1), got {confidence_level!r}."
+        )
+    if not isinstance(n_resamples, Integral) or n_resamples < 1:
+        raise ValueError(f"n_resamples must be an integer >= 1, got {n_resamples!r}.")
+    if average == "macro":
+        sums, sizes = sums / sizes, np.ones(len(sizes))
+    score = sums.sum() / sizes.sum()
+    tail = (1 - confidence_level) / 2
+    rest = float(1 - tail ** (1 / len(sizes)))
+    if not sums.any():
+        return 0.0, rest
+    if (sums == sizes).all():
+        return 1 - rest, 1.0
+    residuals = sums - score * sizes
+    shifts = residuals / (sizes.sum() - sizes)
+    jackknife = np.sqrt(
+        (len(sizes) - 1) / len(sizes) * ((shifts - shifts.mean()) ** 2).sum()
+    )
+    if not jackknife > 0:
+        return float(score), float(score)
+    t = _statistics(residuals, sizes, n_resamples, check_random_state(random_state))
+    below, above = np.quantile(t, [1 - tail, tail])
+    low, high = np.clip(score - np.array([below, above]) * jackknife, 0, 1)
+    return float(low), float(high)
+
+
+def _class_sums(values, labels):
+    """Add up the values of every class, and count them."""
+    values = check_array(values, dtype=np.float64, ensure_2d=False, input_name="values")
+    if values.ndim != 1:
+        raise ValueError(
+            "values must be of shape (n_queries,), one score a query, got shape "
+            f"{values.shape}."
+        )
+    check_consistent_length(values, labels)
+    outside = (values < 0) | (values > 1)
+    if outside.any():
+        raise ValueError(
+            f"values must be in [0, 1], but {outside.sum()} of {len(values)} are not, "
+            f"for example {values[outside][0]}."
+        )
+    classes, codes = encode_labels(labels, name="labels")
+    if len(classes) < 2:
+        raise ValueError(
+            f"labels hold 1 class ({classes.tolist()[0]!r}): how much scores differ "
+            "between classes cannot be seen from one; a bootstrap over classes needs "
+            "2 or more, and is of use with about 20."
+        )
+    return np.bincount(codes, values), np.bincount(codes).astype(np.float64)
+
+
+def _statistics(residuals, sizes, n_resamples, rng):
+    """Studentise the deviations of resampled scores from the score.
+
+    Parameters
+    ----------
+    residuals : ndarray of shape (n_classes,)
+        Sum of the class less the score times its size.
+    sizes : ndarray of shape (n_classes,)
+    n_resamples : int
+    rng : RandomState
+
+    Returns
+    -------
+    ndarray of shape (n_resamples,)
+    """
+    n_classes = len(sizes)
+    terms = np.column_stack(
+        [sizes, residuals, residuals**2, residuals * sizes, sizes**2]
+    )
+    unbiased = n_classes / (n_classes - 1)
+    least = LEAST_ERROR * np.sqrt(unbiased * terms[:, 2].sum()) / sizes.sum()
+    statistics = []
+    rows = max(1, DRAWS // n_classes)
+    for start in range(0, n_resamples, rows):
+        n = min(rows, n_resamples - start)
+        drawn = rng.randint(n_classes, size=(n, n_classes))
+        drawn += np.arange(n)[:, None] * n_classes
+        times = np.bincount(drawn.ravel(), minlength=n * n_classes)
+        times = times.reshape(n, n_classes).astype(np.float64)
+        total, residual, squares, products, sizes_squared = (times @ terms).T
+        shift = residual / total
+        squares += shift * (shift * sizes_squared - 2 * products)
+        error = np.sqrt(unbiased * np.maximum(squares, 0)) / total
+        statistics.append(shift / np.maximum(error, least))
+    return np.concatenate(statistics)

@@ -1,0 +1,376 @@
+"""Verification: whether two samples are of one class, judged by their distance."""
+
+import warnings
+from numbers import Integral
+
+import numpy as np
+from sklearn import get_config
+from sklearn.metrics import auc, roc_curve
+from sklearn.preprocessing import normalize
+from sklearn.utils import (
+    check_array,
+    check_consistent_length,
+    check_random_state,
+    gen_batches,
+)
+from sklearn.utils.random import sample_without_replacement
+
+from sk_dml.utils import encode_labels
+
+METRICS = ("euclidean", "cosine")
+
+# Distances that differ by less, relative to the largest possible one, are ties.
+RESOLUTION = 2.0**-44
+
+
+def verification_scores(
+    X,
+    labels,
+    *,
+    metric="cosine",
+    far=(1e-2, 1e-3),
+    n_pairs=100_000,
+    random_state=None,
+):
+    """Rate how well distances tell pairs of one class from pairs of two.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_samples, n_features)
+        Embeddings.
+    labels : array-like of shape (n_samples,)
+        Their classes, of any sortable kind.
+    metric : {"euclidean", "cosine"}, default="cosine"
+        The distance of a pair.
+    far : float or sequence of float, default=(1e-2, 1e-3)
+        False accept rates at which to report the true accept rate, each in (0, 1).
+    n_pairs : int or None, default=100_000
+        How many pairs of either kind, of the same class and of different ones, to draw
+        at random without replacement; all of a kind where there are no more. None
+        takes all pairs, n (n - 1) / 2 of them.
+    random_state : int, RandomState instance or None, default=None
+        Draws the pairs.
+
+    Returns
+    -------
+    dict of str to float
+        Each in [0, 1]. "roc_auc" is the area under the curve of the true accept rate
+        over the false accept rate, "equal_error_rate" where false accepts and false
+        rejects are equally frequent, and "tar_at_far_0.01" (so for every value of
+        ``far``) the share of same-class pairs accepted, when that share of the
+        different-class pairs is.
+
+    Raises
+    ------
+    ValueError
+        If shapes, values or parameters do not fit, or there are no pairs of either
+        kind.
+
+    Warns
+    -----
+    UserWarning
+        If a false accept rate is below one in the number of different-class pairs; its
+        true accept rate is then that without any false accept among them.
+
+    See Also
+    --------
+    verification_threshold : The distance to decide by.
+
+    Notes
+    -----
+    This is how faces are verified [2]_. All pairs of a kind are equally likely to be
+    drawn, so that a class counts by its number of pairs, not of samples. The curve [1]_
+    is straight across pairs of equal distance: an embedding that collapsed to one point
+    scores an area and an equal error rate of 0.5. With the cosine, a row of zeros is at
+    distance 1 from every row.
+
+    References
+    ----------
+    .. [1] A. Martin, G. Doddington, T. Kamm, M. Ordowski, M. Przybocki. "The DET Curve
+           in Assessment of Detection Task Performance". Eurospeech 1997.
+    .. [2] G. B. Huang, M. Ramesh, T. Berg, E. Learned-Miller. "Labeled Faces in the
+           Wild: A Database for Studying Face Recognition in Unconstrained
+           Environments". Technical Report 07-49, University of Massachusetts, Amherst,
+           2007.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sk_dml.metrics import verification_scores
+    >>> X, y = load_iris(return_X_y=True)
+    >>> scores = verification_scores(X, y, metric="euclidean", far=0.01)
+    >>> {name: round(score, 2) for name, score in scores.items()}
+    {'roc_auc': 0.94, 'equal_error_rate': 0.14, 'tar_at_far_0.01': 0.33}
+    """
+    rates = _check_rates(far)
+    curve = _curve(X, labels, metric, n_pairs, random_state)
+    false_accepts, true_accepts, n_different = curve[1:]
+    scores = {"roc_auc": float(auc(false_accepts, true_accepts))}
+    # The first point with at least as many false accepts as false rejects.
+    excess = false_accepts - (1 - true_accepts)
+    i = int(np.argmax(excess >= 0))
+    part = excess[i - 1] / (excess[i - 1] - excess[i])
+    step = false_accepts[i] - false_accepts[i - 1]
+    scores["equal_error_rate"] = float(false_accepts[i - 1] + part * step)
+    coarse = [rate for rate in rates if not _resolves(rate, n_different)]
+    if coarse:
+        warnings.warn(
+            f"{_too_few(coarse, n_different)} The true accept rate there is the one "
+            "without any false accept among these pairs.",
+            UserWarning,
+            stacklevel=2,
+        )
+    for rate in rates:
+        name = f"tar_at_far_{np.format_float_positional(rate, trim='-')}"
+        at = 0.0 if rate in coarse else rate
+        scores[name] = _interpolate(at, false_accepts, true_accepts, n_different)
+    return scores
+
+
+def verification_threshold(
+    X, labels, *, metric="cosine", far=None, n_pairs=100_000, random_state=None
+):
+    """Find the distance up to which two samples count as of one class.
+
+    Calibrate it on classes that are neither trained on nor tested.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_samples, n_features)
+        Embeddings.
+    labels : array-like of shape (n_samples,)
+        Their classes, of any sortable kind.
+    metric : {"euclidean", "cosine"}, default="cosine"
+        The distance of a pair.
+    far : float or None, default=None
+        The largest share of different-class pairs to accept, in (0, 1). None takes the
+        equal error rate: false accepts and false rejects as equally frequent as can be.
+    n_pairs : int or None, default=100_000
+        How many pairs of either kind to draw, as in :func:`verification_scores`.
+    random_state : int, RandomState instance or None, default=None
+        Draws the pairs.
+
+    Returns
+    -------
+    float
+        The threshold, at least 0: accept pairs with a distance of at most this. It lies
+        midway between the last distance accepted and the next one, so that rounding
+        changes no decision; at the last one where there is no next.
+
+    Raises
+    ------
+    ValueError
+        If shapes, values or parameters do not fit, there are no pairs of either kind,
+        or no distance has the wanted false accept rate: it is below one in the number
+        of different-class pairs, or more of them than that are at the smallest
+        distance.
+
+    See Also
+    --------
+    verification_scores : What can be expected of such a decision.
+
+    References
+    ----------
+    .. [1] A. Martin, G. Doddington, T. Kamm, M. Ordowski, M. Przybocki. "The DET Curve
+           in Assessment of Detection Task Performance". Eurospeech 1997.
+
+    Examples
+    --------
+    >>> from sk_dml.metrics import verification_threshold
+    >>> X, labels = [[0.0], [1.0], [4.0], [6.0]], ["a", "a", "b", "b"]
+    >>> verification_threshold(X, labels, metric="euclidean")
+    2.5
+    """
+    rate = far if far is None else _check_rates([far])[0]
+    curve = _curve(X, labels, metric, n_pairs, random_state)
+    distances, false_accepts, true_accepts, n_different = curve
+    if rate is None:
+        # Not the first point, at which nothing is accepted.
+        difference = np.abs(false_accepts - (1 - true_accepts))[1:]
+        last = 1 + int(np.argmin(difference))
+    elif _resolves(rate, n_different):
+        allowed = false_accepts * n_different <= rate * n_different + 1e-6
+        last = int(np.flatnonzero(allowed)[-1])
+    else:
+        raise ValueError(_too_few([rate], n_different))
+    if last == len(distances) - 1:
+        return float(distances[last])
+    nearest = distances[last] if last > 0 else 0.0
+    beyond = distances[last + 1]
+    if beyond == 0:
+        raise ValueError(
+            f"No distance has a false accept rate of at most far={rate}: "
+            f"{round(false_accepts[1] * n_different)} of {n_different} different-class "
+            "pairs are at distance 0."
+        )
+    return float((nearest + beyond) / 2)
+
+
+def _check_rates(far):
+    rates = (far,) if np.ndim(far) == 0 else tuple(far)
+    for rate in rates:
+        if not isinstance(rate, float | np.floating) or not 0 < rate < 1:
+            raise ValueError(f"far must be in (0, 1), got {rate!r}.")
+    return tuple(float(rate) for rate in rates)
+
+
+def _resolves(rate, n_different):
+    return rate * n_different >= 1 - 1e-6
+
+
+def _too_few(rates, n_different):
+    needed = int(np.ceil(1 / min(rates) - 1e-6))
+    return (
+        f"far={', '.join(map(str, rates))} is below 1 in {n_different}, the number of "
+        f"different-class pairs; it needs {needed} or more: more samples, or a larger "
+        "n_pairs."
+    )
+
+
+def _interpolate(rate, false_accepts, true_accepts, n_different):
+    """Read the true accept rate off the curve, where it is vertical at its top."""
+    count = rate * n_different
+    counts = np.round(false_accepts * n_different)
+    i = int(np.searchsorted(counts, count + 1e-6, side="right")) - 1
+    rest = count - counts[i]
+    if rest <= 0:
+        return float(true_accepts[i])
+    part = rest / (counts[i + 1] - counts[i])
+    return float(true_accepts[i] + part * (true_accepts[i + 1] - true_accepts[i]))
+
+
+def _curve(X, labels, metric, n_pairs, random_state):
+    """Count what every distance, taken as the threshold, would accept.
+
+    Returns
+    -------
+    distances : ndarray of shape (n_distances + 1,)
+        The distinct ones, ascending, after -inf, which accepts nothing.
+    false_accept_rate, true_accept_rate : ndarray of shape (n_distances + 1,)
+    n_different : int
+        How many pairs of different classes there are.
+    """
+    X = check_array(X, dtype=np.float64, input_name="X")
+    check_consistent_length(X, labels)
+    if metric not in METRICS:
+        raise ValueError(f"metric must be one of {METRICS}, got {metric!r}.")
+    _, codes = encode_labels(labels, name="labels")
+    first, second, is_same = sample_pairs(codes, n_pairs, random_state)
+    n_same = int(is_same.sum())
+    n_different = len(is_same) - n_same
+    if not n_same or not n_different:
+        kind = "different classes" if n_same else "one class"
+        raise ValueError(
+            f"labels give no pair of {kind} ({len(codes)} samples in {codes.max() + 1} "
+            "classes): verification needs 2 or more classes, one of them with 2 or "
+            "more samples."
+        )
+    distances = _pair_distances(X, first, second, metric)
+    false_accepts, true_accepts, scores = roc_curve(
+        is_same, -distances, drop_intermediate=False
+    )
+    return -scores, false_accepts, true_accepts, n_different
+
+
+def _pair_distances(X, first, second, metric):
+    if metric == "cosine":
+        # First by the largest value, so that no square overflows or vanishes.
+        longest = np.abs(X).max(axis=1, keepdims=True)
+        X = normalize(X / np.where(longest > 0, longest, 1))
+    else:
+        # By a power of two, so that nothing is rounded and no square overflows.
+        largest = np.abs(X).max()
+        size = 2.0 ** np.floor(np.log2(largest)) if largest > 0 else 1.0
+        X = X / size
+    distances = np.empty(len(first))
+    block = int(get_config()["working_memory"] * 2**20 / (24 * X.shape[1]))
+    for rows in gen_batches(len(first), max(1, block)):
+        one, other = X[first[rows]], X[second[rows]]
+        if metric == "cosine":
+            distances[rows] = 1 - np.einsum("ij,ij->i", one, other)
+        else:
+            one -= other
+            distances[rows] = np.einsum("ij,ij->i", one, one)
+    # Sums of the same numbers in another order differ in the last digits.
+    largest = max(distances.max(), 1.0 if metric == "cosine" else 0.0)
+    step = RESOLUTION * 2.0 ** np.ceil(np.log2(largest)) if largest > 0 else 1.0
+    distances = np.maximum(np.rint(distances / step) * step, 0.0) + 0.0
+    return distances if metric == "cosine" else np.sqrt(distances) * size
+
+
+def sample_pairs(codes, n_pairs, random_state=None):
+    """Draw pairs of samples, of the same class and of different ones.
+
+    Parameters
+    ----------
+    codes : array-like of shape (n_samples,)
+        The classes, as integers or whatever else can be sorted.
+    n_pairs : int or None
+        How many pairs of either kind to draw without replacement, each as likely as the
+        others; all of a kind where there are no more. None takes all.
+    random_state : int, RandomState instance or None, default=None
+        Draws the pairs.
+
+    Returns
+    -------
+    first, second : ndarray of shape (n_drawn,), dtype int64
+        The indices of the two samples of every pair, which differ. No pair comes twice,
+        in neither order.
+    is_same : ndarray of shape (n_drawn,), dtype bool
+        Whether the two are of the same class; these come first.
+
+    Raises
+    ------
+    ValueError
+        If n_pairs is no integer above 0, or a label is missing.
+
+    Examples
+    --------
+    >>> from sk_dml.metrics import sample_pairs
+    >>> first, second, is_same = sample_pairs([0, 1, 0, 1], n_pairs=10)
+    >>> first, second
+    (array([2, 3, 1, 1, 3, 3]), array([0, 1, 0, 2, 0, 2]))
+    >>> is_same
+    array([ True,  True, False, False, False, False])
+    """
+    if n_pairs is not None and (not isinstance(n_pairs, Integral) or n_pairs < 1):
+        raise ValueError(f"n_pairs must be an integer >= 1 or None, got {n_pairs!r}.")
+    _, codes = encode_labels(codes, name="codes")
+    rng = check_random_state(random_state)
+    # With the samples sorted by class, each pairs with those before it: in its class
+    # from the start of the class on, in other classes up to there.
+    order = np.argsort(codes, kind="stable")
+    sizes = np.bincount(codes)
+    starts = np.repeat(np.cumsum(sizes) - sizes, sizes)
+    places = np.arange(len(codes))
+    same = _draw(places - starts, n_pairs, rng)
+    different = _draw(starts, n_pairs, rng)
+    same[1] += starts[same[0]]
+    pairs = order[np.concatenate([same, different], axis=1)]
+    is_same = np.arange(pairs.shape[1]) < same.shape[1]
+    return pairs[0], pairs[1], is_same
+
+
+def _draw(n_partners, n_pairs, rng):
+    """Draw samples, and one of the partners of each, all such pairs equally likely.
+
+    Parameters
+    ----------
+    n_partners : ndarray of shape (n_samples,)
+        How many partners every sample has.
+    n_pairs : int or None
+    rng : RandomState
+
+    Returns
+    -------
+    ndarray of shape (2, n_drawn)
+        The samples, and which of its partners each has.
+    """
+    until = np.cumsum(n_partners)
+    total = int(n_partners.sum())
+    if n_pairs is None or total <= n_pairs:
+        drawn = np.arange(total)
+    else:
+        drawn = sample_without_replacement(total, n_pairs, random_state=rng)
+    samples = np.searchsorted(until, drawn, side="right")
+    return np.stack([samples, drawn - (until - n_partners)[samples]])
