@@ -5,8 +5,6 @@ Every metric is a function of embeddings and labels, as
 or among a separate gallery.
 """
 
-from sk_dml.metrics._retrieval import retrieval_scores, retrieval_values
-from sk_dml.metrics._single import (
 from sk_dml.metrics._clustering import (
     ami_score,
     clustering_scores,
@@ -14,7 +12,8 @@ from sk_dml.metrics._clustering import (
     pairwise_f1_score,
 )
 from sk_dml.metrics._intervals import class_bootstrap
-from sk_dml.metrics._retrieval import (
+from sk_dml.metrics._retrieval import retrieval_scores, retrieval_values
+from sk_dml.metrics._single import (
     map_at_r_score,
     mean_average_precision_score,
     mean_reciprocal_rank_score,

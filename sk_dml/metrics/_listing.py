@@ -69,7 +69,7 @@ def ranks_of_lists(
 
 def _ranks(n_relevant, distances, is_relevant):
     """Make Ranks of lists of neighbours; those at equal distance are groups."""
-    n_queries, depth = distances.shape
+    depth = distances.shape[1]
     is_first = np.ones(distances.shape, dtype=bool)
     is_first[:, 1:] = distances[:, 1:] != distances[:, :-1]
     first = np.flatnonzero(is_first)

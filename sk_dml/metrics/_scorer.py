@@ -89,8 +89,8 @@ def retrieval_scorer(*names, **options):
         Metrics, as for :func:`sk_dml.metrics.retrieval_scores`.
     **options : dict
         More of its parameters: ``metric``, ``average``, ``n_classes``,
-        ``n_repeats``, ``search`` and ``random_state``. Folds with different numbers of classes compare only for
-        an equal ``n_classes``.
+        ``n_repeats``, ``search`` and ``random_state``. Folds with different numbers of
+        classes compare only for an equal ``n_classes``.
 
     Returns
     -------
