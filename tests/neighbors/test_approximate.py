@@ -1,4 +1,3 @@
-import os
 import sys
 import types
 
@@ -103,10 +102,6 @@ def test_built_once_and_again_for_more_rows(descent):
     assert Descent.n_built == 2
 
 
-@pytest.mark.skipif(
-    "SK_DML_SLOW_TESTS" not in os.environ,
-    reason="pynndescent compiles for a minute; set SK_DML_SLOW_TESTS to run it",
-)
 @pytest.mark.parametrize("metric", ["euclidean", "cosine"])
 def test_pynndescent_itself(metric):
     centers = rng.normal(size=(20, 16))
