@@ -27,7 +27,7 @@ from sk_dml.neighbors._validation import (
 # 10 nearest of every row, clustered, of width 128, with pynndescent 0.7.0: 20,000 rows
 # take 1.9 exactly and 1.8 approximately, 40,000 take 6.2 and 3.7, 60,000 take 15 and
 # 5.6. But pynndescent first compiles, for 26 seconds in every process. The exact time
-# grows with the square of the rows: by 100,000 it has caught up.
+# grows with the square of the rows: at 100,000 it is 39 to 41 with the compiler.
 AUTO_APPROXIMATE = 100_000
 
 

@@ -82,6 +82,13 @@ def test_everything_around_the_descent_is_exact(descent, name, metric):
         assert found[1].dtype == np.int64
 
 
+def test_queries_too_far_for_single_precision_are_searched_exactly(descent):
+    queries = X[:40] * 1e9
+    expected = nearest_neighbors(queries, X, n_neighbors=4)
+    found = nearest_neighbors(queries, X, n_neighbors=4, search="approximate")
+    np.testing.assert_array_equal(found[1], expected[1])
+
+
 def test_random_state_seeds_it(descent):
     for random_state in (0, 0, 1, np.random.RandomState(0)):
         nearest_neighbors(X, search="approximate", random_state=random_state)
