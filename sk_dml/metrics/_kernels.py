@@ -13,7 +13,7 @@ from numba import njit
 compiled = njit(cache=True, nogil=True)
 
 # Products that are compared with a threshold at a time.
-CHUNK = 64
+CHUNK = 32
 
 
 class Side(NamedTuple):
@@ -117,15 +117,15 @@ def fill_relevant(points, others, offsets, step, classes, own, relevant, starts)
 @compiled
 def place(counts, i, value):
     """Count the relevant items that are more similar than a value."""
-    low, high = 0, counts.alive[i]
     at = counts.starts[i]
-    while low < high:
-        middle = (low + high) // 2
-        if counts.relevant[at + middle] > value:
-            low = middle + 1
-        else:
-            high = middle
-    return low
+    n = counts.alive[i]
+    # Without branches that a processor could guess wrong.
+    while n > 1:
+        half = n // 2
+        at += half * (counts.relevant[at + half - 1] > value)
+        n -= half
+    at += n == 1 and counts.relevant[at] > value
+    return at - counts.starts[i]
 
 
 @compiled
@@ -187,6 +187,12 @@ def set_threshold(counts, i):
 
 
 @compiled
+def is_due(counts, i, n_found):
+    """Tell whether so many new items are worth a look at what they pass by."""
+    return n_found >= 8 + counts.alive[i] // 2
+
+
+@compiled
 def count_rows(first, last, query, item, products, counts, pairs):
     """Count the columns of a tile of products as items for some rows, the queries.
 
@@ -195,11 +201,12 @@ def count_rows(first, last, query, item, products, counts, pairs):
     width = products.shape[1]
     x, y = np.empty(len(pairs.items.center)), np.empty(len(pairs.items.center))
     near = pairs.near[item : item + width]
+    codes = pairs.item_codes[item : item + width]
     for a in range(first, last):
         i = query + a
         threshold = counts.thresholds[i]
         row = products[a]
-        found = False
+        n_found = 0
         for start in range(0, width, CHUNK):
             stop = min(start + CHUNK, width)
             hits = 0
@@ -209,11 +216,13 @@ def count_rows(first, last, query, item, products, counts, pairs):
                 continue
             for b in range(start, stop):
                 value = row[b] - near[b]
-                code = pairs.item_codes[item + b]
-                if value > threshold and code != pairs.query_codes[i]:
+                if value > threshold and codes[b] != pairs.query_codes[i]:
                     count(i, item + b, np.float64(value), counts, pairs, x, y)
-                    found = True
-        if found:
+                    n_found += 1
+            if is_due(counts, i, n_found):
+                prune(counts, i)
+                threshold, n_found = counts.thresholds[i], 0
+        if n_found:
             prune(counts, i)
 
 
@@ -224,13 +233,14 @@ def count_columns(first, last, query, item, products, counts, pairs):
     ``query`` and ``item`` are those of the first column and row of the tile.
     """
     x, y = np.empty(len(pairs.items.center)), np.empty(len(pairs.items.center))
-    found = np.zeros(products.shape[1], dtype=np.bool_)
+    n_found = np.zeros(products.shape[1], dtype=np.int64)
     thresholds = counts.thresholds[query : query + products.shape[1]]
-    for b in range(len(products)):
-        j = item + b
-        row, offset = products[b], pairs.near[item + b]
-        for start in range(first, last, CHUNK):
-            stop = min(start + CHUNK, last)
+    codes = pairs.query_codes[query : query + products.shape[1]]
+    for start in range(first, last, CHUNK):
+        stop = min(start + CHUNK, last)
+        for b in range(len(products)):
+            j = item + b
+            row, offset, code = products[b], pairs.near[j], pairs.item_codes[j]
             hits = 0
             for a in range(start, stop):
                 hits += row[a] - offset > thresholds[a]
@@ -238,10 +248,12 @@ def count_columns(first, last, query, item, products, counts, pairs):
                 continue
             for a in range(start, stop):
                 value = row[a] - offset
-                code = pairs.query_codes[query + a]
-                if value > thresholds[a] and code != pairs.item_codes[j]:
+                if value > thresholds[a] and codes[a] != code:
                     count(query + a, j, np.float64(value), counts, pairs, x, y)
-                    found[a] = True
-    for a in range(first, last):
-        if found[a]:
-            prune(counts, query + a)
+                    n_found[a] += 1
+                    if is_due(counts, query + a, n_found[a]):
+                        prune(counts, query + a)
+                        n_found[a] = 0
+        for a in range(start, stop):
+            if n_found[a]:
+                prune(counts, query + a)
