@@ -1,8 +1,7 @@
 """Scorers: retrieval metrics called with an estimator, X and y."""
 
-from sklearn.pipeline import Pipeline
-
 from sk_dml.metrics._retrieval import check_metric_names, recall_name, retrieval_scores
+from sk_dml.utils import embed
 
 
 class RetrievalScorer:
@@ -45,25 +44,11 @@ class RetrievalScorer:
         ValueError
             If no sample has another of its class.
         """
-        scores = retrieval_scores(_embed(estimator, X), y, metrics=self.names)
+        scores = retrieval_scores(embed(estimator, X), y, metrics=self.names)
         return scores if len(self.names) > 1 else scores[self.names[0]]
 
     def __repr__(self):
         return f"retrieval_scorer({', '.join(map(repr, self.names))})"
-
-
-def _embed(estimator, X):
-    if not hasattr(estimator, "transform"):
-        estimator = getattr(estimator, "best_estimator_", estimator)
-    if isinstance(estimator, Pipeline) and not hasattr(estimator, "transform"):
-        estimator = estimator[:-1]
-    if not hasattr(estimator, "transform"):
-        raise TypeError(
-            f"estimator {estimator!r} has no transform, so there is no embedding to "
-            "score; give an embedder, or a Pipeline that holds one before its "
-            "last step."
-        )
-    return estimator.transform(X)
 
 
 def retrieval_scorer(*names):
