@@ -7,7 +7,7 @@ from sklearn.utils import check_random_state
 
 from sk_dml.inspection import _items, _style
 from sk_dml.inspection._data import check_embeddings, draw_sample, embed_labelled
-from sk_dml.inspection._map import METHODS, reduce, spread
+from sk_dml.inspection._map import METHODS, densest, reduce, spread
 from sk_dml.utils import as_labels, encode_labels
 
 MAX_LEGEND = 10  # classes, as there are colours
@@ -37,6 +37,8 @@ class EmbeddingDisplay:
         What the axes mean.
     has_scale : bool, default=True
         Whether distances on the map mean anything; the axes have ticks if so.
+    n_classes : int or None, default=None
+        How many classes there are, where ``labels`` may lack some. None counts them.
     note : str, default=""
         What one must know to read the map; it is written above it.
 
@@ -82,6 +84,7 @@ class EmbeddingDisplay:
         images=None,
         axis_names=("", ""),
         has_scale=True,
+        n_classes=None,
         note="",
     ):
         self.positions = positions
@@ -89,13 +92,14 @@ class EmbeddingDisplay:
         self.images = images
         self.axis_names = axis_names
         self.has_scale = has_scale
+        self.n_classes = n_classes
         self.note = note
 
     def plot(self, ax=None, *, n_thumbnails=80, highlight=None, scatter_kw=None):
         """Draw the map.
 
         Up to 10 classes have a colour, a shape and a place in the legend each. Of more
-        classes several share a colour; up to 30 are named at their medians.
+        classes several share a colour; up to 30 are named where they are densest.
 
         Parameters
         ----------
@@ -121,6 +125,8 @@ class EmbeddingDisplay:
         ValueError
             If a parameter does not fit.
         """
+        if n_thumbnails < 0:
+            raise ValueError(f"n_thumbnails must be >= 0, got {n_thumbnails}.")
         ax = _style.new_axes(f"{type(self).__name__}.plot", ax, figsize=(7.5, 6))
         self.ax_, self.figure_ = ax, ax.figure
         positions = np.asarray(self.positions)
@@ -136,13 +142,14 @@ class EmbeddingDisplay:
         colors = np.array([*_style.COLORS, UNCHOSEN])
         # The place of every class among the colours, the last for those left grey.
         places = np.arange(len(classes)) % (len(colors) - 1)
+        n_classes = len(classes) if self.n_classes is None else self.n_classes
         notes = [self.note] if self.note else []
         if highlight is not None:
             places = np.full(len(classes), len(colors) - 1)
             places[shown] = np.arange(len(shown))
-            notes.append(f"{len(shown):,} of {len(classes):,} classes in colour")
+            notes.append(f"{len(shown):,} of {n_classes:,} classes in colour")
         elif len(classes) > MAX_LEGEND:
-            notes.append(f"{len(classes):,} classes share {MAX_LEGEND} colours")
+            notes.append(f"{n_classes:,} classes share {MAX_LEGEND} colours")
         colors = colors[places[codes]]
         style: dict[str, Any] = {
             "s": 16 if len(positions) <= 2000 else 8,
@@ -156,7 +163,7 @@ class EmbeddingDisplay:
             rest = ~np.isin(codes, shown)
             if rest.any():
                 ax.scatter(*positions[rest].T, **{"c": UNCHOSEN, **style, "zorder": 0})
-                style["s"] = 2.5 * style["s"]
+                style["s"] = 4 * style["s"]
             self._draw_classes(positions, codes, shown, colors, style)
             self._add_legend(classes[shown])
         ax.set(xlabel=self.axis_names[0], ylabel=self.axis_names[1])
@@ -196,7 +203,7 @@ class EmbeddingDisplay:
         from matplotlib.patheffects import withStroke
 
         for code, name in enumerate(classes):
-            x, y = np.median(positions[codes == code], axis=0)
+            x, y = densest(positions[codes == code])
             text = self.ax_.text(x, y, "", ha="center", va="center", weight="bold")
             text.set_path_effects([withStroke(linewidth=3, foreground="white")])
             _style.write(text, _style.plain(name, 16))
@@ -354,7 +361,7 @@ class EmbeddingDisplay:
             raise ValueError(f"method must be one of {METHODS}, got {method!r}.")
         if max_samples is not None and max_samples < 2:
             raise ValueError(f"max_samples must be >= 2 or None, got {max_samples}.")
-        X, _, _ = check_embeddings(X, labels, min_features=2)
+        X, classes, _ = check_embeddings(X, labels, min_features=2)
         if images is not None:
             images, _ = _items.check_items(
                 images, len(X), name="images", allowed=("image", "path")
@@ -373,6 +380,7 @@ class EmbeddingDisplay:
             images=None if images is None else _items.take(images, sample),
             axis_names=axis_names,
             has_scale=method == "pca",
+            n_classes=len(classes),
             note=note,
         )
         return display.plot(

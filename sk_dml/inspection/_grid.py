@@ -10,10 +10,14 @@ GAP = 0.14  # all lengths from here on in heights of a cell
 QUERY_GAP = 0.4
 HEADER = 0.3
 FOOTER = 0.22
-TEXT_WIDTH = 2.2  # of a cell that holds text
-CHARACTER = 0.56  # width of a character, in font sizes
+CAPTION = 0.36
+TEXT_WIDTH = 1.6  # of a cell that holds more than a word
+WORD = 12  # characters
+PAD = 0.06
+FONT = 0.12  # in heights of a cell, and no more than FONT_POINTS
+FONT_POINTS = 8
 SMALLEST = 0.8  # of a long caption, in font sizes
-LINE = 1.25  # height of a line, in font sizes
+WIDTH, LINE = 0.56, 1.25  # of a character and a line, in font sizes
 
 
 class Grid:
@@ -25,17 +29,20 @@ class Grid:
         Queries.
     n_neighbors : int
         Columns beside that of the queries.
-    is_text : bool
-        Whether the cells hold text, which is wide.
+    texts : list or None
+        What the cells hold, if it is text.
+    labels : list
+        What the captions say.
     """
 
-    def __init__(self, n_rows, n_neighbors, is_text):
+    def __init__(self, n_rows, n_neighbors, *, texts, labels):
         self.n_rows = n_rows
         self.n_neighbors = n_neighbors
-        self.cell_width = TEXT_WIDTH if is_text else 1.0
-        self.is_text = is_text
-        self.caption = 0.36
-        self.row_height = 1 + self.caption + GAP
+        self.is_text = texts is not None
+        self.are_words = self.is_text and _longest(texts) <= WORD
+        self.cell_width = 1.0 if not self.is_text or self.are_words else TEXT_WIDTH
+        self.longest_label = _longest(labels)
+        self.row_height = 1 + CAPTION + GAP
         self.width = (n_neighbors + 1) * (self.cell_width + GAP) + QUERY_GAP - GAP
         self.height = HEADER + n_rows * self.row_height + FOOTER
 
@@ -61,10 +68,16 @@ class Grid:
         ax.set_aspect("equal")
         ax.axis("off")
         box = ax.get_window_extent()
-        points = 72 / ax.figure.dpi
-        # Of one cell's height, in points: what there is for letters.
-        self.size = points * min(box.width / self.width, box.height / self.height)
-        self.font_size = float(np.clip(0.12 * self.size, 3, 8))
+        # The height of a cell, in points: what there is for letters.
+        self.size = min(box.width / self.width, box.height / self.height)
+        self.size *= 72 / ax.figure.dpi
+        self.font_size = float(np.clip(FONT * self.size, 3, FONT_POINTS))
+        available = (self.cell_width + 0.8 * GAP) * self.size / WIDTH
+        fitting = available / max(self.longest_label, 1)
+        self.caption_size = float(
+            np.clip(fitting, SMALLEST * self.font_size, self.font_size)
+        )
+        self.n_characters = int(available / self.caption_size)
 
     def corner(self, row, column):
         """Give the upper left corner of a cell.
@@ -89,42 +102,47 @@ class Grid:
         item : ndarray or object
             An image, or what to show as text.
         label : object
-            First line of the caption.
+            First line of the caption; left out where the item says the same.
         detail : str
             Second line of the caption.
         """
         x, y = self.corner(row, column)
-        width = self.cell_width
         if self.is_text:
-            font_size = self.font_size * 1.1
-            text = self.ax.text(
-                x + 0.06,
-                y + 0.06,
-                "",
-                fontsize=font_size,
-                va="top",
-                clip_on=True,
-            )
-            n_characters = int((width - 0.12) * self.size / (CHARACTER * font_size))
-            n_lines = int(0.88 * self.size / (LINE * font_size))
-            _style.write(text, _style.wrapped(item, n_characters, n_lines))
+            self._fill_text(x, y, item)
         else:
             limits = self.ax.get_xlim(), self.ax.get_ylim()
-            show_image(self.ax, item, (x + 0.04, x + width - 0.04, y + 0.96, y + 0.04))
+            right, below = x + self.cell_width - 0.04, y + 0.96
+            show_image(self.ax, item, (x + 0.04, right, below, y + 0.04))
             self.ax.set(xlim=limits[0], ylim=limits[1])
-        available = (width + 0.8 * GAP) * self.size / CHARACTER
-        label = _style.plain(label, int(available / (SMALLEST * self.font_size)))
-        font_size = min(self.font_size, available / max(len(label), 1))
         caption = self.ax.text(
-            x + width / 2,
+            x + self.cell_width / 2,
             y + 1.04,
             "",
-            fontsize=font_size,
+            fontsize=self.caption_size,
             ha="center",
             va="top",
             linespacing=1.1,
         )
-        _style.write(caption, f"{label}\n{detail}")
+        if self.is_text and str(item) == str(label):
+            _style.write(caption, detail)
+        else:
+            label = _style.plain(label, self.n_characters)
+            _style.write(caption, f"{label}\n{detail}")
+
+    def _fill_text(self, x, y, item):
+        room = (self.cell_width - 2 * PAD) * self.size
+        if self.are_words:
+            text = _style.plain(item)
+            font_size = min(0.3 * self.size, room / (WIDTH * max(len(text), 1)))
+            place = {"x": x + self.cell_width / 2, "y": y + 0.5}
+            place |= {"ha": "center", "va": "center"}
+        else:
+            font_size = self.font_size
+            n_lines = int((1 - 2 * PAD) * self.size / (LINE * font_size))
+            text = _style.wrapped(item, int(room / (WIDTH * font_size)), n_lines)
+            place = {"x": x + PAD, "y": y + PAD, "va": "top"}
+        artist = self.ax.text(s="", fontsize=font_size, **place)
+        _style.write(artist, text)
 
     def frame(self, row, column, is_hit=None):
         """Frame a neighbour as right or wrong, or a query.
@@ -160,13 +178,8 @@ class Grid:
         """Write above the columns what they are, and below what the frames mean."""
         from matplotlib.patches import Rectangle
 
-        names = [
-            "query",
-            "nearest",
-            *(_ordinal(i) for i in range(2, 1 + self.n_neighbors)),
-        ]
-        names = names[: self.n_neighbors + 1]
-        for column, name in enumerate(names):
+        ranks = [_ordinal(rank) for rank in range(2, 1 + self.n_neighbors)]
+        for column, name in enumerate(["query", "nearest", *ranks]):
             x, y = self.corner(0, column)
             self.ax.text(
                 x + self.cell_width / 2,
@@ -175,16 +188,16 @@ class Grid:
                 fontsize=1.1 * self.font_size,
                 ha="center",
                 va="bottom",
-                weight="bold" if not column else "normal",
+                weight="normal" if column else "bold",
             )
         x = self.cell_width + (GAP + QUERY_GAP) / 2
         self.ax.plot([x, x], [0, self.height - FOOTER], color="0.8", linewidth=1)
-        handles = [
+        right, wrong = (
             Rectangle((0, 0), 1, 1, **_frame_style(is_hit, self.size))
             for is_hit in (True, False)
-        ]
+        )
         self.ax.legend(
-            handles,
+            [right, wrong],
             ["same class as the query", "another class"],
             loc="lower center",
             ncols=2,
@@ -206,6 +219,10 @@ def _frame_style(is_hit, size):
     }
 
 
+def _longest(texts):
+    return max((len(_style.plain(text)) for text in texts), default=0)
+
+
 def _ordinal(number):
     last = number % 10 if number // 10 % 10 != 1 else 0
-    return f"{number}{ {1: 'st', 2: 'nd', 3: 'rd'}.get(last, 'th') }"
+    return str(number) + {1: "st", 2: "nd", 3: "rd"}.get(last, "th")

@@ -31,7 +31,7 @@ class RecallCurveDisplay:
     name : str or None, default=None
         Name of the curve in the legend.
     note : str, default=""
-        What one must know to read the curve; it is written above the first.
+        What one must know to read the curve; it is written below its name.
 
     Attributes
     ----------
@@ -114,14 +114,19 @@ class RecallCurveDisplay:
         name = self.name if name is None else name
         start = f"recall@{self.k[0]} = {self.recall[0]:.1%}"
         label = start if name is None else f"{_style.plain(name, 40)}, {start}"
-        self.line_.set_label(label)
+        self.line_.set_label(f"{label}\n{self.note}" if self.note else label)
         handles = [
             line for line in ax.get_lines() if not line.get_label().startswith("_child")
         ]
         _style.add_legend(
-            ax, handles, [line.get_label() for line in handles], loc="lower right"
+            ax,
+            handles,
+            [line.get_label() for line in handles],
+            loc="best",
+            fontsize="small",
+            handlelength=3,
         )
-        _style.describe(ax, "Recall among the nearest neighbours", self.note)
+        _style.describe(ax, "Recall among the nearest neighbours")
         return self
 
     @classmethod
@@ -277,7 +282,7 @@ class RecallCurveDisplay:
         n_queries = f"{len(queries):,}"
         if len(queries) < len(X):
             n_queries += f" of {len(X):,}"
-        note = f"{n_queries} queries, each searched among {len(rows) - is_self:,}"
+        note = f"{n_queries} queries, searched among {len(rows) - is_self:,}"
         note += " others" if is_self else " of a gallery"
         return cls(k, recall, name=name, note=note).plot(ax, line_kw=line_kw)
 

@@ -119,7 +119,13 @@ class RetrievalDisplay:
             If matplotlib is not installed.
         """
         n_queries, n_neighbors = np.shape(self.neighbor_indices)
-        grid = Grid(n_queries, n_neighbors, is_text=self.item_kind == "text")
+        texts = [*self.query_items, *self.neighbor_items]
+        grid = Grid(
+            n_queries,
+            n_neighbors,
+            texts=texts if self.item_kind == "text" else None,
+            labels=[*self.query_labels, *np.ravel(self.neighbor_labels)],
+        )
         ax = _style.new_axes(
             f"{type(self).__name__}.plot", ax, figsize=grid.figure_size()
         )
@@ -169,7 +175,7 @@ class RetrievalDisplay:
         item_kind="auto",
         queries=None,
         n_queries=5,
-        n_neighbors=8,
+        n_neighbors=6,
         metric="euclidean",
         gallery=None,
         gallery_labels=None,
@@ -196,7 +202,7 @@ class RetrievalDisplay:
             As for :meth:`from_embeddings`.
         n_queries : int, default=5
             As for :meth:`from_embeddings`.
-        n_neighbors : int, default=8
+        n_neighbors : int, default=6
             How many neighbours to show, at least 1.
         metric : {"euclidean", "cosine"}, default="euclidean"
             What orders the neighbours.
@@ -256,7 +262,7 @@ class RetrievalDisplay:
         item_kind="auto",
         queries=None,
         n_queries=5,
-        n_neighbors=8,
+        n_neighbors=6,
         metric="euclidean",
         gallery=None,
         gallery_labels=None,
@@ -283,8 +289,9 @@ class RetrievalDisplay:
             Which samples of X to search for, by their place. None draws some that have
             something to find.
         n_queries : int, default=5
-            How many to draw, at least 1.
-        n_neighbors : int, default=8
+            How many to draw, at least 1; all that have something to find, if they are
+            fewer.
+        n_neighbors : int, default=6
             How many neighbours to show, at least 1.
         metric : {"euclidean", "cosine"}, default="euclidean"
             What orders the neighbours.
@@ -324,8 +331,13 @@ class RetrievalDisplay:
             X, labels, gallery, gallery_labels
         )
         is_self = gallery is None
-        _check_count("n_neighbors", n_neighbors, len(rows) - is_self)
-        _check_count("n_queries", n_queries, len(X))
+        if not 1 <= n_neighbors <= len(rows) - is_self:
+            raise ValueError(
+                f"n_neighbors must be from 1 to {len(rows) - is_self}, as many as "
+                f"there are to find, got {n_neighbors}."
+            )
+        if n_queries < 1:
+            raise ValueError(f"n_queries must be >= 1, got {n_queries}.")
         labels = _array(labels)
         row_labels = labels if is_self else _array(gallery_labels)
         items, row_items, kind = _items.check_both(
@@ -366,11 +378,6 @@ class RetrievalDisplay:
 
 def _array(labels):
     return np.asarray(as_labels(labels)).reshape(-1)
-
-
-def _check_count(name, value, largest):
-    if not 1 <= value <= largest:
-        raise ValueError(f"{name} must be from 1 to {largest}, got {value}.")
 
 
 def _check_queries(queries, n_samples):

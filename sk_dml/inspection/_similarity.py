@@ -1,5 +1,7 @@
 """Cosine similarities within and between classes."""
 
+from typing import Any
+
 import numpy as np
 from sklearn.preprocessing import normalize
 from sklearn.utils import check_random_state
@@ -127,7 +129,10 @@ class SimilarityDisplay:
             np.asarray(self.positive_similarities),
             np.asarray(self.negative_similarities),
         ]
-        edges = np.linspace(min(a.min() for a in both), 1, n_bins + 1)
+        # Rounding may bring a similarity beyond 1.
+        both = [np.clip(values, -1, 1) for values in both]
+        lowest = min(0.99, *(values.min() for values in both))
+        edges = np.linspace(lowest, 1, n_bins + 1)
         self.histograms_, names = [], []
         for values, color, line, which in zip(
             both,
@@ -143,7 +148,8 @@ class SimilarityDisplay:
             self.histograms_.append([*face, *outline])
             names.append(f"{which}: {len(values):,} pairs, mean {values.mean():.2f}")
         handles = [tuple(patches) for patches in self.histograms_]
-        _style.add_legend(ax, handles, names, loc="best")
+        ax.set_ylim(top=1.25 * ax.get_ylim()[1])  # room for the legend
+        ax.legend(handles, names, loc="upper left")
         ax.set(xlabel="cosine similarity of two samples", ylabel="density of pairs")
         ax.margins(x=0.02)
         _style.describe(ax, "Similarity within and between classes", self.note)
@@ -165,25 +171,33 @@ class SimilarityDisplay:
             linewidths=0,
         )
         ax.plot([-1, 1], [-1, 1], color="0.4", linestyle=":")
-        point = {"marker": "o", "linestyle": "", "color": _style.COLORS[0]}
+        point: dict[str, Any] = {
+            "marker": "o",
+            "linestyle": "",
+            "color": _style.COLORS[0],
+        }
         handles = [
             Line2D([], [], markersize=4, **point),
             Line2D([], [], color="0.4", linestyle=":"),
         ]
         names = [
             "an anchor" if is_hardest else "an anchor and one of another class",
-            f"equal; above: {np.mean(p > n):.0%} of the points",
+            f"$s_p = s_n$; above it {np.mean(p > n):.0%} of the points",
         ]
         low = min(n.min(), p.min()) - 0.05
         self.boundary_ = None
         if margin is not None:
             radius = np.sqrt(2) * margin
-            style = {"color": _style.OTHER, "linestyle": "--", "linewidth": 2}
+            style: dict[str, Any] = {
+                "color": _style.OTHER,
+                "linestyle": "--",
+                "linewidth": 2,
+            }
             self.boundary_ = Circle((0, 1), radius, fill=False, **style)
             ax.add_patch(self.boundary_)
             inside = np.mean(n**2 + (p - 1) ** 2 <= radius**2)
             handles.append(Line2D([], [], **style))
-            names.append(f"margin {margin:g}; inside: {inside:.0%} of the points")
+            names.append(f"margin {margin:g}; inside it {inside:.0%} of the points")
             low = min(low, 1 - radius - 0.05)
         nearest = "most similar sample" if is_hardest else "samples"
         ax.set(
@@ -193,7 +207,7 @@ class SimilarityDisplay:
             ylabel="$s_p$, similarity to least similar sample of own class",
         )
         ax.set_aspect("equal")
-        _style.add_legend(ax, handles, names, loc="lower left", fontsize="small")
+        ax.legend(handles, names, loc="lower left", fontsize="small")
         title = "Hardest similarities" if is_hardest else "Similarities"
         _style.describe(ax, f"{title} of every anchor", self.note)
 
@@ -352,9 +366,9 @@ class SimilarityDisplay:
             n_drawn = len(same) // (n_negatives or 1)
             note = f"{n_drawn:,} anchors"
             if n_drawn < n_possible:
-                note += f" of {n_possible:,}, drawn at random"
+                note = f"{n_drawn:,} of {n_possible:,} anchors, drawn at random"
             if n_negatives:
-                note += f", each with {n_negatives:,} samples of other classes"
+                note += f", with {n_negatives:,} of other classes each"
         display = cls(same, other, kind=kind, negatives=negatives, note=note)
         return display.plot(ax, margin=margin, n_bins=n_bins)
 

@@ -185,13 +185,17 @@ def _find_trained(estimator):
     return None
 
 
+def _is_number(value):
+    return isinstance(value, Real) and np.asarray(value).dtype.kind in "iuf"
+
+
 def _panels(history):
     """Group the keys of a history by what they measure, the loss first."""
     keys = {
         key: None
         for row in history
         for key, value in row.items()
-        if key not in LEFT_OUT and isinstance(value, Real) and type(value) is not bool
+        if key not in LEFT_OUT and _is_number(value)
     }
     if not keys:
         raise ValueError(
