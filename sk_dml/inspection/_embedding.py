@@ -13,6 +13,7 @@ from sk_dml.utils import as_labels, encode_labels
 MAX_LEGEND = 10  # classes, as there are colours
 MAX_NAMES = 30  # classes named on the map
 UNCHOSEN = "#cccccc"  # points of classes that are not highlighted
+SIZES = (200, 2000, 5000), (30, 16, 8)  # numbers of points, and their areas
 POINTS_PER_INCH = 72
 SMALLEST_THUMBNAIL, LARGEST_THUMBNAIL = 14, 40  # points
 FILLED = 0.85  # share of the room between thumbnails that they take

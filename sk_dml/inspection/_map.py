@@ -7,6 +7,7 @@ import numpy as np
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
+FEWEST_UMAP = 4  # samples: of fewer it cannot tell who is near whom
 MAX_COMPARED = 500  # points, each with each
 METHODS = ("pca", "tsne", "umap")
 
@@ -51,7 +52,11 @@ def reduce(X, method, random_state):
         model = TSNE(perplexity=perplexity, random_state=random_state)
     else:
         seed = int(random_state.randint(np.iinfo(np.int32).max))
-        n_neighbors = max(2, min(15, len(X) - 1))
+        if len(X) < FEWEST_UMAP:
+            raise ValueError(
+                f"method='umap' needs {FEWEST_UMAP} or more samples, got {len(X)}."
+            )
+        n_neighbors = min(15, len(X) - 1)
         model = umap.UMAP(n_neighbors=n_neighbors, random_state=seed, n_jobs=1)
     return np.asarray(model.fit_transform(X), dtype=np.float64), axis_names
 

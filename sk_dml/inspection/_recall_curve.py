@@ -86,7 +86,7 @@ class RecallCurveDisplay:
             If matplotlib is not installed.
         """
         ax = _style.new_axes(f"{type(self).__name__}.plot", ax, figsize=(6, 4.5))
-        from matplotlib.ticker import NullLocator, ScalarFormatter
+        from matplotlib.ticker import NullLocator, PercentFormatter, ScalarFormatter
 
         self.ax_, self.figure_ = ax, ax.figure
         place = len(ax.get_lines())
@@ -108,7 +108,7 @@ class RecallCurveDisplay:
             xlabel="k, number of neighbours looked at (log scale)",
             ylabel="recall@k: queries that find their class",
         )
-        ax.yaxis.set_major_formatter("{x:.0%}")
+        ax.yaxis.set_major_formatter(PercentFormatter(1))
         ax.grid(color="0.9")
         ax.set_axisbelow(True)
         name = self.name if name is None else name

@@ -340,6 +340,7 @@ class RetrievalDisplay:
             raise ValueError(f"n_queries must be >= 1, got {n_queries}.")
         labels = _array(labels)
         row_labels = labels if is_self else _array(gallery_labels)
+        are_labels = items is None and gallery_items is None
         items, row_items, kind = _items.check_both(
             items, labels, gallery_items, row_labels, is_self, item_kind
         )
@@ -359,6 +360,11 @@ class RetrievalDisplay:
         found_among = (
             f"{len(rows) - is_self:,} {'others' if is_self else 'of a gallery'}"
         )
+        captions = "Euclidean" if metric == "euclidean" else metric
+        if are_labels:
+            captions = f"each shown by its class, and below it the {captions}"
+        else:
+            captions = f"below each its class and {captions}"
         display = cls(
             queries,
             neighbors,
@@ -370,8 +376,7 @@ class RetrievalDisplay:
             neighbor_items=_items.take(row_items, neighbors.ravel()),
             item_kind=kind,
             n_relevant=n_relevant[queries],
-            note=f"searched among {found_among}; below each its class and "
-            f"{'Euclidean' if metric == 'euclidean' else metric} distance to the query",
+            note=f"searched among {found_among}; {captions} distance to the query",
         )
         return display.plot(ax)
 

@@ -46,6 +46,8 @@ def test_umap_is_called_with_a_seed(blobs, monkeypatch):
     assert names == ("UMAP 1", "UMAP 2")
     seed = check_random_state(0).randint(np.iinfo(np.int32).max)
     assert given == {"n_neighbors": 15, "random_state": seed, "n_jobs": 1}
+    with pytest.raises(ValueError, match="'umap' needs 4 or more samples, got 3"):
+        _map.reduce(blobs[0][:3], "umap", check_random_state(0))
 
 
 def test_umap_missing_says_what_to_install(blobs, monkeypatch):
