@@ -153,7 +153,7 @@ class EmbeddingDisplay:
             notes.append(f"{n_classes:,} classes share {MAX_LEGEND} colours")
         colors = colors[places[codes]]
         style: dict[str, Any] = {
-            "s": 16 if len(positions) <= 2000 else 8,
+            "s": np.interp(len(positions), *SIZES),
             "linewidths": 0,
         }
         style |= {"alpha": 0.8, **(scatter_kw or {})}
