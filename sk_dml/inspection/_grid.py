@@ -54,7 +54,7 @@ class Grid:
         tuple of two float
             Width and height in inches.
         """
-        return max(self.width * CELL + 0.2, 4.8), self.height * CELL + 0.6
+        return max(self.width * CELL + 0.2, 4.8), self.height * CELL + 0.8
 
     def prepare(self, ax):
         """Set up the axes.

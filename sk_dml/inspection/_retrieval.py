@@ -362,7 +362,7 @@ class RetrievalDisplay:
         )
         captions = "Euclidean" if metric == "euclidean" else metric
         if are_labels:
-            captions = f"each shown by its class, and below it the {captions}"
+            captions = f"each shown by its class, with its {captions}"
         else:
             captions = f"below each its class and {captions}"
         display = cls(
