@@ -4,7 +4,15 @@ An embedder learns, from labelled rows or images, a space in which samples of on
 are neighbours. It is a scikit-learn transformer around a network trained with torch.
 """
 
-from sk_dml import losses, metrics, model_selection, neighbors, scorers, utils
+from sk_dml import (
+    inspection,
+    losses,
+    metrics,
+    model_selection,
+    neighbors,
+    scorers,
+    utils,
+)
 from sk_dml.embedders import *
 from sk_dml.model_selection import (
     ClassDisjointKFold,
@@ -24,6 +32,7 @@ __all__ = [
     "RetrievalIndex",
     "__version__",
     "class_disjoint_split",
+    "inspection",
     "losses",
     "map_at_r",
     "metrics",

@@ -1,9 +1,8 @@
 """Scorers: retrieval metrics called with an estimator, X and y."""
 
-from sklearn.pipeline import Pipeline
-
 from sk_dml.metrics._evaluate import check_metric_names
 from sk_dml.metrics._retrieval import at_k, retrieval_scores
+from sk_dml.utils import embed
 
 OPTIONS = {"metric", "average", "n_classes", "n_repeats", "search", "random_state"}
 
@@ -57,27 +56,13 @@ class RetrievalScorer:
         ValueError
             If no sample has another of its class.
         """
-        embedding = _embed(estimator, X)
+        embedding = embed(estimator, X)
         scores = retrieval_scores(embedding, y, metrics=self.names, **self.options)
         return scores if len(self.names) > 1 else scores[self.names[0]]
 
     def __repr__(self):
         options = [f"{name}={value!r}" for name, value in self.options.items()]
         return f"retrieval_scorer({', '.join([*map(repr, self.names), *options])})"
-
-
-def _embed(estimator, X):
-    if not hasattr(estimator, "transform"):
-        estimator = getattr(estimator, "best_estimator_", estimator)
-    if isinstance(estimator, Pipeline) and not hasattr(estimator, "transform"):
-        estimator = estimator[:-1]
-    if not hasattr(estimator, "transform"):
-        raise TypeError(
-            f"estimator {estimator!r} has no transform, so there is no embedding to "
-            "score; give an embedder, or a Pipeline that holds one before its "
-            "last step."
-        )
-    return estimator.transform(X)
 
 
 def retrieval_scorer(*names, **options):

@@ -3,6 +3,7 @@
 from sk_dml.utils._device import resolve_device
 from sk_dml.utils._discovery import all_embedders
 from sk_dml.utils._docstring import add_shared_documentation
+from sk_dml.utils._embed import embed
 from sk_dml.utils._labels import as_labels, encode_label_sets, encode_labels
 from sk_dml.utils._random import torch_seed
 
@@ -10,6 +11,7 @@ __all__ = [
     "add_shared_documentation",
     "all_embedders",
     "as_labels",
+    "embed",
     "encode_label_sets",
     "encode_labels",
     "resolve_device",

@@ -1,0 +1,124 @@
+"""Two dimensions of many, and where on a map there is room."""
+
+import warnings
+from typing import Any
+
+import numpy as np
+from sklearn.decomposition import PCA
+from sklearn.manifold import TSNE
+
+FEWEST_UMAP = 4  # samples: of fewer it cannot tell who is near whom
+MAX_COMPARED = 500  # points, each with each
+METHODS = ("pca", "tsne", "umap")
+
+
+def reduce(X, method, random_state):
+    """Map rows to two dimensions.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features), float64
+        At least 2 of both.
+    method : {"pca", "tsne", "umap"}
+    random_state : RandomState instance
+
+    Returns
+    -------
+    positions : ndarray of shape (n_samples, 2), float64
+    axis_names : tuple of two str
+    """
+    names = {"pca": "principal component", "tsne": "t-SNE", "umap": "UMAP"}
+    axis_names = tuple(f"{names[method]} {i}" for i in (1, 2))
+    umap: Any = _import_umap() if method == "umap" else None
+    if (X[0] == X).all():
+        warnings.warn(
+            f"All {len(X)} samples are embedded at the same point: there is nothing "
+            "to map.",
+            UserWarning,
+            stacklevel=4,
+        )
+        return np.zeros((len(X), 2)), axis_names
+    if method == "pca":
+        pca = PCA(2, random_state=random_state)
+        positions = pca.fit_transform(X)
+        shares = pca.explained_variance_ratio_
+        return positions, tuple(
+            f"{name} ({share:.0%} of the variance)"
+            for name, share in zip(axis_names, shares, strict=True)
+        )
+    if method == "tsne":
+        # Half as many neighbours as there are samples is more than it can take.
+        perplexity = min(30.0, max(1.0, (len(X) - 1) / 3))
+        model = TSNE(perplexity=perplexity, random_state=random_state)
+    else:
+        seed = int(random_state.randint(np.iinfo(np.int32).max))
+        if len(X) < FEWEST_UMAP:
+            raise ValueError(
+                f"method='umap' needs {FEWEST_UMAP} or more samples, got {len(X)}."
+            )
+        n_neighbors = min(15, len(X) - 1)
+        model = umap.UMAP(n_neighbors=n_neighbors, random_state=seed, n_jobs=1)
+    return np.asarray(model.fit_transform(X), dtype=np.float64), axis_names
+
+
+def spread(points, n_chosen, smallest):
+    """Choose points far from each other.
+
+    Parameters
+    ----------
+    points : ndarray of shape (n_points, 2), float
+    n_chosen : int
+        How many at most.
+    smallest : float
+        The least distance between two of them, along the axis where they are farther
+        apart.
+
+    Returns
+    -------
+    chosen : ndarray of shape (<= n_chosen,), int64
+    spacing : float
+        The least distance between two of the chosen, inf for fewer than two.
+    """
+    if n_chosen == 0:
+        return np.arange(0), np.inf
+    # The farthest from those chosen so far, again and again, from the middle on.
+    middle = np.median(points, axis=0)
+    chosen = [int(np.abs(points - middle).max(axis=1).argmin())]
+    distances = np.full(len(points), np.inf)
+    spacing = np.inf
+    while len(chosen) < n_chosen:
+        from_last = np.abs(points - points[chosen[-1]]).max(axis=1)
+        np.minimum(distances, from_last, out=distances)
+        farthest = int(distances.argmax())
+        if distances[farthest] < smallest or distances[farthest] == 0:
+            break
+        chosen.append(farthest)
+        spacing = distances[farthest]
+    return np.array(chosen), float(spacing)
+
+
+def densest(points):
+    """Find the point that has a quarter of the others nearest to it.
+
+    Parameters
+    ----------
+    points : ndarray of shape (n_points, 2), float
+
+    Returns
+    -------
+    ndarray of shape (2,), float
+    """
+    some = points[:: -(-len(points) // MAX_COMPARED)]
+    distances = np.linalg.norm(some[:, None] - some, axis=2)
+    return some[np.quantile(distances, 0.25, axis=1).argmin()]
+
+
+def _import_umap():
+    try:
+        import umap
+    except ImportError as error:
+        raise ImportError(
+            "method='umap' requires umap-learn. You can install it with "
+            "`pip install umap-learn`."
+        ) from error
+    return umap

@@ -1,0 +1,210 @@
+"""The course of a training."""
+
+from numbers import Real
+
+import numpy as np
+from sklearn.pipeline import Pipeline
+
+from sk_dml.inspection import _style
+
+PARTS = ("train", "valid")  # what the keys of a history begin with
+LEFT_OUT = ("epoch", "duration")
+
+
+class TrainingDisplay:
+    """Loss by epoch, and whatever else the history of a training holds.
+
+    It is recommended to use :meth:`from_estimator`. All parameters are stored as
+    attributes.
+
+    Parameters
+    ----------
+    history : list of dict
+        A row for every epoch, as an embedder's ``history_``: ``epoch``, and numbers
+        such as ``train_loss``, ``valid_loss``, ``valid_score`` and ``lr``.
+        ``duration``, in seconds, is summed up in the title.
+    name : str or None, default=None
+        What was trained, for the title.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        The axes of the first panel.
+    axes_ : ndarray of shape (n_panels,) of matplotlib Axes
+        The panels from the top: the loss, and one for every other quantity.
+    figure_ : matplotlib Figure
+        Their figure.
+    lines_ : dict of str to matplotlib Line2D
+        The curves, by their key in the history.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sk_dml import CircleEmbedder
+    >>> from sk_dml.inspection import TrainingDisplay
+    >>> X, y = load_iris(return_X_y=True)
+    >>> embedder = CircleEmbedder(max_epochs=3, random_state=0).fit(X, y)
+    >>> display = TrainingDisplay.from_estimator(embedder)
+    >>> sorted(display.lines_)
+    ['train_loss']
+    """
+
+    def __init__(self, history, *, name=None):
+        self.history = history
+        self.name = name
+
+    def plot(self, ax=None, *, line_kw=None):
+        """Draw the curves.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, array-like of them or None, default=None
+            Where to draw: one axes for every quantity of the history, in its order, the
+            loss first. None makes a figure.
+        line_kw : dict or None, default=None
+            More arguments of ``ax.plot``.
+
+        Returns
+        -------
+        self : object
+            The display.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        ValueError
+            If the history is empty, or there are fewer or more axes than quantities.
+        """
+        panels = _panels(self.history)
+        height = 3.2 + 1.8 * (len(panels) - 1)
+        axes = _style.new_axes(
+            f"{type(self).__name__}.plot",
+            ax,
+            nrows=len(panels),
+            figsize=(6, height),
+            sharex=True,
+            squeeze=False,
+            height_ratios=[1.6] + [1] * (len(panels) - 1),
+        )
+        from matplotlib.ticker import MaxNLocator
+
+        self.axes_ = np.atleast_1d(np.asarray(axes, dtype=object)).ravel()
+        if len(self.axes_) != len(panels):
+            raise ValueError(
+                f"ax has {len(self.axes_)} axes, but the history needs {len(panels)}, "
+                f"for {list(panels)}."
+            )
+        self.ax_, self.figure_ = self.axes_[0], self.axes_[0].figure
+        self.lines_ = {}
+        for panel, (quantity, keys) in zip(self.axes_, panels.items(), strict=True):
+            for key in keys:
+                self._draw(panel, key, line_kw)
+            panel.set_ylabel(
+                (keys[0] if len(keys) == 1 else quantity).replace("_", " ")
+            )
+            panel.grid(color="0.9")
+            panel.set_axisbelow(True)
+            panel.margins(y=0.08)
+            panel.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+            if len(panel.get_lines()) > 1:
+                lines = panel.get_lines()
+                names = [line.get_label() for line in lines]
+                _style.add_legend(panel, lines, names, fontsize="small")
+        self.axes_[-1].set_xlabel("epoch")
+        seconds = sum(row.get("duration", 0) for row in self.history)
+        note = f"{len(self.history):,} epochs"
+        if seconds:
+            note += f", {seconds:.3g} s"
+        title = "Training" if self.name is None else f"Training of {self.name}"
+        _style.describe(self.ax_, _style.plain(title, 60), note)
+        return self
+
+    def _draw(self, panel, key, line_kw):
+        rows = [row for row in self.history if key in row]
+        epochs = [
+            row.get("epoch", place)
+            for place, row in enumerate(self.history, start=1)
+            if key in row
+        ]
+        place = len(panel.get_lines())
+        style = {
+            "color": _style.COLORS[(0, 6, 4, 2)[place % 4]],
+            "linestyle": _style.LINES[place % len(_style.LINES)],
+            "marker": "o" if len(rows) <= 30 else "",
+            "markersize": 3,
+            **(line_kw or {}),
+        }
+        (line,) = panel.plot(epochs, [row[key] for row in rows], **style)
+        line.set_label(_style.plain(key.replace("_", " ")))
+        self.lines_[key] = line
+
+    @classmethod
+    def from_estimator(cls, estimator, *, ax=None, line_kw=None):
+        """Draw the history of a fitted embedder.
+
+        Parameters
+        ----------
+        estimator : object
+            A fitted embedder, a Pipeline that holds one, or a search whose best
+            estimator is one of these.
+        ax : matplotlib Axes, array-like of them or None, default=None
+            As for :meth:`plot`.
+        line_kw : dict or None, default=None
+            More arguments of ``ax.plot``.
+
+        Returns
+        -------
+        TrainingDisplay
+            The display, drawn.
+
+        Raises
+        ------
+        TypeError
+            If there is no embedder with a ``history_``.
+        """
+        _style.check_matplotlib_support(f"{cls.__name__}.from_estimator")
+        embedder = _find_trained(estimator)
+        if embedder is None:
+            raise TypeError(
+                f"estimator {estimator!r} has no history_; give a fitted embedder, or "
+                "a fitted Pipeline or search that holds one."
+            )
+        display = cls(embedder.history_, name=type(embedder).__name__)
+        return display.plot(ax, line_kw=line_kw)
+
+
+def _find_trained(estimator):
+    if hasattr(estimator, "history_"):
+        return estimator
+    if hasattr(estimator, "best_estimator_"):
+        return _find_trained(estimator.best_estimator_)
+    if isinstance(estimator, Pipeline):
+        found = (_find_trained(step) for _, step in reversed(estimator.steps))
+        return next((step for step in found if step is not None), None)
+    return None
+
+
+def _is_number(value):
+    return isinstance(value, Real) and np.asarray(value).dtype.kind in "iuf"
+
+
+def _panels(history):
+    """Group the keys of a history by what they measure, the loss first."""
+    keys = {
+        key: None
+        for row in history
+        for key, value in row.items()
+        if key not in LEFT_OUT and _is_number(value)
+    }
+    if not keys:
+        raise ValueError(
+            "history must hold a row for every epoch with numbers such as train_loss, "
+            f"got {len(history)} rows without any."
+        )
+    panels: dict[str, list[str]] = {}
+    for key in sorted(keys, key=lambda key: not key.endswith("loss")):
+        part, _, quantity = key.partition("_")
+        quantity = quantity if part in PARTS and quantity else key
+        panels.setdefault(quantity, []).append(key)
+    return panels

@@ -1,0 +1,24 @@
+import numpy as np
+import pytest
+
+plt = pytest.importorskip("matplotlib.pyplot")
+
+
+@pytest.fixture(autouse=True)
+def figures():
+    """Draw without a screen, and leave the backend and the figures as they were."""
+    backend = plt.get_backend()
+    plt.switch_backend("agg")
+    yield
+    plt.close("all")
+    plt.switch_backend(backend)
+
+
+@pytest.fixture
+def blobs():
+    """Embeddings of 6 classes of 7, 5 wide, that overlap."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.array(["ant", "bee", "cat", "dog", "eel", "fox"]), 7)
+    codes = np.repeat(np.arange(6), 7)
+    X = 1.5 * rng.normal(size=(6, 5))[codes] + rng.normal(size=(42, 5))
+    return X, labels

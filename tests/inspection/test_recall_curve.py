@@ -1,0 +1,106 @@
+import numpy as np
+import pytest
+
+from sk_dml.inspection import RecallCurveDisplay
+from sk_dml.metrics import recall_at_k_score
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+@pytest.mark.parametrize("spread", [1, 3, 0])
+def test_points_are_those_of_the_metric(blobs, metric, spread):
+    # Few places for many points, so that distances tie.
+    X, labels = np.round(spread * blobs[0][:, :2] / 3), blobs[1]
+    k = [1, 2, 5, 13, 41]
+    display = RecallCurveDisplay.from_embeddings(X, labels, k=k, metric=metric)
+    expected = [recall_at_k_score(X, labels, k=i, metric=metric) for i in k]
+    np.testing.assert_allclose(display.recall, expected, atol=1e-12)
+    gallery = {"gallery": X[::2] + 1, "gallery_labels": labels[::2]}
+    display = RecallCurveDisplay.from_embeddings(
+        X, labels, k=k[:4], metric=metric, **gallery
+    )
+    expected = [
+        recall_at_k_score(X, labels, k=i, metric=metric, **gallery) for i in k[:4]
+    ]
+    np.testing.assert_allclose(display.recall, expected, atol=1e-12)
+
+
+def test_sampled_queries_search_everything(blobs):
+    X, labels = blobs
+    display = RecallCurveDisplay.from_embeddings(
+        X, labels, k=[1, 3], max_queries=1, random_state=0
+    )
+    assert "1 of 42 queries, searched among 41 others" in display.note
+    mean = np.mean(
+        [
+            RecallCurveDisplay.from_embeddings(
+                X, labels, k=[1, 3], max_queries=21, random_state=seed
+            ).recall
+            for seed in range(15)
+        ],
+        axis=0,
+    )
+    expected = [recall_at_k_score(X, labels, k=k) for k in (1, 3)]
+    np.testing.assert_allclose(mean, expected, atol=0.1)
+
+
+def test_curves_share_axes(blobs):
+    X, labels = blobs
+    first = RecallCurveDisplay.from_embeddings(X, labels, name="_all of $x$")
+    second = RecallCurveDisplay.from_embeddings(X[:, :1], labels, ax=first.ax_)
+    assert second.ax_ is first.ax_
+    assert second.plot(first.ax_, name="again").ax_ is first.ax_
+    names = [text.get_text() for text in first.ax_.get_legend().get_texts()]
+    assert len(names) == 3
+    start = f"_all of $x$, recall@1 = {first.recall[0]:.1%}"
+    assert names[0] == f"{start}\n42 queries, searched among 41 others"
+    assert names[1].startswith("recall@1 = ")
+    assert names[2].startswith("again")
+    lines = first.ax_.get_lines()
+    assert len({line.get_linestyle() for line in lines}) == 3
+    assert len({line.get_color() for line in lines}) == 3
+    assert first.ax_.get_xscale() == "log"
+    first.figure_.draw_without_rendering()
+
+
+@pytest.mark.parametrize(
+    ("n_samples", "expected"), [(3, [1, 2]), (129, [2**i for i in range(8)])]
+)
+def test_default_k_fits_the_gallery(n_samples, expected):
+    X = np.arange(n_samples)[:, None]
+    display = RecallCurveDisplay.from_embeddings(X, np.zeros(n_samples))
+    assert display.k.tolist() == expected
+    assert display.recall.tolist() == [1] * len(expected)
+
+
+def test_names_come_from_the_estimator(blobs):
+    from sklearn.preprocessing import StandardScaler
+
+    scaler = StandardScaler().fit(blobs[0])
+    display = RecallCurveDisplay.from_estimator(scaler, *blobs)
+    assert display.line_.get_label().startswith("StandardScaler, recall@1")
+    gallery = {"gallery": blobs[0], "gallery_labels": blobs[1]}
+    display = RecallCurveDisplay.from_estimator(scaler, *blobs, name="x", **gallery)
+    assert display.recall[0] == 1
+    assert display.line_.get_label().startswith("x, recall@1 = 100.0%\n")
+
+
+def test_queries_without_anything_to_find():
+    with pytest.warns(UserWarning, match="1 of 3 samples are left out"):
+        display = RecallCurveDisplay.from_embeddings(np.eye(3), list("aab"), k=[2])
+    assert display.recall.tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"k": [0]}, r"k must be from 1 to 41.*got \[0\]"),
+        ({"k": [42]}, r"k must be from 1 to 41.*got \[42\]"),
+        ({"k": [1.5]}, "k must be a list of integers"),
+        ({"k": 5}, "k must be a list of integers, got 5"),
+        ({"max_queries": 0}, "max_queries must be >= 1 or None, got 0"),
+        ({"metric": "l1"}, "metric must be one of"),
+    ],
+)
+def test_bad_input(blobs, options, message):
+    with pytest.raises(ValueError, match=message):
+        RecallCurveDisplay.from_embeddings(*blobs, **options)

@@ -1,0 +1,186 @@
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib.colors import to_hex
+from matplotlib.image import imsave
+from sklearn.preprocessing import FunctionTransformer
+
+from sk_dml.inspection import RetrievalDisplay, _style
+
+
+def texts(display):
+    return [text.get_text() for text in display.ax_.findobj(matplotlib.text.Text)]
+
+
+def test_right_and_wrong_differ_in_colour_and_in_line(blobs):
+    X, labels = blobs
+    display = RetrievalDisplay.from_embeddings(
+        X, labels, queries=[0, 10, 20, 30, 40], n_neighbors=5
+    )
+    assert 0 < display.hits.mean() < 1
+    expected = labels[display.neighbor_indices] == labels[display.query_indices, None]
+    np.testing.assert_array_equal(display.hits, expected)
+    assert display.n_relevant.tolist() == [6] * 5
+    for frame, is_hit in zip(display.frames_.flat, display.hits.flat, strict=True):
+        color = _style.SAME if is_hit else _style.OTHER
+        assert to_hex(frame.get_edgecolor()) == color
+        assert (frame.get_linestyle() in ("-", "solid")) == is_hit
+    crosses = [line for line in display.ax_.get_lines() if line.get_marker() == "X"]
+    assert len(crosses) == (~display.hits).sum()
+    assert {"query", "nearest", "2nd", "3rd", "4th", "5th"} <= set(texts(display))
+
+
+def test_neighbours_are_the_nearest(blobs):
+    X, labels = blobs
+    display = RetrievalDisplay.from_embeddings(X, labels, queries=[3], n_neighbors=41)
+    distances = np.linalg.norm(X - X[3], axis=1)
+    expected = np.argsort(distances)[1:]
+    np.testing.assert_array_equal(display.neighbor_indices[0], expected)
+    np.testing.assert_allclose(display.distances[0], distances[expected])
+
+
+def test_duplicates_of_the_query_are_found():
+    X = np.ones((6, 2))
+    display = RetrievalDisplay.from_embeddings(
+        X, list("aabbcc"), queries=[0, 5], n_neighbors=5
+    )
+    assert sorted(display.neighbor_indices[0]) == [1, 2, 3, 4, 5]
+    assert sorted(display.neighbor_indices[1]) == [0, 1, 2, 3, 4]
+
+
+def test_a_gallery_is_searched(blobs):
+    X, labels = blobs
+    display = RetrievalDisplay.from_embeddings(
+        X[::2],
+        labels[::2],
+        items=[f"query {i}" for i in range(21)],
+        gallery=X,
+        gallery_labels=labels,
+        gallery_items=[f"item {i}" for i in range(42)],
+        queries=[0, 20],
+        n_neighbors=3,
+    )
+    # A query is not left out of a gallery, and here it is in it.
+    assert display.neighbor_indices[:, 0].tolist() == [0, 40]
+    assert display.query_items == ["query 0", "query 20"]
+    assert display.neighbor_items[0] == "item 0"
+    assert display.n_relevant.tolist() == [7, 7]
+    assert "searched among 42 of a gallery" in " ".join(texts(display))
+
+
+def test_images_are_drawn_row_by_row(blobs):
+    X, labels = blobs
+    images = np.arange(42)[:, None, None] * np.ones((4, 6))
+    display = RetrievalDisplay.from_embeddings(
+        X, labels, items=images, queries=[5, 9], n_neighbors=2
+    )
+    order = [[q, *n] for q, n in zip([5, 9], display.neighbor_indices, strict=True)]
+    order = np.ravel(order)
+    shown = np.array([image.get_array()[0, 0] for image in display.ax_.get_images()])
+    scaled = (order - order.min()) / np.ptp(order)
+    np.testing.assert_allclose(shown, scaled)
+    lefts = [image.get_extent()[0] for image in display.ax_.get_images()]
+    assert lefts[:3] == sorted(lefts[:3])
+    assert lefts[:3] == lefts[3:]
+
+
+def test_files_are_drawn(blobs, tmp_path):
+    X, labels = blobs
+    paths = [tmp_path / f"{i}.png" for i in range(42)]
+    for i, path in enumerate(paths):
+        imsave(path, np.full((3, 3), i), vmin=0, vmax=255, cmap="gray")
+    display = RetrievalDisplay.from_embeddings(
+        X, labels, items=paths, queries=[7], n_neighbors=3
+    )
+    shown = [image.get_array()[0, 0, 0] for image in display.ax_.get_images()]
+    expected = np.array([7, *display.neighbor_indices[0]]) / 255
+    np.testing.assert_allclose(shown, expected, atol=1e-6)
+
+
+def test_long_text_stays_in_its_cell(blobs):
+    X, labels = blobs
+    items = [f"{i} " + "some words $x^2$ " * 40 for i in range(42)]
+    items[1] = "x" * 500
+    display = RetrievalDisplay.from_embeddings(
+        X, labels, items=items, n_neighbors=6, queries=[0, 1]
+    )
+    display.figure_.draw_without_rendering()
+    cells = [text for text in display.ax_.texts if "…" in text.get_text()]
+    assert len(cells) >= 14
+    frames = [p.get_window_extent() for p in display.ax_.patches]
+    for text in cells[:14]:
+        box = text.get_window_extent()
+        assert any(
+            f.x0 <= box.x0 and box.x1 <= f.x1 and f.y0 <= box.y0 and box.y1 <= f.y1
+            for f in frames
+        )
+
+
+def test_what_samples_look_like_by_default(blobs):
+    X, labels = blobs
+    rows = FunctionTransformer().fit(X)
+    display = RetrievalDisplay.from_estimator(rows, X, labels, n_neighbors=2)
+    assert display.item_kind == "text"
+    assert display.query_items == display.query_labels.tolist()
+    images = X.reshape(42, 5, 1)
+    flat = FunctionTransformer(lambda X: X.reshape(len(X), -1)).fit(images)
+    display = RetrievalDisplay.from_estimator(
+        flat,
+        images[::2],
+        labels[::2],
+        gallery=images,
+        gallery_labels=labels,
+        n_neighbors=2,
+        random_state=0,
+    )
+    assert display.item_kind == "image"
+    np.testing.assert_array_equal(
+        display.neighbor_items, images[display.neighbor_indices.ravel()]
+    )
+
+
+def test_queries_without_anything_to_find():
+    X = np.random.default_rng(0).normal(size=(9, 3))
+    labels = list("aabbccdef")
+    with pytest.warns(UserWarning, match="3 of 9 samples are left out"):
+        display = RetrievalDisplay.from_embeddings(X, labels, n_queries=9)
+    assert display.query_indices.tolist() == [0, 1, 2, 3, 4, 5]
+    display = RetrievalDisplay.from_embeddings(X, labels, queries=[8])
+    assert not display.hits.any()
+    assert any("0 to find" in text for text in texts(display))
+
+
+def test_large_values_of_labels_stay_apart():
+    X = np.array([[0.0], [0.1], [0.2]])
+    display = RetrievalDisplay.from_embeddings(
+        X, [2**60, 2**60 + 1, 2**60], queries=[0], n_neighbors=2
+    )
+    assert display.hits.tolist() == [[False, True]]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"n_neighbors": 42}, "n_neighbors must be from 1 to 41, .*got 42"),
+        ({"n_queries": 0}, "n_queries must be >= 1, got 0"),
+        ({"queries": [42]}, r"queries must be from 0 to 41.*got \[42\]"),
+        ({"queries": [0.5]}, "queries must be a list of places in X"),
+        ({"metric": "manhattan"}, "metric must be 'euclidean' or 'cosine'"),
+        ({"gallery_items": ["a"]}, "gallery_items needs a gallery"),
+        ({"items": ["a"]}, "items has 1 entries for 42 samples"),
+    ],
+)
+def test_bad_input(blobs, options, message):
+    with pytest.raises(ValueError, match=message):
+        RetrievalDisplay.from_embeddings(*blobs, **options)
+
+
+def test_items_of_a_gallery_go_with_those_of_the_queries(blobs):
+    X, labels = blobs
+    gallery = {"gallery": X, "gallery_labels": labels}
+    with pytest.raises(ValueError, match="go together, got only items"):
+        RetrievalDisplay.from_embeddings(X, labels, items=labels, **gallery)
+    with pytest.raises(ValueError, match="must be of the same"):
+        RetrievalDisplay.from_embeddings(
+            X, labels, items=labels, gallery_items=np.zeros((42, 2, 2)), **gallery
+        )

@@ -1,0 +1,82 @@
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from sklearn.datasets import load_iris
+from sklearn.decomposition import PCA
+from sklearn.model_selection import GridSearchCV
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+
+from sk_dml import CircleEmbedder
+from sk_dml.inspection import TrainingDisplay
+
+FULL = [
+    {
+        "epoch": epoch,
+        "train_loss": 1 / epoch,
+        "valid_loss": 2 / epoch,
+        "valid_loss_best": True,
+        "valid_score": np.float32(epoch / 10),
+        "lr": 1e-3 * epoch,
+        "duration": 0.5,
+        "event_name": "x",
+    }
+    for epoch in range(1, 6)
+]
+
+
+def test_embedders_wherever_they_are():
+    X, y = load_iris(return_X_y=True)
+    embedder = CircleEmbedder(2, max_epochs=2, random_state=0)
+    pipeline = make_pipeline(PCA(), embedder, KNeighborsClassifier()).fit(X, y)
+    search = GridSearchCV(pipeline, {"pca__n_components": [3]}, cv=2).fit(X, y)
+    for estimator, trained in (
+        (pipeline, pipeline[1]),
+        (search, search.best_estimator_[1]),
+        (pipeline[1], pipeline[1]),
+        (make_pipeline(pipeline), pipeline[1]),
+    ):
+        display = TrainingDisplay.from_estimator(estimator)
+        line = display.lines_["train_loss"]
+        assert list(line.get_xdata()) == [1, 2]
+        assert list(line.get_ydata()) == trained.loss_curve_
+        assert display.ax_.get_title(loc="left") == "Training of CircleEmbedder"
+        assert display.ax_.get_ylabel() == "train loss"
+    for other in (CircleEmbedder(), PCA(), make_pipeline(PCA())):
+        with pytest.raises(TypeError, match="has no history_"):
+            TrainingDisplay.from_estimator(other)
+
+
+def test_every_quantity_has_its_panel():
+    display = TrainingDisplay(FULL).plot()
+    assert [*display.lines_] == ["train_loss", "valid_loss", "valid_score", "lr"]
+    assert [ax.get_ylabel() for ax in display.axes_] == ["loss", "valid score", "lr"]
+    assert display.ax_ is display.axes_[0]
+    assert [len(ax.get_lines()) for ax in display.axes_] == [2, 1, 1]
+    losses = display.axes_[0].get_lines()
+    assert losses[0].get_linestyle() != losses[1].get_linestyle()
+    texts = display.axes_[0].get_legend().get_texts()
+    assert [text.get_text() for text in texts] == ["train loss", "valid loss"]
+    assert any("5 epochs, 2.5 s" in text.get_text() for text in display.ax_.texts)
+    display.figure_.draw_without_rendering()
+
+
+def test_keys_may_come_late():
+    history = [{"train_loss": 2.0}, {"train_loss": 1.0, "valid_loss": 1.5}]
+    display = TrainingDisplay(history).plot(Figure().subplots())
+    assert list(display.lines_["train_loss"].get_xdata()) == [1, 2]
+    assert list(display.lines_["valid_loss"].get_xdata()) == [2]
+
+
+def test_axes_are_given_one_for_each_quantity():
+    axes = Figure().subplots(3)
+    display = TrainingDisplay(FULL).plot(axes)
+    assert display.axes_.tolist() == axes.tolist()
+    with pytest.raises(ValueError, match=r"ax has 1 axes, but the history needs 3"):
+        TrainingDisplay(FULL).plot(Figure().subplots())
+
+
+@pytest.mark.parametrize("history", [[], [{"epoch": 1, "event": "x", "best": True}]])
+def test_nothing_to_draw(history):
+    with pytest.raises(ValueError, match="history must hold a row for every epoch"):
+        TrainingDisplay(history).plot()
