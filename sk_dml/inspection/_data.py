@@ -3,7 +3,6 @@
 import warnings
 
 import numpy as np
-from sklearn.neighbors import NearestNeighbors
 from sklearn.utils import check_array, check_consistent_length
 
 from sk_dml.utils import embed, encode_label_sets, encode_labels
@@ -111,36 +110,6 @@ def draw_sample(n_samples, size, random_state):
     if size is None or size >= n_samples:
         return np.arange(n_samples)
     return np.sort(random_state.choice(n_samples, size, replace=False))
-
-
-def nearest(queries, gallery, n_neighbors, *, metric="euclidean", own=None):
-    """Find the nearest of the gallery for every query, nearest first.
-
-    Parameters
-    ----------
-    queries : ndarray of shape (n_queries, n_features), float64
-    gallery : ndarray of shape (n_gallery, n_features), float64
-    n_neighbors : int
-    metric : {"euclidean", "cosine"}, default="euclidean"
-    own : ndarray of shape (n_queries,), int64, or None
-        The place of every query in the gallery, where it is not a neighbour of itself.
-
-    Returns
-    -------
-    distances : ndarray of shape (n_queries, n_neighbors), float64
-    indices : ndarray of shape (n_queries, n_neighbors), int64
-    """
-    search = NearestNeighbors(
-        n_neighbors=n_neighbors + (own is not None), algorithm="brute", metric=metric
-    )
-    distances, indices = search.fit(gallery).kneighbors(queries)
-    if own is None:
-        return distances, indices
-    left_out = indices == own[:, None]
-    # Duplicates may have pushed the query itself out: then the farthest goes.
-    left_out[~left_out.any(axis=1), -1] = True
-    shape = (len(queries), n_neighbors)
-    return distances[~left_out].reshape(shape), indices[~left_out].reshape(shape)
 
 
 def warn_left_out(n_left_out, n_samples, reason):

@@ -9,9 +9,9 @@ from sk_dml.inspection._data import (
     draw_sample,
     embed_labelled,
     findable,
-    nearest,
 )
 from sk_dml.inspection._grid import Grid
+from sk_dml.neighbors._search import make_search
 from sk_dml.utils import as_labels, embed
 
 
@@ -350,13 +350,9 @@ class RetrievalDisplay:
             queries = queries[draw_sample(len(queries), n_queries, random_state)]
         else:
             queries = _check_queries(queries, len(X))
-        distances, neighbors = nearest(
-            X[queries],
-            rows,
-            n_neighbors,
-            metric=metric,
-            own=queries if is_self else None,
-        )
+        own = queries if is_self else None
+        search = make_search(rows, metric, "exact", None)
+        distances, neighbors = search.search(X[queries], n_neighbors, own)
         found_among = (
             f"{len(rows) - is_self:,} {'others' if is_self else 'of a gallery'}"
         )

@@ -5,43 +5,6 @@ from sklearn.utils import check_random_state
 from sk_dml.inspection import _data
 
 
-def by_sorting(queries, gallery, own):
-    distances = np.sqrt(((queries[:, None] - gallery) ** 2).sum(axis=2))
-    if own is not None:
-        distances[np.arange(len(queries)), own] = np.inf
-    return np.sort(distances, axis=1)
-
-
-@pytest.mark.parametrize("kind", ["distinct", "duplicates", "one point"])
-def test_neighbours_leave_out_the_query_by_index(kind):
-    rng = np.random.default_rng(0)
-    gallery = {
-        "distinct": rng.normal(size=(30, 3)),
-        "duplicates": rng.integers(0, 2, size=(30, 3)).astype(float),
-        "one point": np.ones((30, 3)),
-    }[kind]
-    own = np.array([29, 3, 0, 14])
-    distances, indices = _data.nearest(gallery[own], gallery, 5, own=own)
-    assert indices.shape == (4, 5)
-    assert not (indices == own[:, None]).any()
-    assert all(len(set(row)) == 5 for row in indices.tolist())
-    expected = by_sorting(gallery[own], gallery, own)[:, :5]
-    np.testing.assert_allclose(distances, expected, atol=1e-7)
-    found = np.linalg.norm(gallery[own][:, None] - gallery[indices], axis=2)
-    np.testing.assert_allclose(distances, found, atol=1e-7)
-
-
-def test_neighbours_in_a_gallery_keep_duplicates_of_the_query():
-    queries = np.array([[0.0, 1.0], [1.0, 0.0]])
-    gallery = np.array([[0.0, 2.0], [0.0, 1.0], [1.0, 0.1]])
-    distances, indices = _data.nearest(queries, gallery, 1)
-    assert indices.ravel().tolist() == [1, 2]
-    assert distances[0, 0] == 0
-    cosine, indices = _data.nearest(queries, gallery, 2, metric="cosine")
-    assert set(indices[0]) == {0, 1}
-    np.testing.assert_allclose(cosine[0], 0, atol=1e-15)
-
-
 def test_samples_are_drawn_once_and_in_order():
     state = check_random_state(0)
     drawn = _data.draw_sample(100, 30, state)
