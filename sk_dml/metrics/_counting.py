@@ -181,6 +181,7 @@ class _Search:
             gaps=np.zeros(starts[-1], dtype=np.int32),
             ties=np.zeros(starts[-1], dtype=np.int32),
             alive=n_relevant.copy(),
+            pending=np.zeros(stop - start, dtype=np.int32),
             thresholds=np.empty(stop - start, dtype=np.float32),
             margins=self.margins[start:stop],
             depths=depth[self.order[start:stop]].astype(np.float64),
@@ -189,6 +190,7 @@ class _Search:
             _wait(pool.submit(*job) for job in self._classes(counts, start, stop))
             _kernels().prune_all(counts)
             self._count_others(counts, start, stop, pool)
+            _kernels().prune_all(counts)
         return counts
 
     def _count_others(self, counts, start, stop, pool):

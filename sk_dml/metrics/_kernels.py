@@ -11,9 +11,12 @@ import numpy as np
 from numba import njit
 
 compiled = njit(cache=True, nogil=True)
+# Their arguments, many arrays, would cost more than the work.
+inlined = njit(cache=True, nogil=True, inline="always")
 
-# Products that are compared with a threshold at a time.
-CHUNK = 32
+# Products that are compared with a threshold at a time: a constant, so that the loop
+# becomes a few vector instructions.
+CHUNK = 64
 
 
 class Side(NamedTuple):
@@ -48,7 +51,8 @@ class Counts(NamedTuple):
     ``relevant`` holds their similarities, the largest first. ``gaps`` counts the
     irrelevant items that are less similar than so many relevant ones, ``ties`` those
     as similar as the relevant one there, the first of equals. Only the first ``alive``
-    relevant items can still reach the ranks that matter, the first ``depth``.
+    relevant items can still reach the ranks that matter, the first ``depth``, as far as
+    was looked before the last ``pending`` items.
     """
 
     starts: np.ndarray
@@ -56,6 +60,7 @@ class Counts(NamedTuple):
     gaps: np.ndarray
     ties: np.ndarray
     alive: np.ndarray
+    pending: np.ndarray
     thresholds: np.ndarray
     margins: np.ndarray
     depths: np.ndarray
@@ -114,7 +119,7 @@ def fill_relevant(points, others, offsets, step, classes, own, relevant, starts)
                 found[k] = -found[k]
 
 
-@compiled
+@inlined
 def place(counts, i, value):
     """Count the relevant items that are more similar than a value."""
     at = counts.starts[i]
@@ -129,8 +134,47 @@ def place(counts, i, value):
 
 
 @compiled
+def set_threshold(counts, i):
+    """Say above which similarity, computed nearly, an item matters."""
+    n = counts.alive[i]
+    if n == 0:
+        counts.thresholds[i] = np.inf
+    else:
+        low = counts.relevant[counts.starts[i] + n - 1] - counts.margins[i]
+        counts.thresholds[i] = np.float32(low - abs(low) * 1e-6)
+
+
+@compiled
+def prune(counts, i):
+    """Give up the relevant items that the depth has passed by."""
+    at = counts.starts[i]
+    position = first = 0
+    for k in range(counts.alive[i]):
+        position += counts.gaps[at + k]
+        if k == 0 or counts.relevant[at + k] != counts.relevant[at + k - 1]:
+            first = position + k
+            position += counts.ties[at + k]
+        if first >= counts.depths[i]:
+            counts.alive[i] = k
+            break
+    counts.pending[i] = 0
+    set_threshold(counts, i)
+
+
+@compiled
+def prune_all(counts):
+    """Give up what is beyond the depth."""
+    for i in range(len(counts.alive)):
+        prune(counts, i)
+
+
+@inlined
 def count(i, j, value, counts, pairs, x, y):
     """Count one irrelevant item of a query, given its similarity nearly."""
+    counts.pending[i] += 1
+    # Rarely, as it looks at all that is alive.
+    if counts.pending[i] > 8 + counts.alive[i] // 2:
+        prune(counts, i)
     margin = counts.margins[i]
     before = place(counts, i, value + margin)
     if before == counts.alive[i]:
@@ -153,46 +197,6 @@ def count(i, j, value, counts, pairs, x, y):
 
 
 @compiled
-def prune(counts, i):
-    """Give up the relevant items that the depth has passed by."""
-    at = counts.starts[i]
-    position = first = 0
-    for k in range(counts.alive[i]):
-        position += counts.gaps[at + k]
-        if k == 0 or counts.relevant[at + k] != counts.relevant[at + k - 1]:
-            first = position + k
-            position += counts.ties[at + k]
-        if first >= counts.depths[i]:
-            counts.alive[i] = k
-            break
-    set_threshold(counts, i)
-
-
-@compiled
-def prune_all(counts):
-    """Give up what is beyond the depth from the start."""
-    for i in range(len(counts.alive)):
-        prune(counts, i)
-
-
-@compiled
-def set_threshold(counts, i):
-    """Say above which similarity, computed nearly, an item matters."""
-    n = counts.alive[i]
-    if n == 0:
-        counts.thresholds[i] = np.inf
-    else:
-        low = counts.relevant[counts.starts[i] + n - 1] - counts.margins[i]
-        counts.thresholds[i] = np.float32(low - abs(low) * 1e-6)
-
-
-@compiled
-def is_due(counts, i, n_found):
-    """Tell whether so many new items are worth a look at what they pass by."""
-    return n_found >= 8 + counts.alive[i] // 2
-
-
-@compiled
 def count_rows(first, last, query, item, products, counts, pairs):
     """Count the columns of a tile of products as items for some rows, the queries.
 
@@ -204,26 +208,21 @@ def count_rows(first, last, query, item, products, counts, pairs):
     codes = pairs.item_codes[item : item + width]
     for a in range(first, last):
         i = query + a
-        threshold = counts.thresholds[i]
         row = products[a]
-        n_found = 0
-        for start in range(0, width, CHUNK):
+        for chunk in range(width // CHUNK + 1):
+            start = chunk * CHUNK
             stop = min(start + CHUNK, width)
-            hits = 0
-            for b in range(start, stop):
-                hits += row[b] - near[b] > threshold
-            if hits == 0:
-                continue
+            threshold = counts.thresholds[i]
+            if stop == start + CHUNK:
+                hits = 0
+                for b in range(CHUNK):
+                    hits += row[start + b] - near[start + b] > threshold
+                if hits == 0:
+                    continue
             for b in range(start, stop):
                 value = row[b] - near[b]
                 if value > threshold and codes[b] != pairs.query_codes[i]:
                     count(i, item + b, np.float64(value), counts, pairs, x, y)
-                    n_found += 1
-            if is_due(counts, i, n_found):
-                prune(counts, i)
-                threshold, n_found = counts.thresholds[i], 0
-        if n_found:
-            prune(counts, i)
 
 
 @compiled
@@ -233,27 +232,22 @@ def count_columns(first, last, query, item, products, counts, pairs):
     ``query`` and ``item`` are those of the first column and row of the tile.
     """
     x, y = np.empty(len(pairs.items.center)), np.empty(len(pairs.items.center))
-    n_found = np.zeros(products.shape[1], dtype=np.int64)
     thresholds = counts.thresholds[query : query + products.shape[1]]
     codes = pairs.query_codes[query : query + products.shape[1]]
-    for start in range(first, last, CHUNK):
-        stop = min(start + CHUNK, last)
-        for b in range(len(products)):
-            j = item + b
-            row, offset, code = products[b], pairs.near[j], pairs.item_codes[j]
-            hits = 0
-            for a in range(start, stop):
-                hits += row[a] - offset > thresholds[a]
-            if hits == 0:
-                continue
+    for b in range(len(products)):
+        j = item + b
+        row, offset, code = products[b], pairs.near[j], pairs.item_codes[j]
+        for chunk in range((last - first) // CHUNK + 1):
+            start = first + chunk * CHUNK
+            stop = min(start + CHUNK, last)
+            if stop == start + CHUNK:
+                part, limits = row[start:stop], thresholds[start:stop]
+                hits = 0
+                for a in range(CHUNK):
+                    hits += part[a] - offset > limits[a]
+                if hits == 0:
+                    continue
             for a in range(start, stop):
                 value = row[a] - offset
                 if value > thresholds[a] and codes[a] != code:
                     count(query + a, j, np.float64(value), counts, pairs, x, y)
-                    n_found[a] += 1
-                    if is_due(counts, query + a, n_found[a]):
-                        prune(counts, query + a)
-                        n_found[a] = 0
-        for a in range(start, stop):
-            if n_found[a]:
-                prune(counts, query + a)
