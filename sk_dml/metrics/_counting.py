@@ -181,7 +181,7 @@ class _Search:
             gaps=np.zeros(starts[-1], dtype=np.int32),
             ties=np.zeros(starts[-1], dtype=np.int32),
             alive=n_relevant.copy(),
-            pending=np.zeros(stop - start, dtype=np.int32),
+            n_new=np.zeros(stop - start, dtype=np.int32),
             thresholds=np.empty(stop - start, dtype=np.float32),
             margins=self.margins[start:stop],
             depths=depth[self.order[start:stop]].astype(np.float64),

@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 
 compiled = njit(cache=True, nogil=True)
-# Their arguments, many arrays, would cost more than the work.
+# Passing many arrays, or taking them out of a tuple, costs more than the work.
 inlined = njit(cache=True, nogil=True, inline="always")
 
 # Products that are compared with a threshold at a time: a constant, so that the loop
@@ -52,7 +52,7 @@ class Counts(NamedTuple):
     irrelevant items that are less similar than so many relevant ones, ``ties`` those
     as similar as the relevant one there, the first of equals. Only the first ``alive``
     relevant items can still reach the ranks that matter, the first ``depth``, as far as
-    was looked before the last ``pending`` items.
+    was looked before the last ``n_new`` items.
     """
 
     starts: np.ndarray
@@ -60,7 +60,7 @@ class Counts(NamedTuple):
     gaps: np.ndarray
     ties: np.ndarray
     alive: np.ndarray
-    pending: np.ndarray
+    n_new: np.ndarray
     thresholds: np.ndarray
     margins: np.ndarray
     depths: np.ndarray
@@ -120,17 +120,14 @@ def fill_relevant(points, others, offsets, step, classes, own, relevant, starts)
 
 
 @inlined
-def place(counts, i, value):
-    """Count the relevant items that are more similar than a value."""
-    at = counts.starts[i]
-    n = counts.alive[i]
+def place(value, at, n, relevant):
+    """Find the first of n relevant items from ``at`` on that is not above a value."""
     # Without branches that a processor could guess wrong.
     while n > 1:
         half = n // 2
-        at += half * (counts.relevant[at + half - 1] > value)
+        at += half * (relevant[at + half - 1] > value)
         n -= half
-    at += n == 1 and counts.relevant[at] > value
-    return at - counts.starts[i]
+    return at + (n == 1 and relevant[at] > value)
 
 
 @compiled
@@ -157,7 +154,7 @@ def prune(counts, i):
         if first >= counts.depths[i]:
             counts.alive[i] = k
             break
-    counts.pending[i] = 0
+    counts.n_new[i] = 0
     set_threshold(counts, i)
 
 
@@ -169,28 +166,28 @@ def prune_all(counts):
 
 
 @inlined
-def count(i, j, value, counts, pairs, x, y):
-    """Count one irrelevant item of a query, given its similarity nearly."""
-    counts.pending[i] += 1
-    # Rarely, as it looks at all that is alive.
-    if counts.pending[i] > 8 + counts.alive[i] // 2:
-        prune(counts, i)
-    margin = counts.margins[i]
-    before = place(counts, i, value + margin)
-    if before == counts.alive[i]:
-        return
-    at = counts.starts[i] + before
-    if counts.relevant[at] < value - margin:
-        counts.gaps[at] += 1
-        return
+def is_counted(value, margin, at, n, relevant, gaps):
+    """Count an irrelevant item, unless single precision cannot tell where it stands."""
+    end = at + n
+    at = place(value + margin, at, n, relevant)
+    if at == end:
+        return True
+    is_clear = relevant[at] < value - margin
+    gaps[at] += is_clear
+    return is_clear
+
+
+@compiled
+def count_exactly(i, j, counts, pairs, x, y):
+    """Count an irrelevant item by its similarity in double precision."""
     point(pairs.queries, i, x)
     point(pairs.items, j, y)
-    exact = np.rint((dot(x, y) - pairs.offsets[j]) / pairs.step) * pairs.step
-    before = place(counts, i, exact)
-    if before == counts.alive[i]:
+    value = np.rint((dot(x, y) - pairs.offsets[j]) / pairs.step) * pairs.step
+    start, n = counts.starts[i], counts.alive[i]
+    at = place(value, start, n, counts.relevant)
+    if at == start + n:
         return
-    at = counts.starts[i] + before
-    if counts.relevant[at] == exact:
+    if counts.relevant[at] == value:
         counts.ties[at] += 1
     else:
         counts.gaps[at] += 1
@@ -206,13 +203,16 @@ def count_rows(first, last, query, item, products, counts, pairs):
     x, y = np.empty(len(pairs.items.center)), np.empty(len(pairs.items.center))
     near = pairs.near[item : item + width]
     codes = pairs.item_codes[item : item + width]
+    relevant, gaps = counts.relevant, counts.gaps
     for a in range(first, last):
         i = query + a
-        row = products[a]
+        row, code = products[a], pairs.query_codes[i]
+        at, n = counts.starts[i], counts.alive[i]
+        threshold, margin = counts.thresholds[i], counts.margins[i]
+        n_new = counts.n_new[i]
         for chunk in range(width // CHUNK + 1):
             start = chunk * CHUNK
             stop = min(start + CHUNK, width)
-            threshold = counts.thresholds[i]
             if stop == start + CHUNK:
                 hits = 0
                 for b in range(CHUNK):
@@ -221,8 +221,14 @@ def count_rows(first, last, query, item, products, counts, pairs):
                     continue
             for b in range(start, stop):
                 value = row[b] - near[b]
-                if value > threshold and codes[b] != pairs.query_codes[i]:
-                    count(i, item + b, np.float64(value), counts, pairs, x, y)
+                if value > threshold and codes[b] != code:
+                    n_new += 1
+                    if not is_counted(np.float64(value), margin, at, n, relevant, gaps):
+                        count_exactly(i, item + b, counts, pairs, x, y)
+            if n_new > n // 2:
+                prune(counts, i)
+                n, threshold, n_new = counts.alive[i], counts.thresholds[i], 0
+        counts.n_new[i] = n_new
 
 
 @compiled
@@ -231,12 +237,15 @@ def count_columns(first, last, query, item, products, counts, pairs):
 
     ``query`` and ``item`` are those of the first column and row of the tile.
     """
+    width = products.shape[1]
     x, y = np.empty(len(pairs.items.center)), np.empty(len(pairs.items.center))
-    thresholds = counts.thresholds[query : query + products.shape[1]]
-    codes = pairs.query_codes[query : query + products.shape[1]]
+    queries = slice(query, query + width)
+    thresholds, margins = counts.thresholds[queries], counts.margins[queries]
+    starts, alive = counts.starts[queries], counts.alive[queries]
+    codes, n_new = pairs.query_codes[queries], counts.n_new[queries]
+    relevant, gaps = counts.relevant, counts.gaps
     for b in range(len(products)):
-        j = item + b
-        row, offset, code = products[b], pairs.near[j], pairs.item_codes[j]
+        row, near, code = products[b], pairs.near[item + b], pairs.item_codes[item + b]
         for chunk in range((last - first) // CHUNK + 1):
             start = first + chunk * CHUNK
             stop = min(start + CHUNK, last)
@@ -244,10 +253,21 @@ def count_columns(first, last, query, item, products, counts, pairs):
                 part, limits = row[start:stop], thresholds[start:stop]
                 hits = 0
                 for a in range(CHUNK):
-                    hits += part[a] - offset > limits[a]
+                    hits += part[a] - near > limits[a]
                 if hits == 0:
                     continue
             for a in range(start, stop):
-                value = row[a] - offset
+                value = row[a] - near
                 if value > thresholds[a] and codes[a] != code:
-                    count(query + a, j, np.float64(value), counts, pairs, x, y)
+                    n_new[a] += 1
+                    if not is_counted(
+                        np.float64(value),
+                        margins[a],
+                        starts[a],
+                        alive[a],
+                        relevant,
+                        gaps,
+                    ):
+                        count_exactly(query + a, item + b, counts, pairs, x, y)
+                    if n_new[a] > alive[a] // 2:
+                        prune(counts, query + a)
