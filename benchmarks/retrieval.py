@@ -3,8 +3,8 @@
 Beside pytorch-metric-learning's AccuracyCalculator, which searches with faiss, a search
 by faiss-cpu alone and by scikit-learn for as many neighbours as a class has items, and
 the bare product of all rows in tiles. Medians of runs in turns, and their ratios; the
-largest memory that each adds to a process of its own. The first call, which compiles or
-loads compiled code, is told apart. Needs Linux.
+largest memory that ours and AccuracyCalculator add to processes of their own. The first
+call, which compiles or loads compiled code, is told apart. Needs Linux.
 """
 
 import argparse
@@ -140,9 +140,13 @@ def main():
         print(f"{theirs[0]:.4f}, {theirs[1]:.4f}. First call {first:.2f} s.\n")
         print("| | s | sk_dml / it | MB |\n|---|---|---|---|")
         for name, taken in times.items():
-            used = in_process(__file__, "memory", threads=None, size=size, name=name)
-            ratio = times["sk_dml"] / taken
-            print(f"| {name} | {taken:.2f} | {ratio:.2f} | {used:.0f} |", flush=True)
+            line = f"| {name} | {taken:.2f} | {times['sk_dml'] / taken:.2f} |"
+            if name in ("sk_dml", "AccuracyCalculator"):
+                used = in_process(
+                    __file__, "memory", threads=None, size=size, name=name
+                )
+                line += f" {used:.0f} "
+            print(f"{line}|", flush=True)
 
 
 if __name__ == "__main__":
