@@ -94,8 +94,9 @@ def _rank_few(X, codes, gallery, gallery_codes, metric, depth):
 def _assemble(n_relevant, query, before, hits, tied):
     """Make Ranks of groups, given the irrelevant items before and in each."""
     until = np.cumsum(hits) - hits
-    first = np.searchsorted(query, query)
-    hits_before = until - until[first]
+    first = np.flatnonzero(np.diff(query, prepend=-1))
+    n_groups = np.diff(first, append=len(query))
+    hits_before = until - np.repeat(until[first], n_groups)
     return Ranks(
         n_relevant, query, before + hits_before, hits_before, hits, hits + tied
     )

@@ -132,7 +132,7 @@ def evaluate(
     for drawn in draws:
         # Who has nothing to find is still there to be found.
         queries, items = (
-            np.full(len(of), True) if drawn is None else np.isin(of, drawn)
+            slice(None) if drawn is None else np.isin(of, drawn)
             for of in (codes, gallery_codes)
         )
         found, recall = _search(

@@ -147,13 +147,12 @@ def _average_precision(ranks, limit):
     # hits_before + 1 + slope * (i - 1 - position).
     slope = (hits - 1) / np.maximum(size - 1, 1)
     first = ranks.hits_before + 1 - slope * (position + 1)
-    # The sum of 1 / i over the ranks of the group.
-    harmonic = np.where(
-        n_ranks == 1,
-        1 / (position + 1),
-        digamma(position + n_ranks + 1) - digamma(position + 1),
-    )
-    terms = hits / size * (slope * n_ranks + first * harmonic * (n_ranks > 0))
+    # The sum of 1 / i over the ranks of the group: mostly one, or none.
+    harmonic = (n_ranks > 0) / (position + 1)
+    many = n_ranks > 1
+    ends = (position + n_ranks + 1)[many]
+    harmonic[many] = digamma(ends) - digamma(position[many] + 1)
+    terms = hits / size * (slope * n_ranks + first * harmonic)
     return ranks.total(terms) / np.maximum(ranks.n_relevant, 1)
 
 
