@@ -7,10 +7,12 @@ one pass over the products of all pairs, in tiles, and memory for the relevant p
 
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
+from threading import local
 
 import numpy as np
 from sklearn.utils import gen_batches
 from sklearn.utils._openmp_helpers import _openmp_effective_n_threads
+from threadpoolctl import threadpool_limits
 
 from sk_dml.metrics._ranks import Ranks
 from sk_dml.neighbors import compare, similarity_blocks
@@ -208,24 +210,32 @@ class _Search:
         )
         # The product of two queries serves both.
         is_symmetric = self.is_self and len(which) == len(self.order)
-        tile = np.empty((TILE, TILE), dtype=np.float32)
-        for rows in gen_batches(len(which), TILE):
+        memory = local()
+
+        def count_tiles(rows, tiles):
             points = self.items[rows] if is_symmetric else _single(queries, which[rows])
-            for columns in gen_batches(len(self.items), TILE):
-                if is_symmetric and columns.start < rows.start:
-                    continue
+            if not hasattr(memory, "tile"):
+                memory.tile = np.empty((TILE, TILE), dtype=np.float32)
+            for columns in tiles:
                 items = self.items[columns]
-                products = tile[: len(points), : len(items)]
+                products = memory.tile[: len(points), : len(items)]
                 np.matmul(points, items.T, out=products)
                 at = rows.start, columns.start
-                jobs = _parts(_kernels().count_rows, len(points), pool)
-                _wait(pool.submit(*job, *at, products, counts, pairs) for job in jobs)
+                _kernels().count_rows(*at, products, counts, pairs)
                 if is_symmetric and columns.start > rows.start:
-                    jobs = _parts(_kernels().count_columns, len(items), pool)
-                    _wait(
-                        pool.submit(*job, *at[::-1], products, counts, pairs)
-                        for job in jobs
-                    )
+                    _kernels().count_columns(*at[::-1], products, counts, pairs)
+
+        tiles = list(gen_batches(len(self.items), TILE))
+        with threadpool_limits(1, "blas"):
+            if is_symmetric:
+                for turn in _turns(len(tiles)):
+                    _wait(pool.submit(count_tiles, tiles[i], [tiles[j]]) for i, j in turn)
+            else:
+                size = min(TILE, -(-len(which) // pool._max_workers))
+                _wait(
+                    pool.submit(count_tiles, rows, tiles)
+                    for rows in gen_batches(len(which), size)
+                )
 
     def _classes(self, counts, start, stop):
         """Yield jobs that compute the similarities of the relevant pairs."""
@@ -255,6 +265,16 @@ class _Search:
             counts.relevant,
             counts.starts[first:last],
         )
+        # numpy sorts rows of equal length faster than compiled code sorts each.
+        starts = counts.starts[first : last + 1]
+        sizes = np.diff(starts)
+        turns = np.flatnonzero(np.diff(sizes, prepend=-1, append=-1))
+        for low, high in pairwise(turns):
+            found = counts.relevant[starts[low] : starts[high]]
+            if len(found):
+                found.reshape(high - low, sizes[low]).sort(axis=1)
+        found = counts.relevant[starts[0] : starts[-1]]
+        np.negative(found, out=found)
 
 
 def _kernels():
@@ -278,10 +298,11 @@ def _single(rows, which):
     return points
 
 
-def _parts(function, n, pool):
-    """Part the range of n among the threads of a pool."""
-    bounds = np.linspace(0, n, pool._max_workers + 1).astype(int)
-    return [(function, *part) for part in pairwise(bounds)]
+def _turns(n):
+    """Part all pairs of n into turns in which each of the n comes once."""
+    for turn in range(n):
+        pairs = [(i, (turn - i) % n) for i in range(n)]
+        yield [(i, j) for i, j in pairs if i <= j]
 
 
 def _wait(jobs):

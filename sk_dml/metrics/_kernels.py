@@ -99,24 +99,27 @@ def point(side, row, out):
 
 @compiled
 def fill_relevant(points, others, offsets, step, classes, own, relevant, starts):
-    """Compute the similarities of queries to all items of their class, sorted.
+    """Compute the similarities of queries to all items of their class, negative.
 
     A row of ``classes`` says from where to where the queries and the items of a class
     stand among ``points`` and ``others``. The i-th query is the item ``own + i``, which
     is left out.
     """
     for first, last, first_item, last_item in classes:
+        # The product of two queries serves both, where both are here.
+        is_symmetric = first_item == own + first and last_item == own + last
         for i in range(first, last):
             at = starts[i]
-            for j in range(first_item, last_item):
-                if j != own + i:
-                    value = dot(points[i], others[j]) - offsets[j]
-                    relevant[at] = -np.rint(value / step) * step
-                    at += 1
-            found = relevant[starts[i] : at]
-            found.sort()
-            for k in range(len(found)):
-                found[k] = -found[k]
+            for j in range(own + i if is_symmetric else first_item, last_item):
+                if j == own + i:
+                    continue
+                product = dot(points[i], others[j])
+                k = j - first_item - (first_item <= own + i < j)
+                relevant[at + k] = -np.rint((product - offsets[j]) / step) * step
+                if is_symmetric:
+                    k = starts[j - own] + i - first
+                    value = product - offsets[own + i]
+                    relevant[k] = -np.rint(value / step) * step
 
 
 @inlined
@@ -194,24 +197,24 @@ def count_exactly(i, j, counts, pairs, x, y):
 
 
 @compiled
-def count_rows(first, last, query, item, products, counts, pairs):
-    """Count the columns of a tile of products as items for some rows, the queries.
+def count_rows(query, item, products, counts, pairs):
+    """Count the columns of a tile of products as items for the rows, the queries.
 
     ``query`` and ``item`` are those of the first row and column of the tile.
     """
     width = products.shape[1]
     x, y = np.empty(len(pairs.items.center)), np.empty(len(pairs.items.center))
-    near = pairs.near[item : item + width]
+    near, found = pairs.near[item : item + width], np.empty(CHUNK, dtype=np.int64)
     codes = pairs.item_codes[item : item + width]
     relevant, gaps = counts.relevant, counts.gaps
-    for a in range(first, last):
+    for a in range(len(products)):
         i = query + a
         row, code = products[a], pairs.query_codes[i]
         at, n = counts.starts[i], counts.alive[i]
         threshold, margin = counts.thresholds[i], counts.margins[i]
         n_new = counts.n_new[i]
         for chunk in range(width // CHUNK + 1):
-            start = chunk * CHUNK
+            start, n_found = chunk * CHUNK, 0
             stop = min(start + CHUNK, width)
             if stop == start + CHUNK:
                 hits = 0
@@ -220,25 +223,30 @@ def count_rows(first, last, query, item, products, counts, pairs):
                 if hits == 0:
                     continue
             for b in range(start, stop):
-                value = row[b] - near[b]
-                if value > threshold and codes[b] != code:
+                found[n_found] = b
+                n_found += row[b] - near[b] > threshold
+            for k in range(n_found):
+                b = found[k]
+                if codes[b] != code:
                     n_new += 1
-                    if not is_counted(np.float64(value), margin, at, n, relevant, gaps):
+                    value = np.float64(row[b] - near[b])
+                    if not is_counted(value, margin, at, n, relevant, gaps):
                         count_exactly(i, item + b, counts, pairs, x, y)
-            if n_new > n // 2:
+            if n_new > n // 4:
                 prune(counts, i)
                 n, threshold, n_new = counts.alive[i], counts.thresholds[i], 0
         counts.n_new[i] = n_new
 
 
 @compiled
-def count_columns(first, last, query, item, products, counts, pairs):
-    """Count the rows of a tile as items for some columns, which are queries too.
+def count_columns(query, item, products, counts, pairs):
+    """Count the rows of a tile as items for the columns, which are queries too.
 
     ``query`` and ``item`` are those of the first column and row of the tile.
     """
     width = products.shape[1]
     x, y = np.empty(len(pairs.items.center)), np.empty(len(pairs.items.center))
+    found = np.empty(CHUNK, dtype=np.int64)
     queries = slice(query, query + width)
     thresholds, margins = counts.thresholds[queries], counts.margins[queries]
     starts, alive = counts.starts[queries], counts.alive[queries]
@@ -246,9 +254,9 @@ def count_columns(first, last, query, item, products, counts, pairs):
     relevant, gaps = counts.relevant, counts.gaps
     for b in range(len(products)):
         row, near, code = products[b], pairs.near[item + b], pairs.item_codes[item + b]
-        for chunk in range((last - first) // CHUNK + 1):
-            start = first + chunk * CHUNK
-            stop = min(start + CHUNK, last)
+        for chunk in range(width // CHUNK + 1):
+            start, n_found = chunk * CHUNK, 0
+            stop = min(start + CHUNK, width)
             if stop == start + CHUNK:
                 part, limits = row[start:stop], thresholds[start:stop]
                 hits = 0
@@ -257,17 +265,16 @@ def count_columns(first, last, query, item, products, counts, pairs):
                 if hits == 0:
                     continue
             for a in range(start, stop):
-                value = row[a] - near
-                if value > thresholds[a] and codes[a] != code:
+                found[n_found] = a
+                n_found += row[a] - near > thresholds[a]
+            for k in range(n_found):
+                a = found[k]
+                if codes[a] != code:
                     n_new[a] += 1
+                    value = np.float64(row[a] - near)
                     if not is_counted(
-                        np.float64(value),
-                        margins[a],
-                        starts[a],
-                        alive[a],
-                        relevant,
-                        gaps,
+                        value, margins[a], starts[a], alive[a], relevant, gaps
                     ):
                         count_exactly(query + a, item + b, counts, pairs, x, y)
-                    if n_new[a] > alive[a] // 2:
+                    if n_new[a] > alive[a] // 4:
                         prune(counts, query + a)
