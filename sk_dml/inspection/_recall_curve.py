@@ -11,7 +11,7 @@ from sk_dml.inspection._data import (
     embed_labelled,
     findable,
 )
-from sk_dml.neighbors import similarity_blocks
+from sk_dml.neighbors._rows import distance_blocks
 from sk_dml.utils import embed
 
 
@@ -303,10 +303,8 @@ def _check_k(k, largest):
 
 def _recall(X, codes, gallery, gallery_codes, queries, is_self, k, metric):
     total = np.zeros(len(k))
-    for block, similarities in similarity_blocks(
-        X[queries], gallery, metric=metric, copies=6
-    ):
-        index = queries[block]
+    for block, squares in distance_blocks(X[queries], gallery, metric=metric, copies=6):
+        similarities, index = -squares, queries[block]
         relevant = gallery_codes == codes[index, None]
         if is_self:
             place = np.arange(len(index)), index

@@ -1,8 +1,9 @@
 """Rank the relevant items of every query, exactly and without ranking the others.
 
-The similarities of a query to its relevant items are computed in double precision and
-sorted; of all other items it only counts how many come before which of them. That takes
-one pass over the products of all pairs, in tiles, and memory for the relevant pairs.
+The squared distances of a query to its relevant items are computed by differences in
+double precision and sorted; of all other items it only counts how many come before
+which of them. That takes one pass over the products of all pairs, in tiles, and memory
+for the relevant pairs.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -10,21 +11,26 @@ from itertools import pairwise
 from threading import local
 
 import numpy as np
+from sklearn import get_config
 from sklearn.utils import gen_batches
 from sklearn.utils._openmp_helpers import _openmp_effective_n_threads
 from threadpoolctl import threadpool_limits
 
 from sk_dml.metrics._ranks import Ranks
-from sk_dml.neighbors import compare, similarity_blocks
+from sk_dml.neighbors._rows import compare, distance_blocks, equal_rows
 
-# Up to so many pairs, what needs no compiled code is quick enough.
-FEW_PAIRS = 2**22
+# Up to so many products of features, what needs no compiled code is quick enough.
+FEW_PRODUCTS = 2**29
 
 # Rows and columns of a tile of products: it should fit into the cache.
 TILE = 1024
 
-# Relevant pairs that are kept at a time, and that are evaluated at a time.
-KEPT_PAIRS, RANKED_PAIRS = 2**23, 2**19
+# Bytes of working memory that a relevant pair may take, and such pairs that are
+# evaluated at a time.
+PAIR_BYTES, RANKED_PAIRS = 128, 2**19
+
+# Rows that tell where the middle of all is.
+SAMPLE = 1000
 
 
 def count_relevant(codes, gallery_codes, is_self):
@@ -47,8 +53,8 @@ def count_relevant(codes, gallery_codes, is_self):
     return sizes[codes] - int(is_self)
 
 
-def ranks_in_blocks(X, codes, gallery, gallery_codes, *, metric, depth):
-    """Rank the relevant items of every query.
+def rate_in_blocks(X, codes, gallery, gallery_codes, *, metric, depth, rate):
+    """Rate where the relevant items of every query rank.
 
     Parameters
     ----------
@@ -63,34 +69,39 @@ def ranks_in_blocks(X, codes, gallery, gallery_codes, *, metric, depth):
     metric : {"euclidean", "cosine"}
         What orders the neighbours.
     depth : ndarray of shape (n,)
-        Ranks that matter; relevant items beyond them may be missing from the result.
+        Ranks that matter, equal for queries of one class; relevant items beyond them
+        may be missing from the ranks.
+    rate : callable
+        Called with the Ranks of some queries, possibly in several threads at once;
+        returns a tuple of arrays with an entry for each.
 
     Yields
     ------
     queries : ndarray of int
         Some of the queries; those that nothing is relevant to may never come.
-    ranks : Ranks
-        Of these.
+    values : tuple of ndarray
+        What ``rate`` said of these.
     """
     n_gallery = len(X) if gallery is None else len(gallery)
-    function = _rank_few if len(X) * n_gallery <= FEW_PAIRS else _rank_many
-    return function(X, codes, gallery, gallery_codes, metric, depth)
+    is_small = len(X) * n_gallery * X.shape[1] <= FEW_PRODUCTS
+    function = _rate_few if is_small else _rate_many
+    return function(X, codes, gallery, gallery_codes, metric, depth, rate)
 
 
-def _rank_few(X, codes, gallery, gallery_codes, metric, depth):
+def _rate_few(X, codes, gallery, gallery_codes, metric, depth, rate):
     n_relevant = count_relevant(codes, gallery_codes, gallery is None)
-    for rows, similarities in similarity_blocks(X, gallery, metric=metric):
+    for rows, squares in distance_blocks(X, gallery, metric=metric):
         groups = []
-        for i, values in enumerate(similarities):
+        for i, values in enumerate(squares):
             relevant = gallery_codes == codes[rows.start + i]
             found = values[relevant]
-            found, hits = np.unique(-found[found > -np.inf], return_counts=True)
-            others = np.sort(-values[~relevant])
+            found, hits = np.unique(found[found < np.inf], return_counts=True)
+            others = np.sort(values[~relevant])
             before = np.searchsorted(others, found, "left")
             tied = np.searchsorted(others, found, "right") - before
             groups.append(np.stack([np.full(len(found), i), before, hits, tied]))
         ranks = _assemble(n_relevant[rows], *np.concatenate(groups, axis=1))
-        yield np.arange(rows.start, rows.stop), ranks
+        yield np.arange(rows.start, rows.stop), rate(ranks)
 
 
 def _assemble(n_relevant, query, before, hits, tied):
@@ -104,20 +115,32 @@ def _assemble(n_relevant, query, before, hits, tied):
     )
 
 
-def _rank_many(X, codes, gallery, gallery_codes, metric, depth):
+def _rate_many(X, codes, gallery, gallery_codes, metric, depth, rate):
     is_self = gallery is None
     if not is_self:
         dtype = np.result_type(X, gallery)
         X, gallery = (rows.astype(dtype, copy=False) for rows in (X, gallery))
-    search = _Search(compare(X, gallery, metric=metric), codes, gallery_codes, is_self)
-    ends = np.cumsum(search.n_relevant)
-    for start, stop in _blocks(ends, KEPT_PAIRS):
-        counts = search.count(start, stop, depth)
-        done = ends[start] - search.n_relevant[start]
-        for first, last in _blocks(ends[start:stop] - done, RANKED_PAIRS):
-            some = search.order[start + first : start + last]
-            n_relevant = search.n_relevant[start + first : start + last]
-            yield some, _assemble(n_relevant, *_groups(counts, first, last))
+    queries = _Points(X, codes)
+    items = queries if is_self else _Points(gallery, gallery_codes)
+    n_relevant = count_relevant(codes, gallery_codes, is_self)[queries.order]
+    n_threads = _openmp_effective_n_threads()
+    search = _Search(queries, items, metric, n_relevant, depth[queries.order])
+    ends = np.cumsum(n_relevant)
+    kept = int(get_config()["working_memory"] * 2**20 / PAIR_BYTES)
+    with ThreadPoolExecutor(n_threads) as pool:
+        for start, stop in _blocks(ends, kept):
+            counts = search.count(start, stop, pool, n_threads)
+
+            def rate_block(block, start=start, counts=counts):
+                first, last = block[0] + start, block[1] + start
+                groups = _groups(counts, *block)
+                values = rate(_assemble(n_relevant[first:last], *groups))
+                members, sizes = queries.members(first, last)
+                return members, tuple(np.repeat(value, sizes) for value in values)
+
+            done = ends[start] - n_relevant[start]
+            blocks = _blocks(ends[start:stop] - done, RANKED_PAIRS // n_threads)
+            yield from pool.map(rate_block, blocks)
 
 
 def _blocks(ends, size):
@@ -153,28 +176,77 @@ def _groups(counts, first, last):
     return query[kept], before[kept], hits[alive[begins]], tied[kept]
 
 
+class _Points:
+    """Rows sorted by class, one for all that are equal and of one class."""
+
+    def __init__(self, values, codes):
+        self.values = values
+        place = equal_rows(values)
+        self.everyone = np.lexsort((place, codes))
+        codes, place = codes[self.everyone], place[self.everyone]
+        is_first = (np.diff(codes, prepend=-1) != 0) | (np.diff(place, prepend=-1) != 0)
+        self.first = np.append(np.flatnonzero(is_first), len(codes))
+        self.order = self.everyone[self.first[:-1]]
+        self.weights = np.diff(self.first).astype(np.int32)
+        self.codes = codes[self.first[:-1]]
+
+    def members(self, start, stop):
+        """Tell all rows from one point to another, and how many each stands for."""
+        members = self.everyone[self.first[start] : self.first[stop]]
+        return members, self.weights[start:stop]
+
+
 class _Search:
-    """A pass over all pairs of queries and gallery, both sorted by class."""
+    """A pass over all pairs of queries and items."""
 
-    def __init__(self, compared, codes, gallery_codes, is_self):
-        self.compared, self.is_self = compared, is_self
-        self.order = np.argsort(codes, kind="stable")
-        self.gallery_order = self.order
-        if not is_self:
-            self.gallery_order = np.argsort(gallery_codes, kind="stable")
-        self.codes = codes[self.order]
-        self.gallery_codes = gallery_codes[self.gallery_order]
-        self.n_relevant = count_relevant(codes, gallery_codes, is_self)[self.order]
-        self.offsets = compared.offsets[self.gallery_order]
-        self.items = _single(compared.gallery, self.gallery_order)
-        # The largest error of a sum of products in single precision, rounded factors
-        # included.
-        largest = compared.query_lengths[self.order] * compared.gallery_lengths.max()
-        largest += np.abs(self.offsets).max()
-        n_features = self.items.shape[1]
-        self.margins = (n_features + 8) * 2.0**-24 * largest + compared.step
+    def __init__(self, queries, items, metric, n_relevant, depth):
+        self.queries, self.items = queries, items
+        self.is_self = queries is items
+        self.n_relevant, self.depth = n_relevant, depth.astype(np.float64)
+        values = (queries.values,) if self.is_self else (queries.values, items.values)
+        self.rows = compare(*values, metric=metric)
+        # The middle of a few: it decides how fast results come, not which.
+        sample = items.order[:: -(-len(items.order) // SAMPLE)]
+        self.center = np.median(self.rows[1].points(sample), axis=0)
+        self.stands = np.concatenate([[0], np.cumsum(items.weights)])
+        self._use(np.float32)
 
-    def count(self, start, stop, depth):
+    def _use(self, dtype):
+        """Compute products in a precision from now on."""
+        self.right = self._side(self.items, self.rows[1], dtype)
+        self.left = self.right
+        if not self.is_self:
+            self.left = self._side(self.queries, self.rows[0], dtype)
+
+    def _side(self, points, rows, dtype):
+        n_features = rows.values.shape[1]
+        factors = np.empty((len(points.order), n_features), dtype=dtype)
+        norms = np.empty(len(factors))
+        for block in gen_batches(len(factors), TILE):
+            centered = rows.points(points.order[block]) - self.center
+            norms[block] = np.einsum("ij,ij->i", centered, centered)
+            factors[block] = centered
+        norms += rows.extras[points.order]
+        # What sums of products of rounded factors may be off, in any order of summing;
+        # in double precision norms and differences are so, too.
+        units = n_features + 9 if dtype is np.float32 else 5 * n_features + 40
+        errors = units * np.finfo(dtype).eps / 2 * norms + n_features * 2.0**-100
+        errors += rows.resolution
+        limits = norms / 2 - errors - 2 * _kernels().ROUNDING * norms
+        side = _kernels().Side(
+            rows.values,
+            rows.scales,
+            rows.extras,
+            points.order,
+            points.weights,
+            points.codes,
+            norms,
+            errors,
+            limits.astype(dtype),
+        )
+        return side, factors
+
+    def count(self, start, stop, pool, n_threads):
         """Count for the queries from start to stop."""
         n_relevant = self.n_relevant[start:stop]
         starts = np.concatenate([[0], np.cumsum(n_relevant)])
@@ -184,89 +256,49 @@ class _Search:
             gaps=np.zeros(starts[-1], dtype=np.int32),
             ties=np.zeros(starts[-1], dtype=np.int32),
             alive=n_relevant.copy(),
+            tails=np.zeros(stop - start, dtype=np.int64),
+            before=np.zeros(stop - start, dtype=np.int64),
             n_new=np.zeros(stop - start, dtype=np.int32),
-            thresholds=np.empty(stop - start, dtype=np.float32),
-            margins=self.margins[start:stop],
-            depths=depth[self.order[start:stop]].astype(np.float64),
+            thresholds=np.empty(stop - start, dtype=self.left[1].dtype),
+            depths=self.depth[start:stop],
+            rounding=2 * float(np.finfo(self.left[1].dtype).eps),
+            resolution=self.rows[0].resolution,
         )
-        with ThreadPoolExecutor(_openmp_effective_n_threads()) as pool:
-            _wait(pool.submit(*job) for job in self._classes(counts, start, stop))
-            _kernels().prune_all(counts)
-            self._count_others(counts, start, stop, pool)
-            _kernels().prune_all(counts)
+        queries, factors = _cut(self.left, start, stop)
+        classes = self._classes(queries.codes)
+        own = start if self.is_self else -1 - len(queries.codes)
+        _wait(pool.submit(self._fill, part, counts, queries, own) for part in classes)
+        if factors.dtype == np.float32 and self._is_doubtful(counts, queries, factors):
+            self._use(np.float64)
+            queries, factors = _cut(self.left, start, stop)
+            counts = counts._replace(
+                thresholds=np.empty(stop - start),
+                rounding=2 * float(np.finfo(np.float64).eps),
+            )
+        _kernels().prune_all(counts, queries, True)
+        with threadpool_limits(1, "blas"):
+            self._count_others(counts, queries, factors, pool, n_threads)
+        _kernels().prune_all(counts, queries, False)
         return counts
 
-    def _count_others(self, counts, start, stop, pool):
-        queries = self.compared.queries
-        which = self.order[start:stop]
-        pairs = _kernels().Pairs(
-            queries=_side(queries, which),
-            query_codes=self.codes[start:stop],
-            items=_side(self.compared.gallery, self.gallery_order),
-            item_codes=self.gallery_codes,
-            offsets=self.offsets,
-            near=self.offsets.astype(np.float32),
-            step=self.compared.step,
-        )
-        # The product of two queries serves both.
-        is_symmetric = self.is_self and len(which) == len(self.order)
-        memory = local()
-
-        def count_tiles(rows, tiles):
-            points = self.items[rows] if is_symmetric else _single(queries, which[rows])
-            if not hasattr(memory, "tile"):
-                memory.tile = np.empty((TILE, TILE), dtype=np.float32)
-            for columns in tiles:
-                items = self.items[columns]
-                products = memory.tile[: len(points), : len(items)]
-                np.matmul(points, items.T, out=products)
-                at = rows.start, columns.start
-                _kernels().count_rows(*at, products, counts, pairs)
-                if is_symmetric and columns.start > rows.start:
-                    _kernels().count_columns(*at[::-1], products, counts, pairs)
-
-        tiles = list(gen_batches(len(self.items), TILE))
-        with threadpool_limits(1, "blas"):
-            if is_symmetric:
-                for turn in _turns(len(tiles)):
-                    _wait(pool.submit(count_tiles, tiles[i], [tiles[j]]) for i, j in turn)
-            else:
-                size = min(TILE, -(-len(which) // pool._max_workers))
-                _wait(
-                    pool.submit(count_tiles, rows, tiles)
-                    for rows in gen_batches(len(which), size)
-                )
-
-    def _classes(self, counts, start, stop):
-        """Yield jobs that compute the similarities of the relevant pairs."""
-        codes = self.codes[start:stop]
+    def _classes(self, codes):
+        """Part the classes: where their queries and items begin and end."""
         firsts = np.flatnonzero(np.diff(codes, prepend=-1))
         lasts = np.append(firsts[1:], len(codes))
-        left, right = (
-            np.searchsorted(self.gallery_codes, codes[firsts], side)
+        first_items, last_items = (
+            np.searchsorted(self.items.codes, codes[firsts], side)
             for side in ("left", "right")
         )
-        classes = np.stack([firsts, lasts, left, right], axis=1)
+        classes = np.stack([firsts, lasts, first_items, last_items], axis=1)
         for low, high in _blocks(lasts, TILE):
-            yield self._fill, counts, classes[low:high], start
+            yield classes[low:high]
 
-    def _fill(self, counts, classes, start):
-        first, last = classes[0, 0], classes[-1, 1]
-        first_item, last_item = classes[0, 2], classes[-1, 3]
-        which = self.order[start + first : start + last]
-        items = self.gallery_order[first_item:last_item]
-        _kernels().fill_relevant(
-            self.compared.queries.points(which),
-            self.compared.gallery.points(items),
-            self.offsets[first_item:last_item],
-            self.compared.step,
-            classes - [first, first, first_item, first_item],
-            start + first - first_item if self.is_self else -len(which) - 1,
-            counts.relevant,
-            counts.starts[first:last],
-        )
+    def _fill(self, classes, counts, queries, own):
+        """Compute and sort the similarities to the relevant items."""
+        items, _ = self.right
+        _kernels().fill_relevant(queries, items, classes, self.stands, own, counts)
         # numpy sorts rows of equal length faster than compiled code sorts each.
-        starts = counts.starts[first : last + 1]
+        starts = counts.starts[classes[0, 0] : classes[-1, 1] + 1]
         sizes = np.diff(starts)
         turns = np.flatnonzero(np.diff(sizes, prepend=-1, append=-1))
         for low, high in pairwise(turns):
@@ -276,6 +308,53 @@ class _Search:
         found = counts.relevant[starts[0] : starts[-1]]
         np.negative(found, out=found)
 
+    def _is_doubtful(self, counts, queries, factors):
+        """Tell from a few pairs whether products leave too many to differences."""
+        items, all_factors = self.right
+        some = np.arange(len(factors))[:: -(-len(factors) // 64)]
+        others = np.arange(len(all_factors))[:: -(-len(all_factors) // SAMPLE)]
+        values = 2.0 * (factors[some] @ all_factors[others].T)
+        values -= queries.norms[some, None] + items.norms[others]
+        margins = queries.errors[some, None] + items.errors[others]
+        n_doubtful = 0
+        for i, value, margin in zip(some, values, margins, strict=True):
+            found = -counts.relevant[counts.starts[i] : counts.starts[i + 1]]
+            low, high = (np.searchsorted(found, -value + m) for m in (-margin, margin))
+            n_doubtful += np.sum(
+                (low < high) & (items.codes[others] != queries.codes[i])
+            )
+        # A difference takes as long as so many products.
+        return n_doubtful * 8000 > values.size * factors.shape[1]
+
+    def _count_others(self, counts, queries, factors, pool, n_threads):
+        items, all_factors = self.right
+        # The product of two queries serves both.
+        is_symmetric = self.is_self and len(factors) == len(all_factors)
+        memory = local()
+
+        def count_tiles(rows, tiles):
+            if not hasattr(memory, "tile"):
+                memory.tile = np.empty((TILE, TILE), dtype=factors.dtype)
+            for columns in tiles:
+                left, right = factors[rows], all_factors[columns]
+                products = memory.tile[: len(left), : len(right)]
+                np.matmul(left, right.T, out=products)
+                at = rows.start, columns.start
+                _kernels().count_rows(*at, products, queries, items, counts)
+                if is_symmetric and columns.start > rows.start:
+                    _kernels().count_columns(
+                        *at[::-1], products, queries, items, counts
+                    )
+
+        tiles = list(gen_batches(len(all_factors), TILE))
+        if is_symmetric:
+            for turn in _turns(len(tiles)):
+                _wait(pool.submit(count_tiles, tiles[i], [tiles[j]]) for i, j in turn)
+        else:
+            size = min(TILE, -(-len(factors) // n_threads))
+            rows = gen_batches(len(factors), size)
+            _wait(pool.submit(count_tiles, part, tiles) for part in rows)
+
 
 def _kernels():
     # Compiled code takes a second to import: only where there is much to count.
@@ -284,18 +363,12 @@ def _kernels():
     return _kernels
 
 
-def _side(rows, which):
-    return _kernels().Side(
-        rows.values, which, rows.scales, rows.center, rows.resolution
-    )
-
-
-def _single(rows, which):
-    """Convert rows to points in single precision."""
-    points = np.empty((len(which), rows.values.shape[1]), dtype=np.float32)
-    for block in gen_batches(len(which), TILE):
-        points[block] = rows.points(which[block])
-    return points
+def _cut(side, start, stop):
+    """Take the queries from start to stop out of a side and its factors."""
+    side, factors = side
+    ordered = ("order", "weights", "codes", "norms", "errors", "limits")
+    parts = {name: getattr(side, name)[start:stop] for name in ordered}
+    return side._replace(**parts), factors[start:stop]
 
 
 def _turns(n):

@@ -14,7 +14,7 @@ from sklearn.utils import (
 )
 
 from sk_dml.metrics import _ranks
-from sk_dml.metrics._counting import count_relevant, ranks_in_blocks
+from sk_dml.metrics._counting import count_relevant, rate_in_blocks
 from sk_dml.metrics._listing import ranks_of_lists
 from sk_dml.utils import encode_label_sets, encode_labels
 
@@ -166,27 +166,34 @@ def _search(X, codes, gallery, gallery_codes, names, metric, rng, wants_recall):
                 f"{name} needs at least k={k} items to search among, got {largest}."
             )
         depth = np.maximum(depth, largest if name in DEEP_METRICS else k)
+
+    def rate(ranks):
+        found = []
+        for name, match in matches.items():
+            if match:
+                found.append(AT_K_METRICS[match[1]](ranks, int(match[2])))
+            else:
+                found.append((RANK_METRICS | DEEP_METRICS)[name](ranks))
+        return tuple(found)
+
     recall = 1.0
     arguments = X, codes, gallery, gallery_codes
     if rng is None:
-        blocks = ranks_in_blocks(*arguments, metric=metric, depth=depth)
+        blocks = rate_in_blocks(*arguments, metric=metric, depth=depth, rate=rate)
     else:
         n_neighbors = int(depth.max())
-        blocks, recall = ranks_of_lists(
+        lists, recall = ranks_of_lists(
             *arguments,
             metric=metric,
             n_neighbors=n_neighbors,
             random_state=rng,
             wants_recall=wants_recall,
         )
+        blocks = ((queries, rate(ranks)) for queries, ranks in lists)
     values = {name: np.zeros(len(X)) for name in names}
-    for queries, ranks in blocks:
-        for name, match in matches.items():
-            if match:
-                found = AT_K_METRICS[match[1]](ranks, int(match[2]))
-            else:
-                found = (RANK_METRICS | DEEP_METRICS)[name](ranks)
-            values[name][queries] = found
+    for queries, found in blocks:
+        for name, value in zip(matches, found, strict=True):
+            values[name][queries] = value
     return values, recall
 
 

@@ -1,15 +1,11 @@
 """Nearest neighbours: the one place where the package searches."""
 
 from sk_dml.neighbors._approximate import neighbor_recall
-from sk_dml.neighbors._exact import similarity_blocks
 from sk_dml.neighbors._index import RetrievalIndex
-from sk_dml.neighbors._rows import compare
 from sk_dml.neighbors._search import nearest_neighbors
 
 __all__ = [
     "RetrievalIndex",
-    "compare",
     "nearest_neighbors",
     "neighbor_recall",
-    "similarity_blocks",
 ]
