@@ -14,21 +14,14 @@ from sklearn.base import (
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from sk_dml.neighbors._search import make_search
+from sk_dml.neighbors._search import make_search, resolve_search
 from sk_dml.neighbors._validation import (
     METRICS,
     SEARCHES,
     check_choice,
     check_n_neighbors,
-    check_values,
+    check_rows,
 )
-
-# Rows from which search="auto" is approximate. Measured in seconds on one core, for the
-# 10 nearest of every row, clustered, of width 128, with pynndescent 0.7.0: 20,000 rows
-# take 1.9 exactly and 1.8 approximately, 40,000 take 6.2 and 3.7, 60,000 take 15 and
-# 5.6. But pynndescent first compiles, for 26 seconds in every process. The exact time
-# grows with the square of the rows: at 100,000 it is 39 to 41 with the compiler.
-AUTO_APPROXIMATE = 100_000
 
 
 class RetrievalIndex(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -51,6 +44,10 @@ class RetrievalIndex(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         exact below 100,000 rows and approximate from there on.
     random_state : int, RandomState instance or None, default=None
         Seeds the approximate search.
+    device : str, torch.device or None, default=None
+        Where the exact search takes its products of matrices: None for the CPU by
+        numpy; "cuda" for the GPU, or "cpu", by torch; "auto" for the GPU if there is
+        one, and else as None. The result is the same to the bit.
 
     Attributes
     ----------
@@ -92,17 +89,25 @@ class RetrievalIndex(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     _parameter_constraints = {
         "n_neighbors": [Interval(Integral, 1, None, closed="left")],
         "metric": [StrOptions(set(METRICS))],
-        "search": [StrOptions({"auto", *SEARCHES})],
+        "search": [StrOptions(set(SEARCHES))],
         "random_state": ["random_state"],
+        "device": "no_validation",  # by the search
     }
 
     def __init__(
-        self, n_neighbors=10, *, metric="euclidean", search="auto", random_state=None
+        self,
+        n_neighbors=10,
+        *,
+        metric="euclidean",
+        search="auto",
+        random_state=None,
+        device=None,
     ):
         self.n_neighbors = n_neighbors
         self.metric = metric
         self.search = search
         self.random_state = random_state
+        self.device = device
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None):
@@ -123,16 +128,25 @@ class RetrievalIndex(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         Raises
         ------
         ValueError
-            If X holds NaN or infinity, or X and y differ in length.
+            If X is empty or holds NaN or infinity, X and y differ in length, or the
+            device is not there.
         """
-        X = np.array(self._check_rows(X, reset=True), order="C")  # a copy
-        labels = None if y is None else _check_ids(y, X)
-        return self._keep(X, labels)
+        rows = np.array(check_rows(X, "X"), order="C")  # a copy
+        labels = None if y is None else _check_ids(y, rows)
+        # What :meth:`add` goes by, whatever set_params does meanwhile.
+        settings = self.metric, self.search, self.random_state, self.device
+        search = make_search(rows, *settings)
+        # From here on nothing fails.
+        validate_data(self, X, skip_check_array=True)
+        self._settings = settings
+        return self._keep(rows, labels, search)
 
     def add(self, X, y=None):
         """Add rows to the gallery.
 
-        An approximate search is built anew.
+        The next search prepares itself anew, which takes a while where it is
+        approximate: add many rows at once, or search after the last. Parameters set
+        since :meth:`fit` wait for the next one, but for ``n_neighbors``.
 
         Parameters
         ----------
@@ -149,10 +163,9 @@ class RetrievalIndex(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         Raises
         ------
         ValueError
-            If X does not fit the gallery, or there are ids for some rows only.
+            If X does not fit the gallery, or y its labels or ids.
         """
         check_is_fitted(self)
-        self._validate_params()
         X = self._check_rows(X)
         has_ids = self.gallery_labels_ is not None
         if has_ids != (y is not None):
@@ -165,27 +178,18 @@ class RetrievalIndex(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         labels = _join(self.gallery_labels_, _check_ids(y, X)) if has_ids else None
         return self._keep(np.concatenate([self.gallery_, X]), labels)
 
-    def _keep(self, X, labels):
-        search = self.search
-        if search == "auto":
-            search = "exact" if len(X) < AUTO_APPROXIMATE else "approximate"
-        # First what may fail.
-        self._search = make_search(X, self.metric, search, self.random_state)
-        self.search_ = search
+    def _keep(self, X, labels, search=None):
         self.gallery_ = X
         self.gallery_labels_ = labels
         self.n_samples_fit_ = self._n_features_out = len(X)
+        self.search_ = resolve_search(self._settings[1], len(X))
+        self._search = search
         return self
 
-    def _check_rows(self, X, reset=False):
-        X = validate_data(
-            self,
-            X,
-            reset=reset,
-            dtype=[np.float64, np.float32],
-            ensure_all_finite=False,
-        )
-        return check_values(X, "X")
+    def _check_rows(self, X):
+        rows = check_rows(X, "X")
+        validate_data(self, X, reset=False, skip_check_array=True)
+        return rows
 
     def kneighbors(self, X=None, n_neighbors=None, return_distance=True):
         """Find the nearest rows of the gallery.
@@ -221,6 +225,8 @@ class RetrievalIndex(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             extra=extra,
         )
         own = np.arange(self.n_samples_fit_) if is_self else None
+        if self._search is None:
+            self._search = make_search(self.gallery_, *self._settings)
         return self._search.search(X, n_neighbors, own)
 
     def kneighbors_labels(self, X=None, n_neighbors=None):
@@ -288,8 +294,9 @@ class RetrievalIndex(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         """Connect every row with its nearest ones of the gallery, for precomputed use.
 
         As in scikit-learn's KNeighborsTransformer, there is one neighbour more than
-        ``n_neighbors``: rows of the gallery are their own nearest neighbours here, and
-        estimators that take precomputed graphs leave them out.
+        ``n_neighbors``: rows of the gallery find themselves here, and estimators that
+        take precomputed graphs leave them out. Copies of a row are as near as itself:
+        of more than ``n_neighbors + 1`` only those of the lowest indices are found.
 
         Parameters
         ----------
@@ -320,10 +327,13 @@ class RetrievalIndex(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         Returns
         -------
         sparse matrix of shape (n_samples, n_samples), float64
-            Distances to the ``n_neighbors + 1`` nearest rows, each row itself among
-            them, in CSR format, every row's sorted by distance.
+            Each row's distance to itself, which is 0, and then to the ``n_neighbors``
+            nearest others, in CSR format, every row's sorted by distance.
         """
-        return self.fit(X, y).transform(X)
+        distances, indices = self.fit(X, y)._kneighbors(None, None)
+        own = np.arange(len(indices))[:, None]
+        distances = np.hstack([np.zeros_like(own, dtype=np.float64), distances])
+        return self._graph(distances, np.hstack([own, indices]))
 
 
 def _check_ids(y, X):
@@ -357,6 +367,11 @@ def _as_ids(y):
 
 def _join(labels, more):
     """Append labels without changing any of them."""
+    if labels.shape[1:] != more.shape[1:]:
+        raise ValueError(
+            f"y must hold labels or ids of shape {labels.shape[1:]}, as the gallery "
+            f"has, got some of shape {more.shape[1:]}."
+        )
     joint = (
         np.result_type(labels, more) if labels.dtype.kind == more.dtype.kind else None
     )
