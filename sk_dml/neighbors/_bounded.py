@@ -8,6 +8,8 @@ is not, all rows whose bounds are below that distance are compared too; where th
 many, products in double precision come first.
 """
 
+from typing import Any
+
 import numpy as np
 from sklearn import get_config
 
@@ -38,23 +40,24 @@ class ExactSearch:
     """
 
     def __init__(self, gallery: Gallery, device=None):
+        _resolve(device)  # an error comes now rather than from a search
         self.gallery = gallery
-        self.device = _resolve(device)
+        self.device = device
         n_earlier_copies = _count_earlier_copies(gallery.rows)
         self.copies = np.flatnonzero(n_earlier_copies)
         self.n_earlier_copies = n_earlier_copies[self.copies]
         self.bounds: dict = {}
 
     def __getstate__(self):
-        # Bounds are quick to make again, and may be on a device.
+        # Bounds are quick to make again, and may be on a device that others lack.
         return self.__dict__ | {"bounds": {}}
 
-    def _bounds(self, dtype):
+    def _bounds(self, dtype, device):
         if dtype not in self.bounds:
-            if self.device is None:
+            if device is None:
                 self.bounds[dtype] = _Bounds(self.gallery, dtype)
             else:
-                self.bounds[dtype] = _TorchBounds(self.gallery, self.device)
+                self.bounds[dtype] = _TorchBounds(self.gallery, device)
         return self.bounds[dtype]
 
     def search(self, queries, n_neighbors, own=None):
@@ -98,10 +101,11 @@ class ExactSearch:
                 )
             return distances, indices
 
-        for dtype in (np.float32, np.float64) if self.device is None else (np.float64,):
+        device = _resolve(self.device)
+        for dtype in (np.float32, np.float64) if device is None else (np.float64,):
             if not len(waiting):
                 break
-            bounds = self._bounds(dtype)
+            bounds = self._bounds(dtype, device)
             offsets = bounds.without(hidden)
             # With more left to compare, a query waits for the next precision.
             most = MANY * n_kept if dtype is np.float32 else np.inf
@@ -156,9 +160,9 @@ class _Bounds:
         self.factor = 1 - error if share < 0.5 else -np.inf
         self.lost = n_features * LOST[dtype]
         n_padded = -(-n_rows // GROUP) * GROUP
-        self.points = np.zeros((n_padded, n_features), dtype=dtype)
+        self.points: Any = np.zeros((n_padded, n_features), dtype=dtype)
         self.points[:n_rows], _ = gallery.centered(gallery.rows, dtype)
-        self.offsets = np.full(n_padded, np.inf, dtype=dtype)
+        self.offsets: Any = np.full(n_padded, np.inf, dtype=dtype)
         if np.isfinite(self.factor):
             self.offsets[:n_rows] = _squared_norms(self.points[:n_rows]) * self.factor
         else:

@@ -112,6 +112,20 @@ def test_pickles_hold_no_bounds():
     np.testing.assert_array_equal(found, expected)
 
 
+def test_pickles_go_to_machines_without_the_device(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    rows = rng.normal(size=(N, 8))
+    gallery = Gallery(rows, "euclidean")
+    pickles = [pickle.dumps(ExactSearch(gallery, name)) for name in ("auto", "cuda")]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    auto, cuda = map(pickle.loads, pickles)
+    expected = ExactSearch(gallery).search(rows[:9], 5)
+    np.testing.assert_array_equal(auto.search(rows[:9], 5), expected)
+    with pytest.raises(ValueError, match="device='cuda' cannot be used here"):
+        cuda.search(rows[:9], 5)
+
+
 def test_doubt_is_resolved_by_comparing_more(monkeypatch):
     # Nearer to each other than any product can tell.
     X = np.repeat(rng.normal(size=(20, 8)), 100, 0) + 1e-13 * rng.random((N, 8))
