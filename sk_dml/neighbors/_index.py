@@ -14,6 +14,7 @@ from sklearn.base import (
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from sk_dml.neighbors._ids import check_ids, join_ids
 from sk_dml.neighbors._search import make_search, resolve_search
 from sk_dml.neighbors._validation import (
     METRICS,
@@ -69,6 +70,16 @@ class RetrievalIndex(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     nearest_neighbors : The search itself, as a function.
     neighbor_recall : How much an approximate search finds.
 
+    Notes
+    -----
+    Behind an embedder, the index holds embeddings and is asked with embeddings. It has
+    no way to tell raw rows that happen to be as wide: ``index.kneighbors(X)`` wants
+    ``embedder.transform(X)``, and the index of a pipeline is asked by
+    ``pipeline[-1].kneighbors(pipeline[:-1].transform(X))``.
+
+    A pipeline gives one y to all of its steps. For an embedder that learns from classes
+    and an index that gives ids, fit the embedder first, as the examples show.
+
     References
     ----------
     .. [1] W. Dong, M. Charikar, K. Li. "Efficient K-Nearest Neighbor Graph Construction
@@ -84,6 +95,26 @@ class RetrievalIndex(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     array([['cat', 'bee']], dtype='<U3')
     >>> index.add([[2.8]], ["dog"]).kneighbors_labels([[2.9]])
     array([['cat', 'dog']], dtype='<U3')
+
+    An embedder that learned from classes, and an index of its embeddings with ids:
+
+    >>> from sklearn.datasets import load_iris
+    >>> from sk_dml import NCAEmbedder
+    >>> X, classes = load_iris(return_X_y=True)
+    >>> ids = [f"flower {i}" for i in range(len(X))]
+    >>> embedder = NCAEmbedder(max_epochs=2, random_state=0).fit(X, classes)
+    >>> index = RetrievalIndex(n_neighbors=1).fit(embedder.transform(X), ids)
+    >>> index.kneighbors_labels(embedder.transform(X[7:9]))
+    array([['flower 7'], ['flower 8']], dtype='<U10')
+
+    Both as one pipeline, in which the embedder stays as it is:
+
+    >>> from sklearn.frozen import FrozenEstimator
+    >>> from sklearn.pipeline import make_pipeline
+    >>> frozen = FrozenEstimator(embedder)
+    >>> pipeline = make_pipeline(frozen, RetrievalIndex(n_neighbors=1))
+    >>> pipeline.fit(X, ids)[-1].kneighbors_labels(pipeline[:-1].transform(X[7:9]))
+    array([['flower 7'], ['flower 8']], dtype='<U10')
     """
 
     _parameter_constraints = {
@@ -132,7 +163,7 @@ class RetrievalIndex(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             device is not there.
         """
         rows = np.array(check_rows(X, "X"), order="C")  # a copy
-        labels = None if y is None else _check_ids(y, rows)
+        labels = None if y is None else check_ids(y, rows)
         # What :meth:`add` goes by, whatever set_params does meanwhile.
         settings = self.metric, self.search, self.random_state, self.device
         search = make_search(rows, *settings)
@@ -175,7 +206,7 @@ class RetrievalIndex(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
                 f"the {len(X)} rows to add come with {others} y; all rows need them, "
                 "or none."
             )
-        labels = _join(self.gallery_labels_, _check_ids(y, X)) if has_ids else None
+        labels = join_ids(self.gallery_labels_, check_ids(y, X)) if has_ids else None
         return self._keep(np.concatenate([self.gallery_, X]), labels)
 
     def _keep(self, X, labels, search=None):
@@ -334,47 +365,3 @@ class RetrievalIndex(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         own = np.arange(len(indices))[:, None]
         distances = np.hstack([np.zeros_like(own, dtype=np.float64), distances])
         return self._graph(distances, np.hstack([own, indices]))
-
-
-def _check_ids(y, X):
-    """Make an array of ids, whatever they are, one for each row of X."""
-    ids = _as_ids(y)
-    if ids.ndim == 0 or len(ids) != len(X):
-        came = f"a {type(y).__name__}" if ids.ndim == 0 else f"{len(ids)}"
-        raise ValueError(
-            f"y must hold one label or id for each of the {len(X)} rows of X, "
-            f"got {came}."
-        )
-    return ids
-
-
-def _as_ids(y):
-    if not isinstance(y, (list, tuple)):
-        return np.array(np.asarray(y))  # a copy
-    ids = np.empty(len(y), dtype=object)
-    for i, one in enumerate(y):
-        ids[i] = one
-    kinds = {type(one) for one in y}
-    is_nested = any(
-        hasattr(k, "__len__") and not issubclass(k, (str, bytes)) for k in kinds
-    )
-    if len(kinds) != 1 or is_nested:
-        return ids
-    array = np.asarray(y)
-    # Numpy rounds large integers, and cuts zeros off the end of strings and bytes.
-    return array if array.tolist() == list(y) else ids
-
-
-def _join(labels, more):
-    """Append labels without changing any of them."""
-    if labels.shape[1:] != more.shape[1:]:
-        raise ValueError(
-            f"y must hold labels or ids of shape {labels.shape[1:]}, as the gallery "
-            f"has, got some of shape {more.shape[1:]}."
-        )
-    joint = (
-        np.result_type(labels, more) if labels.dtype.kind == more.dtype.kind else None
-    )
-    if joint is None or joint.kind != labels.dtype.kind:
-        labels, more = labels.astype(object), more.astype(object)
-    return np.concatenate([labels, more])

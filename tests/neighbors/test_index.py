@@ -9,6 +9,7 @@ from sklearn.base import clone
 from sklearn.cluster import DBSCAN
 from sklearn.datasets import load_iris, load_wine
 from sklearn.exceptions import NotFittedError
+from sklearn.frozen import FrozenEstimator
 from sklearn.manifold import Isomap
 from sklearn.neighbors import (
     KNeighborsClassifier,
@@ -229,6 +230,17 @@ def test_after_an_embedder():
     assert labels[:, 0].tolist() == names[:5]
     assert pipeline.transform(pd.DataFrame(X_iris, columns=list("abcd"))).nnz == 600
     pipeline.set_output(transform="default")
+
+
+def test_ids_after_an_embedder_that_learned_from_classes():
+    embedder = NormalizedSoftmaxEmbedder(5, max_epochs=1, random_state=0)
+    embeddings = embedder.fit_transform(X_iris, y_iris)
+    ids = [f"flower {i}" for i in range(150)]
+    pipeline = make_pipeline(FrozenEstimator(embedder), RetrievalIndex(2))
+    pipeline.fit(X_iris, ids)
+    found = pipeline[-1].kneighbors_labels(pipeline[:-1].transform(X_iris))
+    _, expected = nearest_neighbors(embeddings, embeddings, n_neighbors=2)
+    np.testing.assert_array_equal(found, np.array(ids)[expected])
 
 
 def test_feature_names():
