@@ -49,6 +49,12 @@ def test_bounds_are_below_the_exact_distances_and_close(make_bounds, spread, met
             assert lower[i, j] >= exact - 1000 * unit
 
 
+def test_products_on_a_device_are_of_double_precision():
+    bounds = BOUNDS["torch"](Gallery(rng.normal(size=(64, 6)), "euclidean"))
+    for tensor in (bounds.points, bounds.offsets, bounds.empty(1)):
+        assert tensor.dtype == torch.float64
+
+
 def count_comparisons(X, monkeypatch, n_neighbors=10):
     count = 0
     distances = Gallery.distances

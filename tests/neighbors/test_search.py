@@ -154,6 +154,16 @@ def test_agrees_with_scikit_learn(metric):
         np.testing.assert_allclose(distances, expected_distances, atol=1e-12)
 
 
+@pytest.mark.parametrize("device", DEVICES)
+def test_queries_too_far_for_any_product(device):
+    gallery = np.vstack([HARD["normal"][:90], np.tile(HARD["normal"][:1], (9, 1))])
+    queries = HARD["normal"][:5] * [[1e8], [1e15], [1e17], [1e20], [1e150]]
+    expected = brute_force(queries, gallery, n_neighbors=4)
+    found = nearest_neighbors(queries, gallery, n_neighbors=4, device=device)
+    np.testing.assert_array_equal(found[1], expected[1])
+    np.testing.assert_array_equal(found[0], expected[0])
+
+
 def test_copies_beside_others():
     # Some rows have more copies than fit into a list, too few to matter to the rest.
     X = HARD["many rows"].copy()
