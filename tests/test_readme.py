@@ -29,7 +29,11 @@ def test_unseen_classes(capsys):
     assert names["embedding"].shape == (1000, 64)
     assert names["embedding"].dtype == "float32"
     # What comes next goes on with the same data.
-    assert float(run(EXAMPLES[2], names, capsys)[-1]) > 0.5
+    found = " ".join(run(EXAMPLES[2], names, capsys))
+    for i in range(3):
+        assert f"['recording {i}' " in found  # each finds itself first
+    assert names["index"].n_samples_fit_ == 1000
+    assert float(run(EXAMPLES[3], names, capsys)[-1]) > 0.5
     assert names["search"].best_params_["embed"] != "passthrough"
 
 

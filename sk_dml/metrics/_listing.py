@@ -1,14 +1,19 @@
 """Rank the relevant items among the nearest neighbours that a search lists."""
 
 import numpy as np
+from sklearn import get_config
 from sklearn.utils import gen_batches
 
 from sk_dml.metrics._counting import count_relevant
 from sk_dml.metrics._ranks import Ranks
-from sk_dml.neighbors import nearest_neighbors, neighbor_recall
+from sk_dml.neighbors._approximate import draw_sample, recall_of
+from sk_dml.neighbors._search import make_search
+from sk_dml.neighbors._validation import check_values
 
-# Queries whose lists are evaluated at a time.
-BLOCK = 4096
+# Queries whose lists are evaluated at a time, at most, and the bytes of a neighbour.
+BLOCK, BYTES = 4096, 100
+# Queries that the recall of the neighbours is measured on.
+SAMPLED = 1000
 
 
 def ranks_of_lists(
@@ -31,7 +36,7 @@ def ranks_of_lists(
     n_neighbors : int
         Neighbours to list.
     random_state : RandomState instance
-        Seeds the search.
+        Seeds the search, and orders what is at equal distance.
     wants_recall : bool
         Whether to measure the recall of the neighbours.
 
@@ -42,29 +47,31 @@ def ranks_of_lists(
     recall : float
         The share of the true neighbours among those listed; NaN if not wanted.
     """
-    distances, indices = nearest_neighbors(
-        X,
-        gallery,
-        n_neighbors=n_neighbors,
-        metric=metric,
-        search="approximate",
-        random_state=random_state,
-    )
+    check_values(X, "X")
+    is_self = gallery is None
+    rows = X if is_self else check_values(gallery, "gallery")
+    # A list may end amid items at equal distance, of which it has those that come first
+    # in the gallery: in a random order these stand for all.
+    order = random_state.permutation(len(rows))
+    codes_in_order = gallery_codes[order]
+    own = np.argsort(order) if is_self else np.full(len(X), -1)
+    search = make_search(rows[order], metric, "approximate", random_state)
     recall = np.nan
     if wants_recall:
-        recall = neighbor_recall(
-            indices, X, gallery, metric=metric, random_state=random_state
-        )
-    n_relevant = count_relevant(codes, gallery_codes, gallery is None)
-    is_relevant = gallery_codes[indices] == codes[:, None]
-    blocks = (
-        (
-            np.arange(rows.start, rows.stop),
-            _ranks(n_relevant[rows], distances[rows], is_relevant[rows]),
-        )
-        for rows in gen_batches(len(X), BLOCK)
-    )
-    return blocks, recall
+        some = draw_sample(len(X), SAMPLED, random_state)
+        _, indices = search.search(X[some], n_neighbors, own[some])
+        recall = recall_of(indices, search.exact, X[some], own[some])
+    n_relevant = count_relevant(codes, gallery_codes, is_self)
+
+    def blocks():
+        fitting = int(get_config()["working_memory"] * 2**20 / (BYTES * n_neighbors))
+        for block in gen_batches(len(X), max(1, min(BLOCK, fitting))):
+            distances, indices = search.search(X[block], n_neighbors, own[block])
+            is_relevant = codes_in_order[indices] == codes[block, None]
+            ranks = _ranks(n_relevant[block], distances, is_relevant)
+            yield np.arange(block.start, block.stop), ranks
+
+    return blocks(), recall
 
 
 def _ranks(n_relevant, distances, is_relevant):

@@ -28,15 +28,16 @@ class ApproximateSearch:
 
     Parameters
     ----------
-    gallery : Gallery
-        The rows to search among.
+    exact : ExactSearch
+        Searches the same gallery, for queries that the descent does not serve.
     random_state : int, RandomState instance or None, default=None
         Seeds the descent.
     """
 
-    def __init__(self, gallery: Gallery, random_state=None):
+    def __init__(self, exact: ExactSearch, random_state=None):
         seed = check_random_state(random_state).randint(2**31 - 1)
-        self.gallery = gallery
+        self.exact = exact
+        self.gallery = gallery = exact.gallery
         # Copies of a row would be each other's only neighbours in the graph.
         place = same_rows(gallery.rows)
         self.members = np.argsort(place, kind="stable")
@@ -86,7 +87,7 @@ class ApproximateSearch:
                 )
         missing = np.flatnonzero(~is_done)
         if len(missing):
-            distances[missing], indices[missing] = ExactSearch(self.gallery).search(
+            distances[missing], indices[missing] = self.exact.search(
                 queries[missing], n_neighbors, own[missing]
             )
         return distances, indices
@@ -194,20 +195,54 @@ def neighbor_recall(
             f"indices must be rows of the gallery, 0 to {len(gallery) - 1}, or -1; "
             f"{is_outside.sum()} of {len(indices)} queries have others."
         )
-    n_neighbors = check_n_neighbors(indices.shape[1], len(gallery), is_self=is_self)
+    check_n_neighbors(indices.shape[1], len(gallery), is_self=is_self)
     check_positive(n_sampled, "n_sampled")
-    if n_sampled < len(queries):
-        random = check_random_state(random_state)
-        sample = np.sort(random.choice(len(queries), n_sampled, replace=False))
-    else:
-        sample = np.arange(len(queries))
-    queries, indices = queries[sample], np.sort(indices[sample], axis=1)
+    sample = draw_sample(len(queries), n_sampled, random_state)
     own = sample if is_self else np.full(len(sample), -1)
-    rows = Gallery(gallery, metric)
-    distances, _ = ExactSearch(rows).search(queries, n_neighbors, own)
+    exact = ExactSearch(Gallery(gallery, metric))
+    return recall_of(indices[sample], exact, queries[sample], own)
 
-    as_queries, is_zero = rows.as_queries(queries)
-    gaps = rows.distances(as_queries, np.maximum(indices, 0))
+
+def draw_sample(n, n_sampled, random_state):
+    """Draw some of n, or all where there are no more.
+
+    Parameters
+    ----------
+    n, n_sampled : int
+    random_state : int, RandomState instance or None
+
+    Returns
+    -------
+    ndarray of int
+        In order.
+    """
+    if n_sampled >= n:
+        return np.arange(n)
+    random = check_random_state(random_state)
+    return np.sort(random.choice(n, n_sampled, replace=False))
+
+
+def recall_of(indices, exact, queries, own):
+    """Compare lists of neighbours with those of an exact search.
+
+    Parameters
+    ----------
+    indices : ndarray of shape (n_queries, n_neighbors), int
+        The lists; -1 where nothing was found.
+    exact : ExactSearch
+    queries : ndarray of shape (n_queries, n_features)
+    own : ndarray of shape (n_queries,), int
+        What no query shall find; -1 for nothing.
+
+    Returns
+    -------
+    float
+        The share of true neighbours, as of :func:`neighbor_recall`.
+    """
+    gallery, indices = exact.gallery, np.sort(indices, axis=1)
+    distances, _ = exact.search(queries, indices.shape[1], own)
+    as_queries, is_zero = gallery.as_queries(queries)
+    gaps = gallery.distances(as_queries, np.maximum(indices, 0))
     gaps[is_zero] = 1.0
     is_true = (gaps <= distances[:, -1:]) & (indices >= 0) & (indices != own[:, None])
     is_true[:, 1:] &= indices[:, 1:] != indices[:, :-1]

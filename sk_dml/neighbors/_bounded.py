@@ -8,6 +8,8 @@ is not, all rows whose bounds are below that distance are compared too; where th
 many, products in double precision come first.
 """
 
+from typing import Any
+
 import numpy as np
 from sklearn import get_config
 
@@ -17,7 +19,7 @@ from sk_dml.neighbors._gallery import Gallery, batches, same_rows
 SPARE = 8
 # Selection: the smallest of a row are in the groups with the smallest minima.
 GROUP = 32
-# Products of a block that stay near the processor.
+# Numbers to convert at a time.
 BLOCK = 2**20
 # A query with more than this share of the gallery left to compare waits for products in
 # double precision, each of which costs about as much as an eighth of a comparison.
@@ -33,12 +35,30 @@ class ExactSearch:
     ----------
     gallery : Gallery
         The rows to search among.
+    device : str, torch.device or None, default=None
+        Where torch computes products, in double precision; None for numpy.
     """
 
-    def __init__(self, gallery: Gallery):
+    def __init__(self, gallery: Gallery, device=None):
+        _resolve(device)  # an error comes now rather than from a search
         self.gallery = gallery
-        self.n_earlier_copies = _count_earlier_copies(gallery.rows)
-        self.single = _Bounds(gallery, slice(None), np.float32)
+        self.device = device
+        n_earlier_copies = _count_earlier_copies(gallery.rows)
+        self.copies = np.flatnonzero(n_earlier_copies)
+        self.n_earlier_copies = n_earlier_copies[self.copies]
+        self.bounds: dict = {}
+
+    def __getstate__(self):
+        # Bounds are quick to make again, and may be on a device that others lack.
+        return self.__dict__ | {"bounds": {}}
+
+    def _bounds(self, dtype, device):
+        if dtype not in self.bounds:
+            if device is None:
+                self.bounds[dtype] = _Bounds(self.gallery, dtype)
+            else:
+                self.bounds[dtype] = _TorchBounds(self.gallery, device)
+        return self.bounds[dtype]
 
     def search(self, queries, n_neighbors, own=None):
         """Find the nearest rows of every query.
@@ -61,7 +81,8 @@ class ExactSearch:
         distances = np.empty((len(queries), n_neighbors))
         indices = np.empty((len(queries), n_neighbors), dtype=np.int64)
         # Behind that many copies of lower index, a row is in no list.
-        kept = np.flatnonzero(self.n_earlier_copies <= n_neighbors)
+        hidden = self.copies[self.n_earlier_copies > n_neighbors]
+        n_kept = len(gallery.rows) - len(hidden)
         queries, is_zero = gallery.as_queries(queries)
         if own is None:
             own = np.full(len(queries), -1)
@@ -71,37 +92,39 @@ class ExactSearch:
             distances[i] = 1.0
         waiting = np.flatnonzero(~is_zero)
         n_candidates = n_neighbors + SPARE
-        if 2 * n_candidates > len(kept):
-            for batch in _blocks(waiting, len(kept) * 48):
-                columns = np.broadcast_to(kept, (len(batch), len(kept)))
+        if 2 * n_candidates > n_kept:
+            kept = np.delete(np.arange(len(gallery.rows)), hidden)
+            for batch in _blocks(waiting, n_kept * 48):
+                columns = np.broadcast_to(kept, (len(batch), n_kept))
                 distances[batch], indices[batch] = _nearest(
                     gallery, queries[batch], columns, own[batch], n_neighbors
                 )
             return distances, indices
 
-        for dtype in (np.float32, np.float64):
+        device = _resolve(self.device)
+        for dtype in (np.float32, np.float64) if device is None else (np.float64,):
             if not len(waiting):
                 break
-            if dtype is np.float32 and len(kept) == len(gallery.rows):
-                bounds = self.single
-            else:
-                bounds = _Bounds(gallery, kept, dtype)
-            is_last = dtype is np.float64
+            bounds = self._bounds(dtype, device)
+            offsets = bounds.without(hidden)
+            # With more left to compare, a query waits for the next precision.
+            most = MANY * n_kept if dtype is np.float32 else np.inf
             size = np.dtype(dtype).itemsize
-            bytes_each = len(bounds.points) * (8 + 2 * size) + n_candidates * 64
+            bytes_each = len(offsets) * (8 + 2 * size) + n_candidates * 64
             postponed = []
             memory = None
-            for batch in _blocks(waiting, bytes_each, BLOCK // len(bounds.points)):
-                if (
-                    memory is None
-                ):  # once, as fresh memory is slow; the first is largest
-                    memory = np.empty((len(batch), len(bounds.points)), dtype=dtype)
+            for batch in _blocks(
+                waiting, bytes_each, bounds.n_products // len(offsets)
+            ):
+                if memory is None:  # once: fresh memory is slow; the first is largest
+                    memory = bounds.empty(len(batch))
                 found = bounds.search(
                     queries[batch],
                     own[batch],
+                    offsets,
                     n_neighbors,
                     n_candidates,
-                    is_last,
+                    most,
                     memory[: len(batch)],
                 )
                 distances[batch], indices[batch], is_done = found
@@ -111,22 +134,22 @@ class ExactSearch:
 
 
 class _Bounds:
-    """Lower bounds of squared distances to some rows of a gallery.
+    """Lower bounds of squared distances to the rows of a gallery.
 
     Parameters
     ----------
     gallery : Gallery
-    kept : ndarray of int, or slice
-        The rows.
     dtype : type
         Precision of the products.
     """
 
-    def __init__(self, gallery, kept, dtype):
+    # Products of a block that stay near the processor.
+    n_products = 2**20
+
+    def __init__(self, gallery, dtype):
         self.gallery = gallery
         self.dtype = dtype
-        self.kept = np.arange(len(gallery.rows))[kept]
-        n_features = gallery.rows.shape[1]
+        n_rows, n_features = gallery.rows.shape
         unit = np.finfo(dtype).eps / 2
         # Higham's gamma for a product of d terms in any order, more for the rounding of
         # the points (4.4 units), of norms and of sums (5), and for norms in double.
@@ -136,17 +159,28 @@ class _Bounds:
         # the sum of their squares. Past a share of one half, nothing is known.
         self.factor = 1 - error if share < 0.5 else -np.inf
         self.lost = n_features * LOST[dtype]
-        n_padded = -(-len(self.kept) // GROUP) * GROUP
-        self.points = np.zeros((n_padded, n_features), dtype=dtype)
-        self.points[: len(self.kept)], _ = gallery.centered(gallery.rows[kept], dtype)
-        self.offsets = np.full(n_padded, np.inf, dtype=dtype)
+        n_padded = -(-n_rows // GROUP) * GROUP
+        self.points: Any = np.zeros((n_padded, n_features), dtype=dtype)
+        self.points[:n_rows], _ = gallery.centered(gallery.rows, dtype)
+        self.offsets: Any = np.full(n_padded, np.inf, dtype=dtype)
         if np.isfinite(self.factor):
-            norms = _squared_norms(self.points[: len(self.kept)])
-            self.offsets[: len(self.kept)] = norms * self.factor
+            self.offsets[:n_rows] = _squared_norms(self.points[:n_rows]) * self.factor
         else:
-            self.offsets[: len(self.kept)] = 0.0
+            self.offsets[:n_rows] = 0.0
 
-    def search(self, queries, own, n_neighbors, n_candidates, is_last, memory):
+    def without(self, hidden):
+        """Give the offsets, infinite for rows that no query shall find."""
+        if not len(hidden):
+            return self.offsets
+        offsets = self.offsets + 0
+        offsets[hidden] = np.inf
+        return offsets
+
+    def empty(self, n_queries):
+        """Make room for the bounds of a block of queries."""
+        return np.empty((n_queries, len(self.points)), dtype=self.dtype)
+
+    def search(self, queries, own, offsets, n_neighbors, n_candidates, most, memory):
         """Find the nearest rows of a block of queries.
 
         Parameters
@@ -154,11 +188,13 @@ class _Bounds:
         queries : ndarray of shape (n_queries, n_features)
         own : ndarray of shape (n_queries,), int
             What no query may find; -1 for nothing.
+        offsets : array of shape (n_points,)
+            From :meth:`without`.
         n_neighbors, n_candidates : int
-        is_last : bool
-            Whether to compare queries with many rows rather than give them up.
-        memory : ndarray of shape (n_queries, n_points)
-            Overwritten.
+        most : float
+            A query with more rows than that left to compare is given up.
+        memory : array of shape (n_queries, n_points)
+            From :meth:`empty`; overwritten.
 
         Returns
         -------
@@ -170,31 +206,95 @@ class _Bounds:
         points, is_far = gallery.centered(queries, self.dtype)
         norms = _squared_norms(points) * (1.0 if np.isinf(self.factor) else self.factor)
         norms[is_far | np.isinf(self.factor)] = -np.inf
-        points *= -2
-        bounds = np.matmul(points, self.points.T, out=memory)
-        bounds += self.offsets
-        place = np.searchsorted(self.kept, own)
-        is_there = self.kept[np.minimum(place, len(self.kept) - 1)] == own
-        bounds[np.flatnonzero(is_there), place[is_there]] = np.inf
+        bounds = self._multiply(points, memory)
+        bounds += offsets
+        has_own = np.flatnonzero(own >= 0)
+        bounds[has_own, own[has_own]] = np.inf
 
-        candidates = _smallest(bounds, n_candidates)
-        reached = np.take_along_axis(bounds, candidates, axis=1).max(axis=1)
-        columns = np.sort(self.kept[candidates], axis=1)
+        candidates, reached = self._smallest(bounds, n_candidates)
+        columns = np.sort(candidates, axis=1)
         distances, indices = _nearest(gallery, queries, columns, own, n_neighbors)
         # Above what the differences, squares and roots may have rounded away.
         rounding = 1 + (gallery.rows.shape[1] + 8) * 2.0**-51
         limits = gallery.squared(distances[:, -1]) * rounding - (norms - self.lost)
         is_done = reached > limits
         for i in np.flatnonzero(~is_done):
-            near = np.flatnonzero(bounds[i].astype(np.float64) <= limits[i])
-            # Where the limit is infinite, padding is below it too.
-            near = self.kept[near[near < len(self.kept)]]
-            if is_last or len(near) <= MANY * len(self.kept):
+            row = self._fetch(bounds[i])
+            # Where the limit is infinite, what is hidden is not above it either.
+            near = np.flatnonzero((row <= limits[i]) & (row < np.inf))
+            if len(near) <= most:
                 is_done[i] = True
                 distances[i], indices[i] = _nearest(
                     gallery, queries[[i]], near[None], own[[i]], n_neighbors
                 )
         return distances, indices, is_done
+
+    def _multiply(self, points, memory):
+        """Multiply queries, which may be overwritten, by -2 and by the points."""
+        points *= -2
+        return np.matmul(points, self.points.T, out=memory)
+
+    def _smallest(self, bounds, n_smallest):
+        """Find the smallest bounds of every row, and the largest among these."""
+        places = _smallest(bounds, n_smallest)
+        return places, np.take_along_axis(bounds, places, axis=1).max(axis=1)
+
+    def _fetch(self, bounds):
+        return bounds.astype(np.float64)
+
+
+class _TorchBounds(_Bounds):
+    """The same by torch, on any of its devices that has double precision.
+
+    Products in single precision are not taken: settings of torch, and of the device,
+    may have them computed from fewer digits than their type has.
+    """
+
+    n_products = 2**27
+
+    def __init__(self, gallery, device):
+        super().__init__(gallery, np.float64)
+        self.device = device
+        self.points = self._to_device(self.points)
+        self.offsets = self._to_device(self.offsets)
+
+    def _to_device(self, array):
+        import torch
+
+        return torch.from_numpy(array).to(self.device)
+
+    def empty(self, n_queries):
+        return self.points.new_empty((n_queries, len(self.points)))
+
+    def _multiply(self, points, memory):
+        import torch
+
+        return torch.matmul(self._to_device(points * -2), self.points.T, out=memory)
+
+    def _smallest(self, bounds, n_smallest):
+        values, places = bounds.topk(n_smallest, dim=1, largest=False)
+        return places.cpu().numpy(), values[:, -1].cpu().numpy()
+
+    def _fetch(self, bounds):
+        return bounds.cpu().numpy()
+
+
+def _resolve(device):
+    """Turn the parameter into a torch device with double precision, or None."""
+    if device is None:
+        return None
+    import torch
+
+    from sk_dml.utils import resolve_device
+
+    if isinstance(device, str) and device == "auto":
+        return torch.device("cuda") if torch.cuda.is_available() else None
+    resolved = resolve_device(device)
+    if resolved.type == "mps":
+        raise ValueError(
+            f"device={device!r} cannot be used to search: it has no double precision."
+        )
+    return resolved
 
 
 def _nearest(gallery, queries, columns, own, n_neighbors):

@@ -14,21 +14,15 @@ from sklearn.base import (
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from sk_dml.neighbors._search import make_search
+from sk_dml.neighbors._ids import check_ids, join_ids
+from sk_dml.neighbors._search import make_search, resolve_search
 from sk_dml.neighbors._validation import (
     METRICS,
     SEARCHES,
     check_choice,
     check_n_neighbors,
-    check_values,
+    check_rows,
 )
-
-# Rows from which search="auto" is approximate. Measured in seconds on one core, for the
-# 10 nearest of every row, clustered, of width 128, with pynndescent 0.7.0: 20,000 rows
-# take 1.9 exactly and 1.8 approximately, 40,000 take 6.2 and 3.7, 60,000 take 15 and
-# 5.6. But pynndescent first compiles, for 26 seconds in every process. The exact time
-# grows with the square of the rows: at 100,000 it is 39 to 41 with the compiler.
-AUTO_APPROXIMATE = 100_000
 
 
 class RetrievalIndex(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -51,6 +45,10 @@ class RetrievalIndex(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         exact below 100,000 rows and approximate from there on.
     random_state : int, RandomState instance or None, default=None
         Seeds the approximate search.
+    device : str, torch.device or None, default=None
+        Where the exact search takes its products of matrices: None for the CPU by
+        numpy; "cuda" for the GPU, or "cpu", by torch; "auto" for the GPU if there is
+        one, and else as None. The result is the same to the bit.
 
     Attributes
     ----------
@@ -72,6 +70,16 @@ class RetrievalIndex(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     nearest_neighbors : The search itself, as a function.
     neighbor_recall : How much an approximate search finds.
 
+    Notes
+    -----
+    Behind an embedder, the index holds embeddings and is asked with embeddings. It has
+    no way to tell raw rows that happen to be as wide: ``index.kneighbors(X)`` wants
+    ``embedder.transform(X)``, and the index of a pipeline is asked by
+    ``pipeline[-1].kneighbors(pipeline[:-1].transform(X))``.
+
+    A pipeline gives one y to all of its steps. For an embedder that learns from classes
+    and an index that gives ids, fit the embedder first, as the examples show.
+
     References
     ----------
     .. [1] W. Dong, M. Charikar, K. Li. "Efficient K-Nearest Neighbor Graph Construction
@@ -87,22 +95,50 @@ class RetrievalIndex(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     array([['cat', 'bee']], dtype='<U3')
     >>> index.add([[2.8]], ["dog"]).kneighbors_labels([[2.9]])
     array([['cat', 'dog']], dtype='<U3')
+
+    An embedder that learned from classes, and an index of its embeddings with ids:
+
+    >>> from sklearn.datasets import load_iris
+    >>> from sk_dml import NCAEmbedder
+    >>> X, classes = load_iris(return_X_y=True)
+    >>> ids = [f"flower {i}" for i in range(len(X))]
+    >>> embedder = NCAEmbedder(max_epochs=2, random_state=0).fit(X, classes)
+    >>> index = RetrievalIndex(n_neighbors=1).fit(embedder.transform(X), ids)
+    >>> index.kneighbors_labels(embedder.transform(X[7:9]))
+    array([['flower 7'], ['flower 8']], dtype='<U10')
+
+    Both as one pipeline, in which the embedder stays as it is:
+
+    >>> from sklearn.frozen import FrozenEstimator
+    >>> from sklearn.pipeline import make_pipeline
+    >>> frozen = FrozenEstimator(embedder)
+    >>> pipeline = make_pipeline(frozen, RetrievalIndex(n_neighbors=1))
+    >>> pipeline.fit(X, ids)[-1].kneighbors_labels(pipeline[:-1].transform(X[7:9]))
+    array([['flower 7'], ['flower 8']], dtype='<U10')
     """
 
     _parameter_constraints = {
         "n_neighbors": [Interval(Integral, 1, None, closed="left")],
         "metric": [StrOptions(set(METRICS))],
-        "search": [StrOptions({"auto", *SEARCHES})],
+        "search": [StrOptions(set(SEARCHES))],
         "random_state": ["random_state"],
+        "device": "no_validation",  # by the search
     }
 
     def __init__(
-        self, n_neighbors=10, *, metric="euclidean", search="auto", random_state=None
+        self,
+        n_neighbors=10,
+        *,
+        metric="euclidean",
+        search="auto",
+        random_state=None,
+        device=None,
     ):
         self.n_neighbors = n_neighbors
         self.metric = metric
         self.search = search
         self.random_state = random_state
+        self.device = device
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None):
@@ -123,16 +159,25 @@ class RetrievalIndex(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         Raises
         ------
         ValueError
-            If X holds NaN or infinity, or X and y differ in length.
+            If X is empty or holds NaN or infinity, X and y differ in length, or the
+            device is not there.
         """
-        X = np.array(self._check_rows(X, reset=True), order="C")  # a copy
-        labels = None if y is None else _check_ids(y, X)
-        return self._keep(X, labels)
+        rows = np.array(check_rows(X, "X"), order="C")  # a copy
+        labels = None if y is None else check_ids(y, rows)
+        # What :meth:`add` goes by, whatever set_params does meanwhile.
+        settings = self.metric, self.search, self.random_state, self.device
+        search = make_search(rows, *settings)
+        # From here on nothing fails.
+        validate_data(self, X, skip_check_array=True)
+        self._settings = settings
+        return self._keep(rows, labels, search)
 
     def add(self, X, y=None):
         """Add rows to the gallery.
 
-        An approximate search is built anew.
+        The next search prepares itself anew, which takes a while where it is
+        approximate: add many rows at once, or search after the last. Parameters set
+        since :meth:`fit` wait for the next one, but for ``n_neighbors``.
 
         Parameters
         ----------
@@ -149,10 +194,9 @@ class RetrievalIndex(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         Raises
         ------
         ValueError
-            If X does not fit the gallery, or there are ids for some rows only.
+            If X does not fit the gallery, or y its labels or ids.
         """
         check_is_fitted(self)
-        self._validate_params()
         X = self._check_rows(X)
         has_ids = self.gallery_labels_ is not None
         if has_ids != (y is not None):
@@ -162,30 +206,21 @@ class RetrievalIndex(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
                 f"the {len(X)} rows to add come with {others} y; all rows need them, "
                 "or none."
             )
-        labels = _join(self.gallery_labels_, _check_ids(y, X)) if has_ids else None
+        labels = join_ids(self.gallery_labels_, check_ids(y, X)) if has_ids else None
         return self._keep(np.concatenate([self.gallery_, X]), labels)
 
-    def _keep(self, X, labels):
-        search = self.search
-        if search == "auto":
-            search = "exact" if len(X) < AUTO_APPROXIMATE else "approximate"
-        # First what may fail.
-        self._search = make_search(X, self.metric, search, self.random_state)
-        self.search_ = search
+    def _keep(self, X, labels, search=None):
         self.gallery_ = X
         self.gallery_labels_ = labels
         self.n_samples_fit_ = self._n_features_out = len(X)
+        self.search_ = resolve_search(self._settings[1], len(X))
+        self._search = search
         return self
 
-    def _check_rows(self, X, reset=False):
-        X = validate_data(
-            self,
-            X,
-            reset=reset,
-            dtype=[np.float64, np.float32],
-            ensure_all_finite=False,
-        )
-        return check_values(X, "X")
+    def _check_rows(self, X):
+        rows = check_rows(X, "X")
+        validate_data(self, X, reset=False, skip_check_array=True)
+        return rows
 
     def kneighbors(self, X=None, n_neighbors=None, return_distance=True):
         """Find the nearest rows of the gallery.
@@ -221,6 +256,8 @@ class RetrievalIndex(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             extra=extra,
         )
         own = np.arange(self.n_samples_fit_) if is_self else None
+        if self._search is None:
+            self._search = make_search(self.gallery_, *self._settings)
         return self._search.search(X, n_neighbors, own)
 
     def kneighbors_labels(self, X=None, n_neighbors=None):
@@ -288,8 +325,9 @@ class RetrievalIndex(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         """Connect every row with its nearest ones of the gallery, for precomputed use.
 
         As in scikit-learn's KNeighborsTransformer, there is one neighbour more than
-        ``n_neighbors``: rows of the gallery are their own nearest neighbours here, and
-        estimators that take precomputed graphs leave them out.
+        ``n_neighbors``: rows of the gallery find themselves here, and estimators that
+        take precomputed graphs leave them out. Copies of a row are as near as itself:
+        of more than ``n_neighbors + 1`` only those of the lowest indices are found.
 
         Parameters
         ----------
@@ -320,46 +358,10 @@ class RetrievalIndex(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         Returns
         -------
         sparse matrix of shape (n_samples, n_samples), float64
-            Distances to the ``n_neighbors + 1`` nearest rows, each row itself among
-            them, in CSR format, every row's sorted by distance.
+            Each row's distance to itself, which is 0, and then to the ``n_neighbors``
+            nearest others, in CSR format, every row's sorted by distance.
         """
-        return self.fit(X, y).transform(X)
-
-
-def _check_ids(y, X):
-    """Make an array of ids, whatever they are, one for each row of X."""
-    ids = _as_ids(y)
-    if ids.ndim == 0 or len(ids) != len(X):
-        came = f"a {type(y).__name__}" if ids.ndim == 0 else f"{len(ids)}"
-        raise ValueError(
-            f"y must hold one label or id for each of the {len(X)} rows of X, "
-            f"got {came}."
-        )
-    return ids
-
-
-def _as_ids(y):
-    if not isinstance(y, (list, tuple)):
-        return np.array(np.asarray(y))  # a copy
-    ids = np.empty(len(y), dtype=object)
-    for i, one in enumerate(y):
-        ids[i] = one
-    kinds = {type(one) for one in y}
-    is_nested = any(
-        hasattr(k, "__len__") and not issubclass(k, (str, bytes)) for k in kinds
-    )
-    if len(kinds) != 1 or is_nested:
-        return ids
-    array = np.asarray(y)
-    # Numpy rounds large integers, and cuts zeros off the end of strings and bytes.
-    return array if array.tolist() == list(y) else ids
-
-
-def _join(labels, more):
-    """Append labels without changing any of them."""
-    joint = (
-        np.result_type(labels, more) if labels.dtype.kind == more.dtype.kind else None
-    )
-    if joint is None or joint.kind != labels.dtype.kind:
-        labels, more = labels.astype(object), more.astype(object)
-    return np.concatenate([labels, more])
+        distances, indices = self.fit(X, y)._kneighbors(None, None)
+        own = np.arange(len(indices))[:, None]
+        distances = np.hstack([np.zeros_like(own, dtype=np.float64), distances])
+        return self._graph(distances, np.hstack([own, indices]))

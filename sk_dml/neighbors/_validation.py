@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.utils import check_array
 
 METRICS = ("euclidean", "cosine")
-SEARCHES = ("exact", "approximate")
+SEARCHES = ("auto", "exact", "approximate")
 
 # Differences and squares of anything smaller can be scaled into the range of float64.
 LARGEST = 1e300
@@ -29,11 +29,18 @@ def check_rows(rows, name):
         rows,
         dtype=[np.float64, np.float32],
         ensure_all_finite=False,
+        ensure_2d=False,
+        allow_nd=True,
         ensure_min_samples=0,
         input_name=name,
     )
-    if not len(rows):
+    if rows.ndim > 0 and not len(rows):
         raise ValueError(f"{name} is empty: it has shape {rows.shape}.")
+    if rows.ndim != 2:
+        raise ValueError(
+            f"{name} must be a 2D array of shape (n_rows, n_features), got one of "
+            f"shape {rows.shape}. Reshape your data."
+        )
     return check_values(rows, name)
 
 

@@ -363,37 +363,6 @@ def test_thread_counts_stay():
     assert set(before) <= set(after)
 
 
-def test_approximate_search_finds_nearly_the_same():
-    rng = np.random.default_rng(0)
-    labels = np.arange(900) % 60
-    rows = rng.normal(size=(60, 8))[labels] + 0.5 * rng.normal(size=(900, 8))
-    names = ("precision_at_1", "map_at_r", "recall_at_5", "neighbor_recall")
-    exact = retrieval_scores(rows, labels, metrics=names)
-    found = retrieval_scores(
-        rows, labels, metrics=names, search="approximate", random_state=0
-    )
-    assert exact["neighbor_recall"] == 1
-    assert 0.9 < found["neighbor_recall"] <= 1
-    for name in names[:3]:
-        assert found[name] == pytest.approx(exact[name], abs=0.03)
-
-
-@pytest.mark.parametrize("separate", [False, True])
-def test_lists_are_ranked_as_the_whole(separate):
-    # So few different rows are searched exactly.
-    rng = np.random.default_rng(0)
-    rows, labels = points(rng, 60, spread=1), rng.integers(0, 6, size=60)
-    where = {}
-    if separate:
-        where = {"gallery": rows[20:], "gallery_labels": labels[20:]}
-        rows, labels = rows[:20], labels[:20]
-    # Lists of the whole gallery cut no group of ties.
-    names = [*NAMES[:6], "precision_at_40" if separate else "precision_at_59"]
-    exact = retrieval_scores(rows, labels, metrics=names, **where)
-    found = retrieval_scores(rows, labels, metrics=names, search="approximate", **where)
-    assert found == pytest.approx(exact)
-
-
 def test_approximate_search_knows_no_whole_ranking():
     for name in ("mean_average_precision", "mean_reciprocal_rank"):
         with pytest.raises(ValueError, match=rf"metrics \['{name}'\] need the whole"):

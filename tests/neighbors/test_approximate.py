@@ -1,51 +1,25 @@
-import sys
-import types
+import pickle
 
 import numpy as np
 import pytest
 
-from sk_dml.neighbors import RetrievalIndex, nearest_neighbors, neighbor_recall
+from sk_dml.neighbors import (
+    RetrievalIndex,
+    _bounded,
+    nearest_neighbors,
+    neighbor_recall,
+)
+from sk_dml.neighbors._approximate import ApproximateSearch
+from tests.neighbors.descent import Descent, install
 from tests.neighbors.reference import brute_force
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(300, 8))
 
 
-class Descent:
-    """Stands for pynndescent's NNDescent, which compiles for a minute."""
-
-    n_built = 0
-    seeds = []
-
-    def __init__(self, data, *, metric, n_neighbors, random_state):
-        assert metric == "euclidean"
-        assert data.dtype == np.float32
-        assert data.flags.c_contiguous
-        assert np.isfinite(data).all()
-        assert len(data) > n_neighbors
-        Descent.n_built += 1
-        Descent.seeds.append(random_state)
-        self.data = data
-
-    def prepare(self):
-        pass
-
-    def query(self, queries, k):
-        assert np.isfinite(queries).all()
-        squares = [np.square(self.data - query).sum(axis=1) for query in queries]
-        found = np.argsort(squares, axis=1)[:, :k].astype(np.int32)
-        found[::7, 1:] = -1
-        found[3::7] = found[3::7, :1]
-        return found, np.take_along_axis(np.array(squares), found, axis=1)
-
-
 @pytest.fixture
 def descent(monkeypatch):
-    module = types.ModuleType("pynndescent")
-    module.NNDescent = Descent
-    monkeypatch.setitem(sys.modules, "pynndescent", module)
-    Descent.n_built = 0
-    Descent.seeds = []
+    install(monkeypatch)
 
 
 DATA = {
@@ -109,16 +83,63 @@ def test_built_once_and_again_for_more_rows(descent):
     assert Descent.n_built == 2
 
 
-@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
-def test_pynndescent_itself(metric):
-    centers = rng.normal(size=(20, 16))
-    rows = centers[rng.integers(20, size=2000)] + rng.normal(size=(2000, 16))
-    keywords = {"metric": metric, "search": "approximate", "random_state": 0}
-    distances, indices = nearest_neighbors(rows, **keywords)
-    assert neighbor_recall(indices, rows, metric=metric) > 0.95
+def test_rebuilt_at_the_next_search_only(descent):
+    index = RetrievalIndex(3, search="approximate").fit(X[:100])
+    for i in range(100, 110):
+        index.add(X[[i]])
+    assert Descent.n_built == 1
+    index.kneighbors()
+    assert Descent.n_built == 2
+
+
+def test_what_the_descent_does_not_serve_is_prepared_once(descent, monkeypatch):
+    made = []
+    bounds = _bounded._Bounds
+    monkeypatch.setattr(
+        _bounded, "_Bounds", lambda *args: made.append(args) or bounds(*args)
+    )
+    index = RetrievalIndex(3, search="approximate").fit(X)
+    expected = nearest_neighbors(X * 1e9, X, n_neighbors=3)
+    made.clear()
+    for _ in range(3):
+        np.testing.assert_array_equal(index.kneighbors(X * 1e9), expected)
+    assert len(made) <= 2  # of single and of double precision
+
+
+@pytest.fixture(scope="module", params=["euclidean", "cosine"])
+def fitted(request):
+    """Build a search by pynndescent itself, which takes a while."""
+    random = np.random.default_rng(0)
+    centers = random.normal(size=(20, 16))
+    rows = centers[random.integers(20, size=2000)] + random.normal(size=(2000, 16))
+    index = RetrievalIndex(metric=request.param, search="approximate", random_state=0)
+    return index.fit(rows)
+
+
+def test_pynndescent_finds_most(fitted):
+    assert type(fitted._search) is ApproximateSearch
+    assert fitted._search.index is not None
+    distances, indices = fitted.kneighbors()
+    assert neighbor_recall(indices, fitted.gallery_, metric=fitted.metric) > 0.95
     assert not (indices == np.arange(2000)[:, None]).any()
     assert (np.diff(distances, axis=1) >= 0).all()
-    np.testing.assert_array_equal(nearest_neighbors(rows, **keywords)[1], indices)
+
+
+def test_pynndescent_is_seeded(fitted):
+    again = nearest_neighbors(
+        fitted.gallery_, metric=fitted.metric, search="approximate", random_state=0
+    )
+    np.testing.assert_array_equal(fitted.kneighbors(), again)
+
+
+def test_pynndescent_is_pickled(fitted, monkeypatch):
+    pickled = pickle.dumps(fitted)
+    install(monkeypatch)
+    copy = pickle.loads(pickled)
+    np.testing.assert_array_equal(copy.kneighbors(), fitted.kneighbors())
+    queries = fitted.gallery_[:50] + 0.1
+    np.testing.assert_array_equal(copy.kneighbors(queries), fitted.kneighbors(queries))
+    assert Descent.n_built == 0
 
 
 def test_recall_is_the_share_of_the_true_ones():

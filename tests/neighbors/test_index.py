@@ -9,6 +9,7 @@ from sklearn.base import clone
 from sklearn.cluster import DBSCAN
 from sklearn.datasets import load_iris, load_wine
 from sklearn.exceptions import NotFittedError
+from sklearn.frozen import FrozenEstimator
 from sklearn.manifold import Isomap
 from sklearn.neighbors import (
     KNeighborsClassifier,
@@ -20,7 +21,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sk_dml import NormalizedSoftmaxEmbedder, RetrievalIndex
-from sk_dml.neighbors import _index, nearest_neighbors
+from sk_dml.neighbors import _index, _search, nearest_neighbors
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(60, 5))
@@ -28,7 +29,10 @@ X_iris, y_iris = load_iris(return_X_y=True)
 
 
 @parametrize_with_checks(
-    [RetrievalIndex(), RetrievalIndex(2, metric="cosine", search="exact")]
+    [
+        RetrievalIndex(),
+        RetrievalIndex(2, metric="cosine", search="exact", device="cpu"),
+    ]
 )
 def test_scikit_learn_checks(estimator, check):
     check(estimator)
@@ -142,11 +146,13 @@ def test_add_is_as_if_fitted_with_all():
 def test_failed_add_changes_nothing():
     index = RetrievalIndex(3).fit(X, np.arange(60))
     before = index.kneighbors()
+    ids_of_pairs = np.ones((2, 2))
     with_nan = np.full((1, 5), np.nan)
     for rows, ids, message in (
         (with_nan, [1], "X contains NaN in 1 of 1 rows"),
         (X[:2], None, "gallery of 60 rows has labels.* the 2 rows to add .* no y"),
         (X[:2], [1], "each of the 2 rows of X, got 1"),
+        (X[:2], ids_of_pairs, r"ids of shape \(\), as the .* got some of shape \(2,\)"),
         (X[:2, :3], [1, 2], "X has 3 features, but RetrievalIndex is expecting 5"),
     ):
         with pytest.raises(ValueError, match=message):
@@ -226,6 +232,17 @@ def test_after_an_embedder():
     pipeline.set_output(transform="default")
 
 
+def test_ids_after_an_embedder_that_learned_from_classes():
+    embedder = NormalizedSoftmaxEmbedder(5, max_epochs=1, random_state=0)
+    embeddings = embedder.fit_transform(X_iris, y_iris)
+    ids = [f"flower {i}" for i in range(150)]
+    pipeline = make_pipeline(FrozenEstimator(embedder), RetrievalIndex(2))
+    pipeline.fit(X_iris, ids)
+    found = pipeline[-1].kneighbors_labels(pipeline[:-1].transform(X_iris))
+    _, expected = nearest_neighbors(embeddings, embeddings, n_neighbors=2)
+    np.testing.assert_array_equal(found, np.array(ids)[expected])
+
+
 def test_feature_names():
     frame = pd.DataFrame(X, columns=list("abcde"))
     index = RetrievalIndex().fit(frame)
@@ -253,15 +270,93 @@ def test_gallery_is_a_copy():
     np.testing.assert_array_equal(index.kneighbors_labels(X)[:, 0], np.arange(60))
 
 
-def test_auto_goes_by_the_size_of_the_gallery(monkeypatch):
-    made = []
-    monkeypatch.setattr(
-        _index, "make_search", lambda rows, metric, search, _: made.append(search)
+@pytest.fixture
+def made(monkeypatch):
+    """List the sizes of the galleries that searches are prepared for."""
+    sizes = []
+
+    def make_search(rows, *settings):
+        sizes.append(len(rows))
+        return _search.make_search(rows, *settings)
+
+    monkeypatch.setattr(_index, "make_search", make_search)
+    return sizes
+
+
+def test_auto_goes_by_the_size_of_the_gallery(monkeypatch, made):
+    monkeypatch.setattr(_search, "AUTO_APPROXIMATE", 31)
+    index = RetrievalIndex(3).fit(X[:30])
+    assert index.search_ == "exact"
+    assert index.add(X[30:31]).search_ == "approximate"
+    assert made == [30]
+    index.kneighbors()
+    assert type(index._search) is _search.ApproximateSearch
+
+
+def test_added_rows_wait_for_a_search(made):
+    index = RetrievalIndex(1).fit(X[:20])
+    for i in range(20, 60):
+        index.add(X[[i]])
+    assert made == [20]
+    for _ in range(2):
+        np.testing.assert_array_equal(index.kneighbors(X)[1][:, 0], np.arange(60))
+    assert made == [20, 60]
+
+
+@pytest.mark.parametrize(
+    ("rows", "ids"),
+    [
+        (X[:5, :3], [1, 2]),
+        (X[:5, :3], "name"),
+        (np.full((5, 3), np.nan), [1] * 5),
+        (X[:0, :3], []),
+        (pd.DataFrame(X[:5, :3], columns=["a", "b", 3]), [1] * 5),
+    ],
+)
+def test_failed_fit_changes_nothing(rows, ids):
+    index = RetrievalIndex(2, metric="cosine").fit(X, np.arange(60))
+    before = {**vars(index)}
+    with pytest.raises((ValueError, TypeError)):
+        index.set_params(metric="euclidean").fit(rows, ids)
+    index.set_params(metric="cosine")
+    assert vars(index) == before
+    assert index.n_features_in_ == 5
+    index.kneighbors(X)
+
+
+def test_parameters_set_after_fit_wait_for_the_next():
+    index = RetrievalIndex(2, search="exact").fit(X[:40])
+    index.set_params(metric="cosine", search="approximate", device="gpu")
+    expected = nearest_neighbors(X, n_neighbors=2)
+    for found, wanted in zip(index.add(X[40:]).kneighbors(), expected, strict=True):
+        np.testing.assert_array_equal(found, wanted)
+    assert index.search_ == "exact"
+    index.set_params(search="auto", device=None).fit(X)
+    expected = nearest_neighbors(X, n_neighbors=2, metric="cosine")
+    np.testing.assert_array_equal(index.kneighbors()[0], expected[0])
+
+
+def test_device_is_for_the_exact_search():
+    index = RetrievalIndex(4, device="cpu").fit(X)
+    assert index._search.device == "cpu"
+    np.testing.assert_array_equal(
+        index.kneighbors(), RetrievalIndex(4).fit(X).kneighbors()
     )
-    rows = np.zeros((_index.AUTO_APPROXIMATE - 1, 1))
-    assert RetrievalIndex().fit(rows).search_ == "exact"
-    assert RetrievalIndex().fit(rows).add(rows[:1]).search_ == "approximate"
-    assert made == ["exact", "exact", "approximate"]
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+def test_fitted_graph_begins_with_the_row_itself(metric):
+    rows = np.repeat(X[:6], 10, axis=0)  # more copies than neighbours
+    rows[::7] = 0
+    graph = RetrievalIndex(3, metric=metric).fit_transform(rows)
+    np.testing.assert_array_equal(np.diff(graph.indptr), 4)
+    indices = graph.indices.reshape(60, 4)
+    distances = graph.data.reshape(60, 4)
+    np.testing.assert_array_equal(indices[:, 0], np.arange(60))
+    np.testing.assert_array_equal(distances[:, 0], 0)
+    expected = nearest_neighbors(rows, n_neighbors=3, metric=metric)
+    np.testing.assert_array_equal(distances[:, 1:], expected[0])
+    np.testing.assert_array_equal(indices[:, 1:], expected[1])
 
 
 @pytest.mark.parametrize(
@@ -270,11 +365,14 @@ def test_auto_goes_by_the_size_of_the_gallery(monkeypatch):
         ({}, (np.full((3, 2), np.inf),), ValueError, "X contains infinity in 3 of 3"),
         ({}, (X, [1, 2]), ValueError, "each of the 60 rows of X, got 2"),
         ({}, (X, "name"), ValueError, "each of the 60 rows of X, got a str"),
-        ({}, (X[:0],), ValueError, "0 sample"),
+        ({}, (X[:0],), ValueError, r"X is empty: it has shape \(0, 5\)"),
+        ({}, ([],), ValueError, r"X is empty: it has shape \(0,\)"),
+        ({}, (X[0],), ValueError, r"X must be a 2D array .* shape \(5,\)"),
         ({"n_neighbors": 0}, (X,), ValueError, "'n_neighbors' parameter of Retrieval"),
         ({"metric": "l1"}, (X,), ValueError, "'metric' parameter of RetrievalIndex"),
         ({"search": "fast"}, (X,), ValueError, "'search' parameter of RetrievalIndex"),
         ({"random_state": "a"}, (X,), ValueError, "'random_state' parameter of"),
+        ({"device": "gpu"}, (X,), ValueError, "device='gpu' cannot be used here"),
     ],
 )
 def test_bad_input(params, arguments, error, message):

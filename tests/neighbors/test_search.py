@@ -2,10 +2,11 @@ import tracemalloc
 
 import numpy as np
 import pytest
+import torch
 from sklearn import config_context
 from sklearn.neighbors import NearestNeighbors
 
-from sk_dml.neighbors import nearest_neighbors
+from sk_dml.neighbors import _search, nearest_neighbors
 from tests.neighbors.reference import brute_force
 
 rng = np.random.default_rng(0)
@@ -43,27 +44,42 @@ HARD = {
 }
 
 
+X_small = HARD["normal"]
+needs_cuda = pytest.mark.skipif(
+    not torch.cuda.is_available(), reason="needs a CUDA device"
+)
+DEVICES = [
+    None,
+    "cpu",
+    pytest.param("cuda", marks=[pytest.mark.cuda, needs_cuda]),
+]
+
+
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("n_neighbors", [1, 10, 150])
 @pytest.mark.parametrize("name", HARD)
-def test_equals_brute_force_to_the_bit(name, n_neighbors):
+def test_equals_brute_force_to_the_bit(name, n_neighbors, device):
     X = HARD[name]
     X = X if n_neighbors == 10 else X[:N]
     expected_distances, expected = brute_force(X, n_neighbors=n_neighbors)
-    distances, indices = nearest_neighbors(X, n_neighbors=n_neighbors)
+    distances, indices = nearest_neighbors(X, n_neighbors=n_neighbors, device=device)
     np.testing.assert_array_equal(indices, expected)
     np.testing.assert_array_equal(distances, expected_distances)
     assert distances.dtype == np.float64
     assert indices.dtype == np.int64
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("name", HARD)
-def test_queries_apart_from_the_gallery(name):
+def test_queries_apart_from_the_gallery(name, device):
     gallery = HARD[name][:N]
     near = gallery[::8]
     for queries in (near, near + 10 * np.abs(gallery).max(), near * 1e-9):
         for n_neighbors in (3, N):
             expected = brute_force(queries, gallery, n_neighbors=n_neighbors)
-            found = nearest_neighbors(queries, gallery, n_neighbors=n_neighbors)
+            found = nearest_neighbors(
+                queries, gallery, n_neighbors=n_neighbors, device=device
+            )
             np.testing.assert_array_equal(found[1], expected[1])
             np.testing.assert_array_equal(found[0], expected[0])
 
@@ -83,12 +99,15 @@ def test_scale_by_powers_of_two_does_not_matter(exponent):
     np.testing.assert_array_equal(distances, np.ldexp(expected_distances, exponent))
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("scale", [1.0, 1e-200, 1e200])
-def test_cosine(scale):
+def test_cosine(scale, device):
     X = HARD["normal"].copy()
     X[[5, 77]] = 0
     expected_distances, expected = brute_force(X, n_neighbors=9, metric="cosine")
-    distances, indices = nearest_neighbors(X * scale, n_neighbors=9, metric="cosine")
+    distances, indices = nearest_neighbors(
+        X * scale, n_neighbors=9, metric="cosine", device=device
+    )
     np.testing.assert_array_equal(indices, expected)
     np.testing.assert_allclose(distances, expected_distances, atol=1e-14)
     assert (distances[[5, 77]] == 1).all()
@@ -133,6 +152,84 @@ def test_agrees_with_scikit_learn(metric):
         expected_distances, expected = index.kneighbors(rows)
         np.testing.assert_array_equal(indices, expected)
         np.testing.assert_allclose(distances, expected_distances, atol=1e-12)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_queries_too_far_for_any_product(device):
+    gallery = np.vstack([HARD["normal"][:90], np.tile(HARD["normal"][:1], (9, 1))])
+    queries = HARD["normal"][:5] * [[1e8], [1e15], [1e17], [1e20], [1e150]]
+    expected = brute_force(queries, gallery, n_neighbors=4)
+    found = nearest_neighbors(queries, gallery, n_neighbors=4, device=device)
+    np.testing.assert_array_equal(found[1], expected[1])
+    np.testing.assert_array_equal(found[0], expected[0])
+
+
+def test_copies_beside_others():
+    # Some rows have more copies than fit into a list, too few to matter to the rest.
+    X = HARD["many rows"].copy()
+    X[rng.integers(3000, size=40)] = X[5]
+    for n_neighbors in (1, 10, 60):
+        expected = brute_force(X, n_neighbors=n_neighbors)
+        for device in (None, "cpu"):
+            found = nearest_neighbors(X, n_neighbors=n_neighbors, device=device)
+            np.testing.assert_array_equal(found[0], expected[0])
+            np.testing.assert_array_equal(found[1], expected[1])
+
+
+@pytest.mark.cuda
+@needs_cuda
+def test_settings_of_torch_do_not_matter():
+    X = rng.normal(size=(3000, 16)).astype(np.float32)
+    expected = nearest_neighbors(X)
+    precision = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        found = nearest_neighbors(X, device="cuda")
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision(precision)
+    np.testing.assert_array_equal(found[0], expected[0])
+    np.testing.assert_array_equal(found[1], expected[1])
+
+
+def test_auto_device_is_whatever_there_is():
+    expected = nearest_neighbors(X_small)
+    found = nearest_neighbors(X_small, device="auto")
+    np.testing.assert_array_equal(found[1], expected[1])
+    device = torch.device("cpu")
+    np.testing.assert_array_equal(
+        nearest_neighbors(X_small, device=device)[1], expected[1]
+    )
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:99", "meta", 2.5])
+def test_unknown_device(device):
+    with pytest.raises(ValueError, match=f"device={device!r} cannot be used here"):
+        nearest_neighbors(X_small, device=device)
+
+
+def test_device_without_double_precision(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    with pytest.raises(ValueError, match=r"device='mps'.* has no double precision"):
+        nearest_neighbors(X_small, device="mps")
+    nearest_neighbors(X_small, device="auto")
+
+
+def test_auto_goes_by_the_size_of_the_gallery(monkeypatch):
+    made = []
+    monkeypatch.setattr(
+        _search, "ApproximateSearch", lambda exact, seed: made.append(seed) or exact
+    )
+    monkeypatch.setattr(_search, "AUTO_APPROXIMATE", 100)
+    few, many = X_small[:99], X_small[:100]
+    expected = nearest_neighbors(many)[1]
+    nearest_neighbors(few, search="auto", random_state=3)
+    nearest_neighbors(many, few, search="auto", random_state=3)
+    assert made == []
+    found = nearest_neighbors(many, search="auto", random_state=3)[1]
+    assert made == [3]
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_memory_is_bounded():
@@ -191,8 +288,12 @@ with_nan[[2, 4], 1], with_inf[3, 0] = np.nan, -np.inf
         ((rows,), {"n_neighbors": 2.0}, TypeError, "n_neighbors must be an integer"),
         ((rows,), {"n_neighbors": True}, TypeError, "n_neighbors must be an integer"),
         ((rows,), {"metric": "l1"}, ValueError, "metric must be one of .*got 'l1'"),
-        ((rows,), {"search": "auto"}, ValueError, "search must be one of .*'auto'"),
-        ((rows[0],), {}, ValueError, "Expected 2D array, got 1D"),
+        ((rows,), {"search": "fast"}, ValueError, "search must be one of .*'fast'"),
+        ((rows[0],), {}, ValueError, r"queries must be a 2D array.* shape \(2,\)"),
+        ((rows, rows[:, :, None]), {}, ValueError, r"gallery must .*\(6, 2, 1\)"),
+        ((rows, 3.0), {}, ValueError, r"gallery must be a 2D array .*shape \(\)"),
+        ((rows, []), {}, ValueError, r"gallery is empty: it has shape \(0,\)"),
+        (([], rows), {}, ValueError, r"queries is empty: it has shape \(0,\)"),
     ],
 )
 def test_bad_input(arguments, keywords, error, message):
