@@ -177,6 +177,8 @@ class EmbeddingDisplay(FromEstimatorMixin):
         from matplotlib.collections import PathCollection
 
         size = np.interp(len(positions), *SIZES)
+        if len(groups) > FEW:  # shapes must be told apart, too
+            size = 1.6 * size
         has_rest = len(groups) > 1 and groups[0][0] is None
         colors = np.empty(len(positions), dtype="U7")
         self.scatters_ = []
@@ -210,7 +212,7 @@ class EmbeddingDisplay(FromEstimatorMixin):
                 frameon=False,
                 fontsize="medium" if len(names) <= FEW else "small",
                 labelspacing=0.5 if len(names) <= FEW else 0.15,
-                markerscale=1.2,
+                markerscale=1.5,
             )
 
     def _choose_thumbnails(self, positions, n_thumbnails):

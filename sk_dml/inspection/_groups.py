@@ -64,7 +64,7 @@ def group_points(classes, codes, chosen, is_near_own, n_classes):
         ]
         note = f"{n_classes:,} classes; the nearest neighbour, in all dimensions, "
         note += f"is of the same class for {own.mean():.0%} of the points"
-        return groups, "nearest neighbour is of", note
+        return groups, "nearest is of", note
     if len(classes) > MANY:
         every = np.ones(len(codes), dtype=bool)
         return [(None, every, _style.COLORS[0], "o")], "", f"{n_classes:,} classes"

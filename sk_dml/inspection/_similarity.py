@@ -122,7 +122,7 @@ class SimilarityDisplay(FromEstimatorMixin):
             If a margin is given with densities, or is not above 0.
         """
         _check_choices(self.kind, self.negatives, margin)
-        size = (6.5, 4) if self.kind == "density" else (5.6, 6)
+        size = (6.5, 4) if self.kind == "density" else (5.6, 6.5)
         with _style.axes_for(self, ax, figsize=size) as ax:
             self.ax_, self.figure_ = ax, ax.figure
             self.histograms_, self.scatter_, self.boundary_ = [], None, None
@@ -168,6 +168,7 @@ class SimilarityDisplay(FromEstimatorMixin):
 
     def _draw_plane(self, margin, scatter_kwargs):
         from matplotlib.collections import PathCollection
+        from matplotlib.transforms import ScaledTranslation
 
         ax = self.ax_
         n = np.asarray(self.negative_similarities)
@@ -212,7 +213,15 @@ class SimilarityDisplay(FromEstimatorMixin):
             ylabel="$s_p$, similarity to least similar sample of own class",
         )
         ax.set_aspect("equal")
-        legend = ax.legend(handles=handles, loc="best", fontsize="small")
+        below = ax.transAxes + ScaledTranslation(0, -0.5, ax.figure.dpi_scale_trans)
+        legend = ax.legend(
+            handles=handles,
+            loc="upper left",
+            bbox_to_anchor=(0, 0),
+            bbox_transform=below,
+            frameon=False,
+            fontsize="small",
+        )
         legend.legend_handles[0].set(alpha=1)
         title = "Hardest similarities" if is_hardest else "Similarities"
         _style.describe(ax, f"{title} of anchors", self.note)

@@ -84,11 +84,3 @@ def test_chosen_points_are_apart(n_chosen):
 
 def test_equal_points_are_chosen_once():
     assert len(_map.spread(np.ones((5, 2)), 3, smallest=0)[0]) == 1
-
-
-def test_densest_place_is_inside_the_larger_part():
-    rng = np.random.default_rng(0)
-    points = rng.normal(size=(1500, 2))
-    points[900:] += 90
-    assert np.abs(_map.densest(points)).max() < 2
-    assert _map.densest(points[:1]).tolist() == points[0].tolist()
