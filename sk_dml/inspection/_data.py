@@ -58,13 +58,13 @@ class FromEstimatorMixin:
         return options
 
 
-def check_embeddings(X, labels, *, min_features=1):
+def check_embeddings(X, labels, *, min_samples=2, min_features=1):
     """Validate embeddings; return them, the classes and the codes of the samples."""
     X = check_array(
         X,
         dtype=np.float64,
         input_name="X",
-        ensure_min_samples=2,
+        ensure_min_samples=min_samples,
         ensure_min_features=min_features,
     )
     check_consistent_length(X, labels)

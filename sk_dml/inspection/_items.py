@@ -104,15 +104,10 @@ def show_image(ax, image, extent):
     """Draw an image into a box (left, right, bottom, top), its sides in proportion."""
     left, right, bottom, top = extent
     height, width = image.shape[:2]
-    scale = min((right - left) / width, abs(bottom - top) / height) / 2
+    scale = max(width / (right - left), height / abs(bottom - top))
     x, y = (left + right) / 2, (bottom + top) / 2
-    down = np.sign(bottom - top)
-    box = (
-        x - width * scale,
-        x + width * scale,
-        y + down * height * scale,
-        y - down * height * scale,
-    )
+    x_half, y_half = width / scale / 2, np.sign(bottom - top) * height / scale / 2
+    box = (x - x_half, x + x_half, y + y_half, y - y_half)
     return ax.imshow(image, extent=box, **grey())
 
 

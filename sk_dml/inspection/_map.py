@@ -1,7 +1,6 @@
 """Two dimensions of many, and where on a map there is room."""
 
 import warnings
-from typing import Any
 
 import numpy as np
 from sklearn.decomposition import PCA
@@ -15,7 +14,14 @@ def reduce(X, method, random_state):
     """Map rows, 2 or more, to two dimensions; return positions and names of axes."""
     names = {"pca": "principal component", "tsne": "t-SNE", "umap": "UMAP"}
     axis_names = tuple(f"{names[method]} {i}" for i in (1, 2))
-    umap: Any = _import_umap() if method == "umap" else None
+    if method == "umap":
+        try:
+            import umap
+        except ImportError as error:
+            raise ImportError(
+                "method='umap' requires umap-learn. You can install it with "
+                "`pip install umap-learn`."
+            ) from error
     if (X[0] == X).all():
         warnings.warn(
             f"All {len(X)} samples are embedded at the same point: there is nothing "
@@ -69,14 +75,3 @@ def spread(points, n_chosen, smallest):
         chosen.append(farthest)
         spacing = distances[farthest]
     return np.array(chosen), float(spacing)
-
-
-def _import_umap():
-    try:
-        import umap
-    except ImportError as error:
-        raise ImportError(
-            "method='umap' requires umap-learn. You can install it with "
-            "`pip install umap-learn`."
-        ) from error
-    return umap

@@ -1,7 +1,7 @@
 """Queries and their nearest neighbours, side by side."""
 
 import numpy as np
-from sklearn.utils import check_array, check_consistent_length, check_random_state
+from sklearn.utils import check_consistent_length, check_random_state
 
 from sk_dml.inspection import _items, _style
 from sk_dml.inspection._data import (
@@ -246,13 +246,9 @@ class RetrievalDisplay(FromEstimatorMixin):
             raise ValueError(
                 f"gallery and gallery_labels go together, got only {given}."
             )
-        if gallery is None:
-            X = check_embeddings(X, labels)[0]
-            n_others, among = len(X) - 1, "others"
-        else:
-            X = check_array(X, dtype=np.float64, input_name="X")
-            check_consistent_length(X, labels)
-            gallery = check_array(gallery, dtype=np.float64, input_name="gallery")
+        X = check_embeddings(X, labels, min_samples=2 if gallery is None else 1)[0]
+        n_others, among = len(X) - 1, "others"
+        if gallery is not None:
             check_consistent_length(gallery, gallery_labels)
             n_others, among = len(gallery), "of a gallery"
         labels, gallery_labels = _array(labels), _array(gallery_labels)
@@ -275,10 +271,8 @@ class RetrievalDisplay(FromEstimatorMixin):
             X, queries, gallery, n_neighbors=n_neighbors, metric=metric
         )
         distance = f"{metric} distance to the query".replace("euclid", "Euclid")
-        if items is None and gallery_items is None:
-            captions = f"each shown by its class, with its {distance}"
-        else:
-            captions = f"below each its class and {distance}"
+        has_items = items is not None or gallery_items is not None
+        shown = "below each its class and" if has_items else "shown by class, with the"
         display = cls(
             queries,
             neighbors,
@@ -288,7 +282,7 @@ class RetrievalDisplay(FromEstimatorMixin):
             item_kind=item_kind,
             gallery_labels=gallery_labels,
             gallery_items=gallery_items,
-            note=f"searched among {n_others:,} {among}; {captions}",
+            note=f"searched among {n_others:,} {among}; {shown} {distance}",
         )
         return display.plot(ax)
 
