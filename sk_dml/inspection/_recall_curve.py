@@ -82,24 +82,16 @@ class RecallCurveDisplay(FromEstimatorMixin):
         with _style.axes_for(self, ax, figsize=(6, 4.5)) as ax:
             self.ax_, self.figure_ = ax, ax.figure
             curves = [line for line in ax.get_lines() if line.get_gid() == CURVE]
-            others = [
-                (handle, label)
-                for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)
-                if handle not in curves
-            ]
-            self._draw_curve(
-                self.name if name is None else name, len(curves), line_kwargs
-            )
+            others = ax.get_legend_handles_labels()[0]
+            others = [artist for artist in others if artist not in curves]
+            name = self.name if name is None else name
+            self._draw_curve(name, len(curves), line_kwargs)
             curves.append(self.line_)
             self._set_axes(curves)
-            legend = ax.legend(
-                [*curves, *(handle for handle, _ in others)],
-                ["" for _ in curves] + [label for _, label in others],
-                loc="best",
-                fontsize="small",
-                handlelength=3,
-            )
             # The names of others may be mathtext; our own are shown as they are.
+            names = [""] * len(curves) + [artist.get_label() for artist in others]
+            style = {"fontsize": "small", "handlelength": 3}
+            legend = ax.legend([*curves, *others], names, **style)
             for text, curve in zip(legend.get_texts(), curves, strict=False):
                 _style.write(text, curve.get_label())
             _style.describe(ax, "Recall among the nearest neighbours")

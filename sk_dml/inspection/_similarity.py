@@ -179,9 +179,7 @@ class SimilarityDisplay(FromEstimatorMixin):
             "alpha": float(np.clip(1000 / len(n), 0.06, 0.5)),
             "c": _style.COLORS[0],
             "linewidth": 0,
-            "label": "an anchor"
-            if is_hardest
-            else "an anchor and one of another class",
+            "label": "an anchor" + ("" if is_hardest else " and one of another class"),
         }
         style = _style.styled(style, scatter_kwargs, PathCollection)
         self.scatter_ = ax.scatter(n, p, **style)
@@ -195,15 +193,15 @@ class SimilarityDisplay(FromEstimatorMixin):
             across = np.linspace(-margin, np.sqrt(2) * margin, 200)
             up = 1 - np.sqrt(np.maximum(2 * margin**2 - across**2, 0))
             crossed = np.maximum(n, -margin) ** 2 + (p - 1) ** 2 <= 2 * margin**2
-            share = f"beyond it {crossed.mean():.0%} of the points"
-            (self.boundary_,) = ax.plot(
-                [min(low, -margin), *across],
-                [up[0], *up],
-                color=_style.OTHER,
-                linestyle="--",
-                linewidth=2,
-                label=f"margin {margin:g}; {share}",
-            )
+            style = {
+                "color": _style.OTHER,
+                "linestyle": "--",
+                "label": (
+                    f"margin {margin:g}; beyond it {crossed.mean():.0%} of the points"
+                ),
+            }
+            line = [min(low, -margin), *across], [up[0], *up]
+            (self.boundary_,) = ax.plot(*line, linewidth=2, **style)
             handles.append(self.boundary_)
         near = "most similar sample" if is_hardest else "samples"
         ax.set(
@@ -214,14 +212,8 @@ class SimilarityDisplay(FromEstimatorMixin):
         )
         ax.set_aspect("equal")
         below = ax.transAxes + ScaledTranslation(0, -0.5, ax.figure.dpi_scale_trans)
-        legend = ax.legend(
-            handles=handles,
-            loc="upper left",
-            bbox_to_anchor=(0, 0),
-            bbox_transform=below,
-            frameon=False,
-            fontsize="small",
-        )
+        place = {"loc": "upper left", "bbox_to_anchor": (0, 0), "bbox_transform": below}
+        legend = ax.legend(handles=handles, frameon=False, fontsize="small", **place)
         legend.legend_handles[0].set(alpha=1)
         title = "Hardest similarities" if is_hardest else "Similarities"
         _style.describe(ax, f"{title} of anchors", self.note)

@@ -109,17 +109,16 @@ class TrainingDisplay:
     def _draw_panel(self, panel, quantity, keys, line_kwargs):
         from matplotlib.ticker import MaxNLocator
 
-        lines = [
+        for place, key in enumerate(keys):
             self._draw_line(panel, key, place, line_kwargs)
-            for place, key in enumerate(keys)
-        ]
         label = keys[0] if len(keys) == 1 else quantity
         _style.write(panel.yaxis.label, _style.plain(label.replace("_", " "), 40))
         panel.grid(color="0.9")
         panel.set_axisbelow(True)
         panel.margins(y=0.08)
         panel.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        if len(lines) > 1:
+        if len(keys) > 1:
+            lines = [self.lines_[key] for key in keys]
             names = [line.get_label() for line in lines]
             _style.add_legend(panel, lines, names, fontsize="small")
 
@@ -138,10 +137,8 @@ class TrainingDisplay:
             "markersize": 3,
         }
         style = _style.styled(style, line_kwargs, Line2D)
-        (line,) = panel.plot(*zip(*points, strict=True), **style)
-        line.set_label(_style.plain(key.replace("_", " ")))
-        self.lines_[key] = line
-        return line
+        (self.lines_[key],) = panel.plot(*zip(*points, strict=True), **style)
+        self.lines_[key].set_label(_style.plain(key.replace("_", " ")))
 
     @classmethod
     def from_estimator(cls, estimator, *, ax=None, line_kwargs=None):

@@ -68,6 +68,9 @@ def test_very_many_classes_show_the_class_of_the_neighbour(n_classes):
     np.fill_diagonal(distances, np.inf)
     is_own = labels[distances.argmin(axis=1)] == labels
     assert 0.1 < display.is_near_own.mean() < 0.9
+    if images is not None:
+        expected = is_own[display.image_indices]
+        np.testing.assert_array_equal(display.is_near_own, expected)
     own, other = display.scatters_
     assert to_hex(own.get_facecolor()[0]) == SAME
     assert to_hex(other.get_facecolor()[0]) == OTHER

@@ -29,6 +29,21 @@ def test_tsne_takes_few_samples(blobs, n_samples):
     np.testing.assert_array_equal(first, again)
 
 
+def test_tsne_draws_from_the_random_state(blobs, monkeypatch):
+    given, state = {}, check_random_state(0)
+
+    class Mapped:
+        def __init__(self, **kwargs):
+            given.update(kwargs)
+
+        def fit_transform(self, X):
+            return X[:, :2]
+
+    monkeypatch.setattr(_map, "TSNE", Mapped)
+    _map.reduce(blobs[0], "tsne", state)
+    assert given["random_state"] is state
+
+
 def test_umap_is_called_with_a_seed(blobs, monkeypatch):
     given = {}
 
