@@ -23,6 +23,7 @@ from sk_dml.inspection import (
     SimilarityDisplay,
     TrainingDisplay,
 )
+from sk_dml.metrics import retrieval_values
 
 SEED = 0
 
@@ -82,8 +83,13 @@ def draw_all(prefix, path, folder, max_epochs):
     )
     save(display, folder, named("map"))
 
+    # Some at random, and two whose nearest neighbour is of another class.
+    rng = np.random.default_rng(SEED)
+    hits = retrieval_values(embedding, y, metrics="precision_at_1")["precision_at_1"]
+    wrong = rng.choice(np.flatnonzero(hits == 0), 2, replace=False)
+    queries = [*rng.choice(len(y), 3, replace=False), *wrong]
     display = RetrievalDisplay.from_embeddings(
-        embedding, y, items=images, random_state=SEED
+        embedding, y, items=images, queries=queries
     )
     save(display, folder, named("retrieval"))
 
@@ -115,16 +121,7 @@ def draw_many(path, folder, max_epochs):
     options = {"method": "tsne", "random_state": SEED}
     display = EmbeddingDisplay.from_embeddings(embedding, y, **options)
     save(display, folder, "many_map")
-    display = EmbeddingDisplay(
-        display.positions,
-        display.labels,
-        axis_names=display.axis_names,
-        has_scale=display.has_scale,
-        n_classes=display.n_classes,
-        note=display.note,
-    )
-    highlight = np.unique(y)[:: len(np.unique(y)) // 10][:10]
-    display.plot(highlight=highlight)
+    display.plot(highlight=np.unique(y)[:: len(np.unique(y)) // 8][:8])
     save(display, folder, "many_map_highlight")
     display = EmbeddingDisplay.from_embeddings(embedding, y, images=X, **options)
     save(display, folder, "many_map_images")

@@ -1,151 +1,117 @@
 """What the displays compute from: embeddings, their classes, their neighbours."""
 
+import inspect
 import warnings
+from typing import Any
 
 import numpy as np
 from sklearn.utils import check_array, check_consistent_length
 
-from sk_dml.utils import embed, encode_label_sets, encode_labels
+from sk_dml.inspection._style import check_matplotlib_support
+from sk_dml.neighbors import nearest_neighbors
+from sk_dml.utils import embed, encode_labels
 
 
-def embed_labelled(estimator, X, y):
-    """Embed X, after a look at y: a fault there shows before the work.
+class FromEstimatorMixin:
+    """Adds ``from_estimator`` to a display that has ``from_embeddings``."""
 
-    Parameters
-    ----------
-    estimator : object
-        As for :func:`sk_dml.utils.embed`.
-    X : array-like of shape (n_samples, ...)
-    y : array-like of shape (n_samples,)
+    from_embeddings: Any
 
-    Returns
-    -------
-    array-like of shape (n_samples, n_components)
-    """
-    encode_labels(y, name="y")
-    return embed(estimator, X)
+    @classmethod
+    def from_estimator(cls, estimator, X, y, **options):
+        """Embed samples and draw what :meth:`from_embeddings` draws of the embedding.
+
+        Parameters
+        ----------
+        estimator : object
+            A fitted embedder (any transformer), a Pipeline that holds one, or a search.
+        X : array-like of shape (n_samples, ...)
+            Samples.
+        y : array-like of shape (n_samples,)
+            Their classes.
+        **options : dict
+            More arguments of :meth:`from_embeddings`, by name. A ``gallery``, where it
+            takes one, holds samples here, which are embedded too.
+
+        Returns
+        -------
+        object
+            The display, drawn.
+
+        Raises
+        ------
+        TypeError
+            If the estimator has nothing that transforms, or an option is unknown.
+        """
+        check_matplotlib_support(f"{cls.__name__}.from_estimator")
+        # Faults in the options and in y show before the work.
+        inspect.signature(cls.from_embeddings).bind(X, y, **options)
+        encode_labels(y, name="y")
+        options = cls._complete(estimator, X, options)
+        if options.get("gallery") is not None:
+            options["gallery"] = embed(estimator, options["gallery"])
+        return cls.from_embeddings(embed(estimator, X), y, **options)
+
+    @classmethod
+    def _complete(cls, estimator, X, options):
+        """Add to the options what the estimator and the samples say."""
+        return options
 
 
-def check_embeddings(X, labels, *, min_features=1):
-    """Validate embeddings; number their classes.
-
-    Parameters
-    ----------
-    X : array-like of shape (n_samples, n_features)
-    labels : array-like of shape (n_samples,)
-    min_features : int, default=1
-
-    Returns
-    -------
-    X : ndarray of shape (n_samples, n_features), float64
-    classes : ndarray of shape (n_classes,)
-    codes : ndarray of shape (n_samples,), int64
-    """
+def check_embeddings(X, labels, *, min_samples=2, min_features=1):
+    """Validate embeddings; return them, the classes and the codes of the samples."""
     X = check_array(
         X,
         dtype=np.float64,
         input_name="X",
-        ensure_min_samples=2,
+        ensure_min_samples=min_samples,
         ensure_min_features=min_features,
     )
     check_consistent_length(X, labels)
     return X, *encode_labels(labels, name="labels")
 
 
-def check_search(X, labels, gallery, gallery_labels):
-    """Validate queries and what they are searched among.
-
-    Parameters
-    ----------
-    X, labels : array-like
-        The queries.
-    gallery, gallery_labels : array-like or None
-        None for both searches the queries among each other.
-
-    Returns
-    -------
-    X : ndarray of shape (n_samples, n_features), float64
-    codes : ndarray of shape (n_samples,), int64
-    gallery : ndarray of shape (n_gallery, n_features), float64
-        X itself without a gallery.
-    gallery_codes : ndarray of shape (n_gallery,), int64
-    n_relevant : ndarray of shape (n_samples,), int64
-        How many of the gallery are of a query's class, itself not counted.
-    """
-    if (gallery is None) != (gallery_labels is None):
-        given = "gallery" if gallery_labels is None else "gallery_labels"
-        raise ValueError(f"gallery and gallery_labels go together, got only {given}.")
-    if gallery is None:
-        X, _, codes = check_embeddings(X, labels)
-        return X, codes, X, codes, np.bincount(codes)[codes] - 1
-    X = check_array(X, dtype=np.float64, input_name="X")
-    gallery = check_array(gallery, dtype=np.float64, input_name="gallery")
-    check_consistent_length(X, labels)
-    check_consistent_length(gallery, gallery_labels)
-    if gallery.shape[1] != X.shape[1]:
-        raise ValueError(
-            f"gallery has {gallery.shape[1]} features and X has {X.shape[1]}; they "
-            "must have the same."
+def nearest(X, queries, gallery=None, *, n_neighbors=1, metric="euclidean"):
+    """Find the neighbours of some rows of X, in a gallery or among the other rows."""
+    if gallery is not None:
+        return nearest_neighbors(
+            X[queries], gallery, n_neighbors=n_neighbors, metric=metric
         )
-    names = ("labels", "gallery_labels")
-    codes, gallery_codes = encode_label_sets(labels, gallery_labels, names=names)
-    sizes = np.bincount(gallery_codes, minlength=codes.max() + 1)
-    return X, codes, gallery, gallery_codes, sizes[codes]
+    distances, found = nearest_neighbors(
+        X[queries], X, n_neighbors=n_neighbors + 1, metric=metric
+    )
+    # One more, as a row finds itself; where copies of it come first, the last one goes.
+    others = found != queries[:, None]
+    others[others.all(axis=1), -1] = False
+    shape = len(queries), n_neighbors
+    return distances[others].reshape(shape), found[others].reshape(shape)
 
 
 def draw_sample(n_samples, size, random_state):
-    """Draw some of the samples, in their order.
-
-    Parameters
-    ----------
-    n_samples : int
-    size : int or None
-        How many at most; None takes all.
-    random_state : RandomState instance
-
-    Returns
-    -------
-    ndarray of shape (min(n_samples, size),), int64
-    """
+    """Draw some of the samples, in their order; a size of None takes all."""
     if size is None or size >= n_samples:
         return np.arange(n_samples)
     return np.sort(random_state.choice(n_samples, size, replace=False))
 
 
-def warn_left_out(n_left_out, n_samples, reason):
-    """Warn of samples that a picture leaves out, if there are any.
-
-    Parameters
-    ----------
-    n_left_out, n_samples : int
-    reason : str
-    """
+def warn_left_out(n_left_out, n_samples):
+    """Warn of samples that a picture leaves out, if there are any."""
     if n_left_out:
         warnings.warn(
-            f"{n_left_out} of {n_samples} samples are left out of the picture: "
-            f"{reason}.",
+            f"{n_left_out} of {n_samples} samples are left out of the picture: nothing "
+            "else is of their class.",
             UserWarning,
             stacklevel=4,
         )
 
 
 def findable(n_relevant):
-    """Find the queries that have something to find, and warn of the others.
-
-    Parameters
-    ----------
-    n_relevant : ndarray of shape (n_samples,), int64
-
-    Returns
-    -------
-    ndarray of shape (<= n_samples,), int64
-    """
+    """Find the queries that have something to find, and warn of the others."""
     queries = np.flatnonzero(n_relevant)
     if not len(queries):
         raise ValueError(
             f"None of the {len(n_relevant)} queries has another sample of its class to "
             "find: retrieval needs classes with 2 or more samples."
         )
-    n_left_out = len(n_relevant) - len(queries)
-    warn_left_out(n_left_out, len(n_relevant), "nothing else is of their class")
+    warn_left_out(len(n_relevant) - len(queries), len(n_relevant))
     return queries

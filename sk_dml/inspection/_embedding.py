@@ -1,26 +1,33 @@
 """A map of an embedding in two dimensions."""
 
-from typing import Any
-
 import numpy as np
 from sklearn.utils import check_random_state
 
 from sk_dml.inspection import _items, _style
-from sk_dml.inspection._data import check_embeddings, draw_sample, embed_labelled
-from sk_dml.inspection._map import METHODS, densest, reduce, spread
+from sk_dml.inspection._data import FromEstimatorMixin, check_embeddings, nearest
+from sk_dml.inspection._groups import (
+    FEW,
+    MANY,
+    MAX_LEGEND,
+    check_highlight,
+    group_points,
+    sample_points,
+)
+from sk_dml.inspection._map import METHODS, reduce, spread
 from sk_dml.utils import as_labels, encode_labels
 
-MAX_LEGEND = 10  # classes, as there are colours
-MAX_NAMES = 30  # classes named on the map
-UNCHOSEN = "#cccccc"  # points of classes that are not highlighted
 SIZES = (200, 2000, 5000), (30, 16, 8)  # numbers of points, and their areas
 POINTS_PER_INCH = 72
 SMALLEST_THUMBNAIL, LARGEST_THUMBNAIL = 14, 40  # points
 FILLED = 0.85  # share of the room between thumbnails that they take
 
 
-class EmbeddingDisplay:
+class EmbeddingDisplay(FromEstimatorMixin):
     """A map of an embedding in two dimensions, coloured by class.
+
+    Up to 100 classes have a colour and a shape each, up to 30 a place in the legend.
+    Of more classes, or of more than 10 where images are shown, which have frames and no
+    shapes, the colour says whether a sample's nearest neighbour is of its class.
 
     It is recommended to use :meth:`from_estimator` or :meth:`from_embeddings`. All
     parameters are stored as attributes.
@@ -31,9 +38,14 @@ class EmbeddingDisplay:
         Where every sample lies on the map.
     labels : array-like of shape (n_points,)
         Their classes.
-    images : array-like of shape (n_points, ...) or None, default=None
+    is_near_own : ndarray of shape (n_points,), bool, or None, default=None
+        Whether the nearest neighbour of each, in all dimensions, is of its class. If
+        given, it decides the colours.
+    images : array-like of shape (n_samples, ...) or None, default=None
         What the samples look like: images of shape (n, h, w), (n, h, w, c) or
         (n, c, h, w), or paths of image files.
+    image_indices : ndarray of shape (n_points,), int, or None, default=None
+        Which of the images are those of the points. None takes them in their order.
     axis_names : tuple of two str, default=("", "")
         What the axes mean.
     has_scale : bool, default=True
@@ -50,11 +62,11 @@ class EmbeddingDisplay:
     figure_ : matplotlib Figure
         Their figure.
     scatters_ : list of matplotlib PathCollection
-        The points: of each class where there is a legend, of all classes otherwise.
+        The points: of every class or other group that has a colour and a shape.
     thumbnails_ : list of matplotlib AnnotationBbox
         The images shown; empty without images.
     legend_ : matplotlib Legend or None
-        None with more than 10 classes.
+        None with more than 30 groups, or a single one.
 
     See Also
     --------
@@ -82,7 +94,9 @@ class EmbeddingDisplay:
         positions,
         labels,
         *,
+        is_near_own=None,
         images=None,
+        image_indices=None,
         axis_names=("", ""),
         has_scale=True,
         n_classes=None,
@@ -90,17 +104,16 @@ class EmbeddingDisplay:
     ):
         self.positions = positions
         self.labels = labels
+        self.is_near_own = is_near_own
         self.images = images
+        self.image_indices = image_indices
         self.axis_names = axis_names
         self.has_scale = has_scale
         self.n_classes = n_classes
         self.note = note
 
-    def plot(self, ax=None, *, n_thumbnails=80, highlight=None, scatter_kw=None):
+    def plot(self, ax=None, *, n_thumbnails=80, highlight=None, scatter_kwargs=None):
         """Draw the map.
-
-        Up to 10 classes have a colour, a shape and a place in the legend each. Of more
-        classes several share a colour; up to 30 are named where they are densest.
 
         Parameters
         ----------
@@ -109,9 +122,9 @@ class EmbeddingDisplay:
         n_thumbnails : int, default=80
             How many images to show, at least 0, spread over the map. Fewer are shown
             where more would cover each other.
-        highlight : array-like of at most 10 labels or None, default=None
+        highlight : array-like of at most 8 labels or None, default=None
             Colour these classes alone and leave the others grey.
-        scatter_kw : dict or None, default=None
+        scatter_kwargs : dict or None, default=None
             More arguments of ``ax.scatter``.
 
         Returns
@@ -126,175 +139,101 @@ class EmbeddingDisplay:
         ValueError
             If a parameter does not fit.
         """
-        if n_thumbnails < 0:
-            raise ValueError(f"n_thumbnails must be >= 0, got {n_thumbnails}.")
-        ax = _style.new_axes(f"{type(self).__name__}.plot", ax, figsize=(7.5, 6))
-        self.ax_, self.figure_ = ax, ax.figure
+        _check_n_thumbnails(n_thumbnails)
         positions = np.asarray(self.positions)
-        if self.images is not None:
-            images, kind = _items.check_items(
-                self.images,
-                len(positions),
-                name="images",
-                allowed=("image", "path"),
-            )
         classes, codes = encode_labels(self.labels, name="labels")
-        shown = _chosen(highlight, classes)
-        colors = np.array([*_style.COLORS, UNCHOSEN])
-        # The place of every class among the colours, the last for those left grey.
-        places = np.arange(len(classes)) % (len(colors) - 1)
-        n_classes = len(classes) if self.n_classes is None else self.n_classes
-        notes = [self.note] if self.note else []
-        if highlight is not None:
-            places = np.full(len(classes), len(colors) - 1)
-            places[shown] = np.arange(len(shown))
-            notes.append(f"{len(shown):,} of {n_classes:,} classes in colour")
-        elif len(classes) > MAX_LEGEND:
-            notes.append(f"{n_classes:,} classes share {MAX_LEGEND} colours")
-        colors = colors[places[codes]]
-        style: dict[str, Any] = {
-            "s": np.interp(len(positions), *SIZES),
-            "linewidths": 0,
-        }
-        style |= {"alpha": 0.8, **(scatter_kw or {})}
-        self.scatters_, self.legend_ = [], None
-        if highlight is None and len(classes) > MAX_LEGEND:
-            self.scatters_ = [ax.scatter(*positions.T, c=colors, **style)]
-        else:
-            rest = ~np.isin(codes, shown)
-            if rest.any():
-                ax.scatter(*positions[rest].T, **{"c": UNCHOSEN, **style, "zorder": 0})
-                style["s"] = 4 * style["s"]
-            self._draw_classes(positions, codes, shown, colors, style)
-            self._add_legend(classes[shown])
-        ax.set(xlabel=self.axis_names[0], ylabel=self.axis_names[1])
-        if self.has_scale:
-            ax.set_aspect("equal", adjustable="datalim")
-            ax.tick_params(labelsize="small", color="0.7", labelcolor=_style.QUIET)
-        else:
-            ax.set(xticks=[], yticks=[])
-        _style.describe(ax, "Map of the embedding", "; ".join(notes))
-        self.thumbnails_ = []
+        chosen = check_highlight(highlight, classes)
         if self.images is not None:
-            self._draw_thumbnails(images, kind, positions, colors, n_thumbnails)
-        elif highlight is None and MAX_LEGEND < len(classes) <= MAX_NAMES:
-            self._draw_names(positions, classes, codes)
+            is_all = self.image_indices is None
+            indices = np.arange(len(codes)) if is_all else self.image_indices
+            n_images = len(codes) if is_all else len(self.images)
+            images, kind = _check_images(self.images, n_images)
+        with _style.axes_for(self, ax, figsize=(7.5, 6)) as ax:
+            self.ax_, self.figure_ = ax, ax.figure
+            groups, title, note = group_points(
+                classes, codes, chosen, self.is_near_own, self.n_classes
+            )
+            colors = self._draw_points(positions, groups, scatter_kwargs)
+            self._add_legend([name for name, *_ in groups if name is not None], title)
+            _style.write(ax.xaxis.label, _style.plain(self.axis_names[0]))
+            _style.write(ax.yaxis.label, _style.plain(self.axis_names[1]))
+            if self.has_scale:
+                ax.set_aspect("equal", adjustable="datalim")
+                ax.tick_params(labelsize="small", color="0.7", labelcolor=_style.QUIET)
+            else:
+                ax.set(xticks=[], yticks=[])
+            notes = "; ".join(filter(None, [self.note, note]))
+            _style.describe(ax, "Map of the embedding", notes)
+            self.thumbnails_ = []
+            if self.images is not None:
+                shown, side = self._choose_thumbnails(positions, n_thumbnails)
+                read = _items.read_images(images, kind, np.asarray(indices)[shown])
+                for image, index in zip(read, shown, strict=True):
+                    self._draw_thumbnail(image, positions[index], colors[index], side)
         return self
 
-    def _draw_classes(self, positions, codes, shown, colors, style):
-        for code, marker in zip(shown, _style.MARKERS, strict=False):
-            own = codes == code
-            style_of_class = {"c": colors[own], "marker": marker, **style}
-            points = self.ax_.scatter(*positions[own].T, **style_of_class)
-            self.scatters_.append(points)
+    def _draw_points(self, positions, groups, scatter_kwargs):
+        """Draw all groups, and return the colours of the points."""
+        from matplotlib.collections import PathCollection
 
-    def _add_legend(self, names):
-        self.legend_ = _style.add_legend(
-            self.ax_,
-            self.scatters_,
-            [_style.plain(name, 24) for name in names],
-            title="class",
-            loc="upper left",
-            bbox_to_anchor=(1.0, 1.0),
-            frameon=False,
-            markerscale=1.5 if len(names) == len(self.scatters_) else 1.0,
-        )
+        size = np.interp(len(positions), *SIZES)
+        if len(groups) > FEW:  # shapes must be told apart, too
+            size = 1.6 * size
+        has_rest = len(groups) > 1 and groups[0][0] is None
+        colors = np.empty(len(positions), dtype="U7")
+        self.scatters_ = []
+        for name, own, color, marker in groups:
+            colors[own] = color
+            is_rest = has_rest and name is None
+            style = {
+                "s": 4 * size if has_rest and not is_rest else size,
+                "c": color,
+                "marker": marker,
+                "alpha": 0.8,
+                "linewidth": 0,
+                "zorder": 0 if is_rest else 1,
+            }
+            style = _style.styled(style, scatter_kwargs, PathCollection)
+            points = self.ax_.scatter(*positions[own].T, **style)
+            if not is_rest:
+                self.scatters_.append(points)
+        return colors
 
-    def _draw_names(self, positions, classes, codes):
-        from matplotlib.patheffects import withStroke
+    def _add_legend(self, names, title):
+        self.legend_ = None
+        if 0 < len(names) <= MAX_LEGEND:
+            self.legend_ = _style.add_legend(
+                self.ax_,
+                self.scatters_,
+                [_style.plain(name, 24) for name in names],
+                title=title,
+                loc="upper left",
+                bbox_to_anchor=(1.0, 1.0),
+                frameon=False,
+                fontsize="medium" if len(names) <= FEW else "small",
+                labelspacing=0.5 if len(names) <= FEW else 0.15,
+                markerscale=1.5,
+            )
 
-        for code, name in enumerate(classes):
-            x, y = densest(positions[codes == code])
-            text = self.ax_.text(x, y, "", ha="center", va="center", weight="bold")
-            text.set_path_effects([withStroke(linewidth=3, foreground="white")])
-            _style.write(text, _style.plain(name, 16))
-
-    def _draw_thumbnails(self, images, kind, positions, colors, n_thumbnails):
-        from matplotlib.offsetbox import AnnotationBbox, OffsetImage
-
+    def _choose_thumbnails(self, positions, n_thumbnails):
+        """Say which images there is room for, and how large they are in points."""
         figure = self.figure_.figure  # that of a subfigure
         figure.draw_without_rendering()  # settles where the axes are
         points = self.ax_.transData.transform(positions) * POINTS_PER_INCH / figure.dpi
         chosen, spacing = spread(points, n_thumbnails, SMALLEST_THUMBNAIL / FILLED)
-        side = min(FILLED * spacing, LARGEST_THUMBNAIL)
-        pictures = _items.read_images(_items.take(images, chosen), kind)
-        for index, picture in zip(chosen, pictures, strict=True):
-            zoom = side / max(picture.shape[:2])
-            frame = {"edgecolor": colors[index], "linewidth": 1.5}
-            box = AnnotationBbox(
-                OffsetImage(picture, zoom=zoom, **_items.grey(picture)),
-                positions[index],
-                pad=0.08,
-                bboxprops=frame,
-            )
-            self.thumbnails_.append(self.ax_.add_artist(box))
+        return chosen, min(FILLED * spacing, LARGEST_THUMBNAIL)
 
-    @classmethod
-    def from_estimator(
-        cls,
-        estimator,
-        X,
-        y,
-        *,
-        method="pca",
-        images=None,
-        max_samples=5000,
-        random_state=None,
-        ax=None,
-        n_thumbnails=80,
-        highlight=None,
-        scatter_kw=None,
-    ):
-        """Embed samples and map the embedding.
+    def _draw_thumbnail(self, image, position, color, side):
+        from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 
-        Parameters
-        ----------
-        estimator : object
-            A fitted embedder (any transformer), a Pipeline that holds one, or a search.
-        X : array-like of shape (n_samples, ...)
-            Samples.
-        y : array-like of shape (n_samples,)
-            Their classes.
-        method : {"pca", "tsne", "umap"}, default="pca"
-            As for :meth:`from_embeddings`.
-        images : array-like of shape (n_samples, ...) or None, default=None
-            As for :meth:`from_embeddings`.
-        max_samples : int or None, default=5000
-            As for :meth:`from_embeddings`; all of X is embedded.
-        random_state : int, RandomState instance or None, default=None
-            As for :meth:`from_embeddings`.
-        ax : matplotlib Axes or None, default=None
-            Where to draw. None makes a figure.
-        n_thumbnails : int, default=80
-            As for :meth:`plot`.
-        highlight : array-like of at most 10 labels or None, default=None
-            As for :meth:`plot`.
-        scatter_kw : dict or None, default=None
-            As for :meth:`plot`.
-
-        Returns
-        -------
-        EmbeddingDisplay
-            The display, drawn.
-
-        Raises
-        ------
-        TypeError
-            If the estimator has nothing that transforms.
-        """
-        _style.check_matplotlib_support(f"{cls.__name__}.from_estimator")
-        return cls.from_embeddings(
-            embed_labelled(estimator, X, y),
-            y,
-            method=method,
-            images=images,
-            max_samples=max_samples,
-            random_state=random_state,
-            ax=ax,
-            n_thumbnails=n_thumbnails,
-            highlight=highlight,
-            scatter_kw=scatter_kw,
+        zoom = side / max(image.shape[:2])
+        box = AnnotationBbox(
+            OffsetImage(image, zoom=zoom, **_items.grey()),
+            position,
+            pad=0.08,
+            bboxprops={"edgecolor": color, "linewidth": 1.5},
         )
+        self.thumbnails_.append(self.ax_.add_artist(box))
 
     @classmethod
     def from_embeddings(
@@ -309,7 +248,7 @@ class EmbeddingDisplay:
         ax=None,
         n_thumbnails=80,
         highlight=None,
-        scatter_kw=None,
+        scatter_kwargs=None,
     ):
         """Map embeddings.
 
@@ -327,17 +266,17 @@ class EmbeddingDisplay:
             What the samples look like: images of shape (n, h, w), (n, h, w, c) or
             (n, c, h, w), or paths of image files. Some are shown in place of points.
         max_samples : int or None, default=5000
-            How many samples to map, at least 2, drawn at random where there are more.
-            None maps all.
+            How many samples to map, at least 2, drawn at random where there are more,
+            those of highlighted classes first. None maps all.
         random_state : int, RandomState instance or None, default=None
             Draws the samples and seeds the map.
         ax : matplotlib Axes or None, default=None
             Where to draw. None makes a figure.
         n_thumbnails : int, default=80
             As for :meth:`plot`.
-        highlight : array-like of at most 10 labels or None, default=None
+        highlight : array-like of at most 8 labels or None, default=None
             As for :meth:`plot`.
-        scatter_kw : dict or None, default=None
+        scatter_kwargs : dict or None, default=None
             As for :meth:`plot`.
 
         Returns
@@ -360,25 +299,33 @@ class EmbeddingDisplay:
         _style.check_matplotlib_support(f"{cls.__name__}.from_embeddings")
         if method not in METHODS:
             raise ValueError(f"method must be one of {METHODS}, got {method!r}.")
-        if max_samples is not None and max_samples < 2:
-            raise ValueError(f"max_samples must be >= 2 or None, got {max_samples}.")
-        X, classes, _ = check_embeddings(X, labels, min_features=2)
-        if images is not None:
-            images, _ = _items.check_items(
-                images, len(X), name="images", allowed=("image", "path")
+        _check_n_thumbnails(n_thumbnails)
+        X, classes, codes = check_embeddings(X, labels, min_features=2)
+        chosen = check_highlight(highlight, classes)
+        fewest = max(2, 0 if chosen is None else len(chosen))
+        if max_samples is not None and max_samples < fewest:
+            raise ValueError(
+                f"max_samples must be >= {fewest} or None, got {max_samples}."
             )
+        if images is not None:
+            images, _ = _check_images(images, len(X))
         random_state = check_random_state(random_state)
-        sample = draw_sample(len(X), max_samples, random_state)
+        sample = sample_points(codes, chosen, max_samples, random_state)
+        note = f"{len(X):,} samples"
+        if len(sample) < len(X):
+            which = "drawn at random" if chosen is None else "the highlighted first"
+            note = f"{len(sample):,} of {note}, {which}"
+        is_near_own = None
+        if len(classes) > (MANY if images is None else FEW):
+            found = nearest(X, sample)[1][:, 0]
+            is_near_own = codes[found] == codes[sample]
         positions, axis_names = reduce(X[sample], method, random_state)
-        note = (
-            f"{len(X):,} samples"
-            if len(sample) == len(X)
-            else f"{len(sample):,} of {len(X):,} samples, drawn at random"
-        )
         display = cls(
             positions,
             np.asarray(as_labels(labels))[sample],
-            images=None if images is None else _items.take(images, sample),
+            is_near_own=is_near_own,
+            images=images,
+            image_indices=None if images is None else sample,
             axis_names=axis_names,
             has_scale=method == "pca",
             n_classes=len(classes),
@@ -388,20 +335,15 @@ class EmbeddingDisplay:
             ax=ax,
             n_thumbnails=n_thumbnails,
             highlight=highlight,
-            scatter_kw=scatter_kw,
+            scatter_kwargs=scatter_kwargs,
         )
 
 
-def _chosen(highlight, classes):
-    """Find the classes to colour, all without a choice."""
-    if highlight is None:
-        return np.arange(len(classes))
-    labels = list(as_labels(highlight).tolist())
-    places = {label: i for i, label in enumerate(classes.tolist())}
-    unknown = [label for label in labels if label not in places]
-    if unknown or not 1 <= len(labels) <= MAX_LEGEND:
-        raise ValueError(
-            f"highlight must name 1 to {MAX_LEGEND} of the classes on the map, got "
-            f"{len(labels)}, of which unknown: {unknown[:MAX_LEGEND]}."
-        )
-    return np.array([places[label] for label in labels])
+def _check_n_thumbnails(n_thumbnails):
+    if n_thumbnails < 0:
+        raise ValueError(f"n_thumbnails must be >= 0, got {n_thumbnails}.")
+
+
+def _check_images(images, n_samples):
+    allowed = ("image", "path")
+    return _items.check_items(images, n_samples, name="images", allowed=allowed)

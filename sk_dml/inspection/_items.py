@@ -6,27 +6,15 @@ import numpy as np
 
 KINDS = ("image", "path", "text")
 IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+MAX_PIXELS = 512  # on a side of what is read from a file
 
 
 def check_items(items, n_samples, kind="auto", *, name="items", allowed=KINDS):
-    """Find out what items are.
+    """Find out what items are; return them, as an array of images or a list.
 
-    Parameters
-    ----------
-    items : array-like of length n_samples
-    n_samples : int
-    kind : {"auto", "image", "path", "text"}, default="auto"
-        "auto" takes arrays for images, path objects and strings that all end as image
-        files do for paths, and everything else of one axis for text.
-    name : str
-        What to call the items in an error.
-    allowed : tuple of str
-        Kinds that the caller can show.
-
-    Returns
-    -------
-    items : ndarray of shape (n_samples, h, w[, c]), or list
-    kind : {"image", "path", "text"}
+    Images come back as (n, h, w) or (n, h, w, c). Of the kind "auto" arrays are images,
+    path objects and strings that all end as image files do are paths, and everything
+    else of one axis is text.
     """
     if kind not in ("auto", *KINDS):
         raise ValueError(f"item_kind must be one of {('auto', *KINDS)}, got {kind!r}.")
@@ -52,126 +40,28 @@ def check_items(items, n_samples, kind="auto", *, name="items", allowed=KINDS):
         )
     if kind == "image":
         return _channels_last(np.asarray(items), name), kind
+    if kind == "path":
+        missing = [path for path in items if not os.path.isfile(path)]
+        if missing:
+            raise ValueError(
+                f"{name} holds paths of which {len(missing)} of {len(items)} are no "
+                f"files; the first is {str(missing[0])!r}."
+            )
     return list(items), kind
 
 
-def take(items, indices):
-    """Take some of the items.
-
-    Parameters
-    ----------
-    items : ndarray or list
-    indices : ndarray of shape (n,), int
-
-    Returns
-    -------
-    ndarray or list
-        Of the same kind.
-    """
-    if isinstance(items, np.ndarray):
-        return items[indices]
-    return [items[i] for i in indices]
-
-
-def read_images(items, kind):
-    """Make images that ``imshow`` takes.
-
-    Parameters
-    ----------
-    items : ndarray of shape (n, h, w[, c]) or list of paths
-    kind : {"image", "path"}
-
-    Returns
-    -------
-    list of ndarray of shape (h, w) or (h, w, 3 or 4), float in [0, 1] or uint8
-        Values of arrays outside of [0, 1] are scaled from their smallest to their
-        largest, all images alike.
-    """
-    if kind == "path":
-        from matplotlib.image import imread
-
-        return [imread(os.fspath(path)) for path in items]
-    if items.dtype == np.uint8:
-        return list(items)
-    items = items.astype(np.float64)
-    values = items[np.isfinite(items)]
-    low, high = (values.min(), values.max()) if values.size else (0.0, 1.0)
-    if low < 0 or high > 1:
-        # Halves first, so that the difference of huge values does not overflow.
-        items = (items / 2 - low / 2) / max(high / 2 - low / 2, np.finfo(float).tiny)
-    return list(items)
-
-
-def show_image(ax, image, extent):
-    """Draw an image into a box, its sides in proportion.
-
-    Parameters
-    ----------
-    ax : matplotlib Axes
-    image : ndarray of shape (h, w) or (h, w, 3 or 4)
-    extent : tuple (left, right, bottom, top)
-        The box, in data coordinates.
-
-    Returns
-    -------
-    matplotlib AxesImage
-    """
-    left, right, bottom, top = extent
-    height, width = image.shape[:2]
-    scale = min((right - left) / width, abs(bottom - top) / height) / 2
-    x, y = (left + right) / 2, (bottom + top) / 2
-    down = np.sign(bottom - top)
-    box = (
-        x - width * scale,
-        x + width * scale,
-        y + down * height * scale,
-        y - down * height * scale,
-    )
-    return ax.imshow(image, extent=box, **grey(image))
-
-
-def grey(image):
-    """Say how an image without colours maps to grey.
-
-    Parameters
-    ----------
-    image : ndarray of shape (h, w) or (h, w, 3 or 4)
-
-    Returns
-    -------
-    dict
-        Keywords of ``imshow``.
-    """
-    from matplotlib.colors import Normalize
-
-    white = np.iinfo(image.dtype).max if image.dtype.kind in "ui" else 1
-    return {"cmap": "gray", "norm": Normalize(0, white)}
-
-
-def check_both(items, labels, gallery_items, gallery_labels, is_self, kind):
+def check_both(items, labels, gallery_items, gallery_labels, kind):
     """Find out what queries and gallery are; they must be of one kind.
 
-    Parameters
-    ----------
-    items, gallery_items : array-like or None
-        None for both takes the labels.
-    labels, gallery_labels : ndarray
-    is_self : bool
-        Whether the queries are their own gallery.
-    kind : {"auto", "image", "path", "text"}
-
-    Returns
-    -------
-    items, gallery_items : ndarray or list
-    kind : {"image", "path", "text"}
+    Without ``gallery_labels`` the queries are their own gallery. Without items the
+    labels are shown.
     """
+    is_self = gallery_labels is None
     if is_self and gallery_items is not None:
         raise ValueError("gallery_items needs a gallery, got none.")
     if items is None and gallery_items is None:
         items, gallery_items, kind = labels, gallery_labels, "text"
-    elif is_self:
-        gallery_items = items
-    elif items is None or gallery_items is None:
+    elif not is_self and (items is None or gallery_items is None):
         given = "gallery_items" if items is None else "items"
         raise ValueError(f"items and gallery_items go together, got only {given}.")
     items, found = check_items(items, len(labels), kind)
@@ -188,17 +78,48 @@ def check_both(items, labels, gallery_items, gallery_labels, is_self, kind):
     return items, gallery_items, found
 
 
-def from_samples(X):
-    """Take samples for what they look like, unless they are rows.
+def value_limits(*arrays):
+    """Find the smallest and the largest finite value of arrays; (0, 1) for none."""
+    low, high = np.inf, -np.inf
+    for array in arrays:
+        values = array[np.isfinite(array)] if array.dtype.kind == "f" else array
+        if values.size:
+            low, high = min(low, float(values.min())), max(high, float(values.max()))
+    return (low, high) if low <= high else (0.0, 1.0)
 
-    Parameters
-    ----------
-    X : array-like of shape (n_samples, ...)
 
-    Returns
-    -------
-    array-like or None
+def read_images(items, kind, indices, limits=None):
+    """Make some of the items what ``imshow`` takes, with values in [0, 1].
+
+    Values beyond [0, 1] are scaled from the smallest to the largest of all items, or
+    from and to the limits, so that what is drawn does not depend on what else is.
     """
+    if kind == "path":
+        return [_read(items[i]) for i in indices]
+    limits = value_limits(items) if limits is None else limits
+    return [_scale(items[i], *limits) for i in indices]
+
+
+def show_image(ax, image, extent):
+    """Draw an image into a box (left, right, bottom, top), its sides in proportion."""
+    left, right, bottom, top = extent
+    height, width = image.shape[:2]
+    scale = max(width / (right - left), height / abs(bottom - top))
+    x, y = (left + right) / 2, (bottom + top) / 2
+    x_half, y_half = width / scale / 2, np.sign(bottom - top) * height / scale / 2
+    box = (x - x_half, x + x_half, y + y_half, y - y_half)
+    return ax.imshow(image, extent=box, **grey())
+
+
+def grey():
+    """Give the keywords with which images without colours are drawn."""
+    from matplotlib.colors import Normalize
+
+    return {"cmap": "gray", "norm": Normalize(0, 1)}
+
+
+def from_samples(X):
+    """Take samples for what they look like, unless they are rows."""
     n_dims = getattr(X, "ndim", None)
     if n_dims is None:
         n_dims = 1 + np.ndim(X[0]) if len(X) else 1
@@ -214,18 +135,43 @@ def _kind_of(items):
     return "text"
 
 
+def _read(path):
+    from PIL import Image, ImageOps  # which matplotlib needs, too
+
+    with Image.open(os.fspath(path)) as file:
+        image = ImageOps.exif_transpose(file)
+        if image.mode[0] in "IF":  # whole or floating-point numbers beyond 255
+            values = np.asarray(image)
+            return _scale(values, *value_limits(values))
+        if image.mode not in ("L", "RGB", "RGBA"):
+            image = image.convert("RGBA")
+        image.thumbnail((MAX_PIXELS, MAX_PIXELS))
+        return np.asarray(image) / 255
+
+
+def _scale(image, low, high):
+    image = image.astype(np.float64)
+    if low < 0 or high > 1:
+        # Halves first, so that the difference of huge values does not overflow.
+        image = (image / 2 - low / 2) / max(high / 2 - low / 2, np.finfo(float).tiny)
+    return image
+
+
 def _channels_last(images, name):
-    if images.ndim == 4 and not images.shape[-1] <= 4 < images.shape[1]:
-        images = np.moveaxis(images, 1, -1)
-    if images.ndim == 4 and images.shape[-1] == 1:
-        images = images[..., 0]
+    channels = (1, 3, 4)
+    if images.ndim == 4:
+        if images.shape[-1] not in channels and images.shape[1] in channels:
+            images = np.moveaxis(images, 1, -1)
+        if images.shape[-1] == 1:
+            images = images[..., 0]
     if (
         images.dtype.kind not in "biuf"
         or 0 in images.shape
-        or (images.ndim == 4 and images.shape[-1] not in (3, 4))
+        or (images.ndim == 4 and images.shape[-1] not in channels)
     ):
         raise ValueError(
-            f"{name} holds images of shape {images.shape[1:]} (channels last) and "
-            f"dtype {images.dtype}; allowed are numbers, with 1, 3 or 4 channels."
+            f"{name} holds images of shape {images.shape[1:]} and dtype "
+            f"{images.dtype}; allowed are numbers, with 1, 3 or 4 channels, last or "
+            "first."
         )
     return images

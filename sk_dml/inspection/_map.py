@@ -1,41 +1,33 @@
 """Two dimensions of many, and where on a map there is room."""
 
 import warnings
-from typing import Any
 
 import numpy as np
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
 FEWEST_UMAP = 4  # samples: of fewer it cannot tell who is near whom
-MAX_COMPARED = 500  # points, each with each
 METHODS = ("pca", "tsne", "umap")
 
 
 def reduce(X, method, random_state):
-    """Map rows to two dimensions.
-
-    Parameters
-    ----------
-    X : ndarray of shape (n_samples, n_features), float64
-        At least 2 of both.
-    method : {"pca", "tsne", "umap"}
-    random_state : RandomState instance
-
-    Returns
-    -------
-    positions : ndarray of shape (n_samples, 2), float64
-    axis_names : tuple of two str
-    """
+    """Map rows, 2 or more, to two dimensions; return positions and names of axes."""
     names = {"pca": "principal component", "tsne": "t-SNE", "umap": "UMAP"}
     axis_names = tuple(f"{names[method]} {i}" for i in (1, 2))
-    umap: Any = _import_umap() if method == "umap" else None
+    if method == "umap":
+        try:
+            import umap
+        except ImportError as error:
+            raise ImportError(
+                "method='umap' requires umap-learn. You can install it with "
+                "`pip install umap-learn`."
+            ) from error
     if (X[0] == X).all():
         warnings.warn(
             f"All {len(X)} samples are embedded at the same point: there is nothing "
             "to map.",
             UserWarning,
-            stacklevel=4,
+            stacklevel=3,
         )
         return np.zeros((len(X), 2)), axis_names
     if method == "pca":
@@ -64,20 +56,8 @@ def reduce(X, method, random_state):
 def spread(points, n_chosen, smallest):
     """Choose points far from each other.
 
-    Parameters
-    ----------
-    points : ndarray of shape (n_points, 2), float
-    n_chosen : int
-        How many at most.
-    smallest : float
-        The least distance between two of them, along the axis where they are farther
-        apart.
-
-    Returns
-    -------
-    chosen : ndarray of shape (<= n_chosen,), int64
-    spacing : float
-        The least distance between two of the chosen, inf for fewer than two.
+    Returns at most ``n_chosen`` places, and the least distance of two of them, along
+    the axis where they are farther apart: ``smallest`` or more, inf for fewer than two.
     """
     if n_chosen == 0:
         return np.arange(0), np.inf
@@ -95,30 +75,3 @@ def spread(points, n_chosen, smallest):
         chosen.append(farthest)
         spacing = distances[farthest]
     return np.array(chosen), float(spacing)
-
-
-def densest(points):
-    """Find the point that has a quarter of the others nearest to it.
-
-    Parameters
-    ----------
-    points : ndarray of shape (n_points, 2), float
-
-    Returns
-    -------
-    ndarray of shape (2,), float
-    """
-    some = points[:: -(-len(points) // MAX_COMPARED)]
-    distances = np.linalg.norm(some[:, None] - some, axis=2)
-    return some[np.quantile(distances, 0.25, axis=1).argmin()]
-
-
-def _import_umap():
-    try:
-        import umap
-    except ImportError as error:
-        raise ImportError(
-            "method='umap' requires umap-learn. You can install it with "
-            "`pip install umap-learn`."
-        ) from error
-    return umap

@@ -3,71 +3,49 @@
 import numpy as np
 from sklearn import get_config
 from sklearn.utils import gen_batches
+from sklearn.utils.random import sample_without_replacement
 
 from sk_dml.inspection._data import draw_sample, warn_left_out
+from sk_dml.metrics import sample_pairs
 
 
 def sampled_pairs(rows, codes, n_pairs, random_state):
-    """Compare pairs of one class and pairs of two, drawn at random.
+    """Compare drawn pairs of one class and of two.
 
-    Parameters
-    ----------
-    rows : ndarray of shape (n_samples, n_features), float64
-        Of length one.
-    codes : ndarray of shape (n_samples,), int64
-    n_pairs : int
-        How many of either; all there are, if they are no more.
-    random_state : RandomState instance
-
-    Returns
-    -------
-    positives, negatives : ndarray of shape (<= n_pairs,), float64
-    totals : tuple of two int
-        How many pairs there are of either.
+    Returns the similarities of either, and a note on how many there are to draw from.
     """
-    order = np.argsort(codes, kind="stable")
-    rows = rows[order]
-    places = np.arange(len(rows))
-    ends = np.cumsum(np.bincount(codes))[codes[order]]
-    # Of all pairs i < j, those of one class come first: j from i + 1 to the class's
-    # end. The others of i follow.
-    similarities, totals = [], []
-    for first, last in ((places + 1, ends), (ends, len(rows))):
-        until = np.cumsum(last - first)
-        total = int(until[-1])
-        if total <= n_pairs:
-            flat = np.arange(total)
-        else:
-            flat = random_state.randint(total, size=n_pairs, dtype=np.int64)
-        i = np.searchsorted(until, flat, side="right")
-        j = last[i] if isinstance(last, np.ndarray) else last
-        j = j - (until[i] - flat)
-        similarities.append(np.einsum("ij,ij->i", rows[i], rows[j]))
-        totals.append(total)
-    return *similarities, tuple(totals)
+    sizes = np.bincount(codes)
+    n_same = int((sizes * (sizes - 1) // 2).sum())
+    n_other = len(codes) * (len(codes) - 1) // 2 - n_same
+    if not n_same or not n_other:
+        raise ValueError(
+            f"There are {n_same} pairs of one class and {n_other} of two; both are "
+            "needed. Give 2 or more classes, one with 2 or more samples."
+        )
+    first, second, is_same = sample_pairs(codes, n_pairs, random_state)
+    similarities = np.concatenate(
+        [
+            np.einsum("ij,ij->i", rows[first[part]], rows[second[part]])
+            for part in gen_batches(len(first), 2**14)
+        ]
+    )
+    drawn = [
+        f"{n_pairs:,} of {total:,} pairs {where}"
+        for total, where in ((n_same, "within"), (n_other, "between"))
+        if total > n_pairs
+    ]
+    note = "all pairs"
+    if drawn:
+        note = f"{' and '.join(drawn)} classes, drawn at random"
+        note += ", all others" if len(drawn) == 1 else ""
+    return similarities[is_same], similarities[~is_same], note
 
 
-def anchor_pairs(rows, codes, n_anchors, n_negatives, random_state):
-    """Find the least similar of an anchor's class, and the most similar of others.
+def anchor_pairs(rows, codes, *, negatives, n_anchors, n_pairs, random_state):
+    """Compare anchors with the least similar of their class, and with other classes.
 
-    Parameters
-    ----------
-    rows : ndarray of shape (n_samples, n_features), float64
-        Of length one.
-    codes : ndarray of shape (n_samples,), int64
-    n_anchors : int or None
-        How many anchors to draw. None takes all.
-    n_negatives : int or None
-        How many samples of other classes to draw for every anchor, with replacement.
-        None takes the most similar one.
-    random_state : RandomState instance
-
-    Returns
-    -------
-    positives, negatives : ndarray of shape (n,), float64
-        A pair of similarities in each place.
-    n_possible : int
-        How many samples can be anchors.
+    Returns a pair of similarities in each place of two arrays, and a note on what was
+    drawn.
     """
     sizes = np.bincount(codes)[codes]
     possible = np.flatnonzero((sizes > 1) & (sizes < len(codes)))
@@ -76,32 +54,35 @@ def anchor_pairs(rows, codes, n_anchors, n_negatives, random_state):
             "No sample has another of its class and one of another class, so there is "
             "nothing to compare; give 2 or more classes, one with 2 or more samples."
         )
-    n_left_out = len(codes) - len(possible)
-    warn_left_out(n_left_out, len(codes), "nothing else is of their class")
+    warn_left_out(len(codes) - len(possible), len(codes))
     anchors = possible[draw_sample(len(possible), n_anchors, random_state)]
-    order = np.argsort(codes, kind="stable")
-    ends = np.cumsum(np.bincount(codes))[codes]
-    positives, negatives = [], []
+    n_negatives = max(1, n_pairs // len(anchors))
+    found_p, found_n = [], []
     available = get_config()["working_memory"] * 2**20
-    block = max(1, int(available / (32 * len(rows))))
-    for batch in gen_batches(len(anchors), block):
+    for batch in gen_batches(len(anchors), max(1, int(available / (32 * len(rows))))):
         index = anchors[batch]
         similarities = rows[index] @ rows.T
         same = codes == codes[index, None]
-        other = np.where(same, -np.inf, similarities)
+        other = ~same
         same[np.arange(len(index)), index] = False
-        hardest = np.where(same, similarities, np.inf).min(axis=1)
-        if n_negatives is None:
-            negatives.append(other.max(axis=1))
-        else:
-            size = sizes[index, None]
-            # A place among the others, counted past the anchor's own class.
-            drawn = random_state.randint(
-                len(rows) - size, size=(len(index), n_negatives)
+        least = np.where(same, similarities, np.inf).min(axis=1)
+        if negatives == "hardest":
+            found_p.append(least)
+            found_n.append(np.where(other, similarities, -np.inf).max(axis=1))
+            continue
+        for own, is_other, row in zip(least, other, similarities, strict=True):
+            others = row[is_other]
+            n_drawn = min(n_negatives, len(others))
+            drawn = sample_without_replacement(
+                len(others), n_drawn, random_state=random_state
             )
-            drawn = np.where(drawn < ends[index, None] - size, drawn, drawn + size)
-            drawn = np.take_along_axis(similarities, order[drawn], axis=1)
-            negatives.append(drawn.ravel())
-            hardest = np.repeat(hardest, n_negatives)
-        positives.append(hardest)
-    return np.concatenate(positives), np.concatenate(negatives), len(possible)
+            found_n.append(others[drawn])
+            found_p.append(np.full(n_drawn, own))
+    note = f"{len(anchors):,} anchors"
+    if len(anchors) < len(possible):
+        note = f"{len(anchors):,} of {len(possible):,} anchors, drawn at random"
+    if negatives == "sampled":
+        counts = sorted({len(values) for values in found_n})
+        each = f"{counts[0]:,}" + (f" to {counts[-1]:,}" if len(counts) > 1 else "")
+        note += f", with {each} of other classes each"
+    return np.concatenate(found_p), np.concatenate(found_n), note

@@ -1,21 +1,15 @@
 """Recall@k against k."""
 
 import numpy as np
-from scipy.stats import hypergeom
-from sklearn.utils import check_random_state
 
 from sk_dml.inspection import _style
-from sk_dml.inspection._data import (
-    check_search,
-    draw_sample,
-    embed_labelled,
-    findable,
-)
-from sk_dml.neighbors._rows import distance_blocks
-from sk_dml.utils import embed
+from sk_dml.inspection._data import FromEstimatorMixin
+from sk_dml.metrics import retrieval_values
+
+CURVE = "sk_dml recall"  # by which our own lines are known
 
 
-class RecallCurveDisplay:
+class RecallCurveDisplay(FromEstimatorMixin):
     """Recall@k against k: how far down the list the first right neighbour is.
 
     It is recommended to use :meth:`from_estimator` or :meth:`from_embeddings`. All
@@ -63,7 +57,7 @@ class RecallCurveDisplay:
         self.name = name
         self.note = note
 
-    def plot(self, ax=None, *, name=None, line_kw=None):
+    def plot(self, ax=None, *, name=None, line_kwargs=None):
         """Draw the curve.
 
         Parameters
@@ -72,7 +66,7 @@ class RecallCurveDisplay:
             Where to draw, possibly beside other curves. None makes a figure.
         name : str or None, default=None
             Name of the curve in the legend. None takes the display's.
-        line_kw : dict or None, default=None
+        line_kwargs : dict or None, default=None
             More arguments of ``ax.plot``.
 
         Returns
@@ -85,121 +79,63 @@ class RecallCurveDisplay:
         ImportError
             If matplotlib is not installed.
         """
-        ax = _style.new_axes(f"{type(self).__name__}.plot", ax, figsize=(6, 4.5))
-        from matplotlib.ticker import NullLocator, PercentFormatter, ScalarFormatter
+        with _style.axes_for(self, ax, figsize=(6, 4.5)) as ax:
+            self.ax_, self.figure_ = ax, ax.figure
+            curves = [line for line in ax.get_lines() if line.get_gid() == CURVE]
+            others = ax.get_legend_handles_labels()[0]
+            others = [artist for artist in others if artist not in curves]
+            name = self.name if name is None else name
+            self._draw_curve(name, len(curves), line_kwargs)
+            curves.append(self.line_)
+            self._set_axes(curves)
+            # The names of others may be mathtext; our own are shown as they are.
+            names = [""] * len(curves) + [artist.get_label() for artist in others]
+            style = {"fontsize": "small", "handlelength": 3}
+            legend = ax.legend([*curves, *others], names, **style)
+            for text, curve in zip(legend.get_texts(), curves, strict=False):
+                _style.write(text, curve.get_label())
+            _style.describe(ax, "Recall among the nearest neighbours")
+        return self
 
-        self.ax_, self.figure_ = ax, ax.figure
-        place = len(ax.get_lines())
+    def _draw_curve(self, name, place, line_kwargs):
+        from matplotlib.lines import Line2D
+
         style = {
             "color": _style.COLORS[place % len(_style.COLORS)],
             "linestyle": _style.LINES[place % len(_style.LINES)],
             "marker": _style.MARKERS[place % len(_style.MARKERS)],
             "markersize": 5,
-            **(line_kw or {}),
         }
-        (self.line_,) = ax.plot(self.k, self.recall, **style)
+        label = f"recall@{self.k[0]} = {self.recall[0]:.1%}"
+        if name is not None:
+            label = f"{_style.plain(name, 40)}, {label}"
+        if self.note:
+            label += f"\n{_style.plain(self.note)}"
+        style = _style.styled(style, line_kwargs, Line2D)
+        (self.line_,) = self.ax_.plot(self.k, self.recall, **style)
+        self.line_.set(label=label, gid=CURVE)
+
+    def _set_axes(self, curves):
+        from matplotlib.ticker import NullLocator, PercentFormatter, ScalarFormatter
+
+        ax = self.ax_
         ax.set_xscale("log")
-        ticks = sorted({*np.concatenate([line.get_xdata() for line in ax.get_lines()])})
+        ticks = np.unique(np.concatenate([curve.get_xdata() for curve in curves]))
         if len(ticks) <= 12:
             ax.set_xticks(ticks)
             ax.xaxis.set_minor_locator(NullLocator())
         ax.xaxis.set_major_formatter(ScalarFormatter())
+        ax.yaxis.set_major_formatter(PercentFormatter(1))
         ax.set(
             xlabel="k, number of neighbours looked at (log scale)",
             ylabel="recall@k: queries that find their class",
         )
-        ax.yaxis.set_major_formatter(PercentFormatter(1))
         ax.grid(color="0.9")
         ax.set_axisbelow(True)
-        name = self.name if name is None else name
-        start = f"recall@{self.k[0]} = {self.recall[0]:.1%}"
-        label = start if name is None else f"{_style.plain(name, 40)}, {start}"
-        self.line_.set_label(f"{label}\n{self.note}" if self.note else label)
-        handles = [
-            line for line in ax.get_lines() if not line.get_label().startswith("_child")
-        ]
-        _style.add_legend(
-            ax,
-            handles,
-            [line.get_label() for line in handles],
-            loc="best",
-            fontsize="small",
-            handlelength=3,
-        )
-        _style.describe(ax, "Recall among the nearest neighbours")
-        return self
 
     @classmethod
-    def from_estimator(
-        cls,
-        estimator,
-        X,
-        y,
-        *,
-        k=None,
-        metric="euclidean",
-        gallery=None,
-        gallery_labels=None,
-        max_queries=10000,
-        random_state=None,
-        name=None,
-        ax=None,
-        line_kw=None,
-    ):
-        """Embed samples and draw the curve of the embedding.
-
-        Parameters
-        ----------
-        estimator : object
-            A fitted embedder (any transformer), a Pipeline that holds one, or a search.
-        X : array-like of shape (n_samples, ...)
-            Samples, the queries.
-        y : array-like of shape (n_samples,)
-            Their classes.
-        k : array-like of int or None, default=None
-            As for :meth:`from_embeddings`.
-        metric : {"euclidean", "cosine"}, default="euclidean"
-            What orders the neighbours.
-        gallery : array-like of shape (n_gallery, ...) or None, default=None
-            Samples to search among, embedded too. None searches each sample of X among
-            all others.
-        gallery_labels : array-like of shape (n_gallery,) or None, default=None
-            Classes of the gallery.
-        max_queries : int or None, default=10000
-            As for :meth:`from_embeddings`.
-        random_state : int, RandomState instance or None, default=None
-            Draws the queries.
-        name : str or None, default=None
-            Name of the curve in the legend. None takes the estimator's class name.
-        ax : matplotlib Axes or None, default=None
-            Where to draw. None makes a figure.
-        line_kw : dict or None, default=None
-            More arguments of ``ax.plot``.
-
-        Returns
-        -------
-        RecallCurveDisplay
-            The display, drawn.
-
-        Raises
-        ------
-        TypeError
-            If the estimator has nothing that transforms.
-        """
-        _style.check_matplotlib_support(f"{cls.__name__}.from_estimator")
-        return cls.from_embeddings(
-            embed_labelled(estimator, X, y),
-            y,
-            k=k,
-            metric=metric,
-            gallery=None if gallery is None else embed(estimator, gallery),
-            gallery_labels=gallery_labels,
-            max_queries=max_queries,
-            random_state=random_state,
-            name=type(estimator).__name__ if name is None else name,
-            ax=ax,
-            line_kw=line_kw,
-        )
+    def _complete(cls, estimator, X, options):
+        return {"name": type(estimator).__name__, **options}
 
     @classmethod
     def from_embeddings(
@@ -211,11 +147,9 @@ class RecallCurveDisplay:
         metric="euclidean",
         gallery=None,
         gallery_labels=None,
-        max_queries=10000,
-        random_state=None,
         name=None,
         ax=None,
-        line_kw=None,
+        line_kwargs=None,
     ):
         """Draw the curve of embeddings.
 
@@ -236,16 +170,12 @@ class RecallCurveDisplay:
             Embeddings to search among. None searches each sample of X among all others.
         gallery_labels : array-like of shape (n_gallery,) or None, default=None
             Classes of the gallery.
-        max_queries : int or None, default=10000
-            How many queries to search, at least 1, drawn at random where there are
-            more; each is searched among all of the gallery. None searches all.
-        random_state : int, RandomState instance or None, default=None
-            Draws the queries.
         name : str or None, default=None
-            Name of the curve in the legend.
+            Name of the curve in the legend. In :meth:`from_estimator` it is that of the
+            estimator's class where it is not given.
         ax : matplotlib Axes or None, default=None
             Where to draw. None makes a figure.
-        line_kw : dict or None, default=None
+        line_kwargs : dict or None, default=None
             More arguments of ``ax.plot``.
 
         Returns
@@ -263,33 +193,31 @@ class RecallCurveDisplay:
         Warns
         -----
         UserWarning
-            If samples are left out, because the gallery holds nothing of their class.
+            If queries are left out, because the gallery holds nothing of their class,
+            or all of the gallery is of one class.
         """
         _style.check_matplotlib_support(f"{cls.__name__}.from_embeddings")
-        if max_queries is not None and max_queries < 1:
-            raise ValueError(f"max_queries must be >= 1 or None, got {max_queries}.")
-        X, codes, rows, row_codes, n_relevant = check_search(
-            X, labels, gallery, gallery_labels
+        n_others = len(X) - 1 if gallery is None else len(gallery)
+        k = _check_k(k, n_others)
+        values = retrieval_values(
+            X,
+            labels,
+            metrics=[f"recall_at_{i}" for i in k],
+            metric=metric,
+            gallery=gallery,
+            gallery_labels=gallery_labels,
         )
-        is_self = gallery is None
-        k = _check_k(k, len(rows) - is_self)
-        queries = findable(n_relevant)
-        sample = draw_sample(
-            len(queries), max_queries, check_random_state(random_state)
-        )
-        queries = queries[sample]
-        recall = _recall(X, codes, rows, row_codes, queries, is_self, k, metric)
-        n_queries = f"{len(queries):,}"
-        if len(queries) < len(X):
-            n_queries += f" of {len(X):,}"
-        note = f"{n_queries} queries, searched among {len(rows) - is_self:,}"
-        note += " others" if is_self else " of a gallery"
-        return cls(k, recall, name=name, note=note).plot(ax, line_kw=line_kw)
+        recall = np.array([np.nanmean(of_queries) for of_queries in values.values()])
+        n_queries = int(np.isfinite(next(iter(values.values()))).sum())
+        note = f"{n_queries:,}" + (f" of {len(X):,}" if n_queries < len(X) else "")
+        among = "others" if gallery is None else "of a gallery"
+        note += f" queries, searched among {n_others:,} {among}"
+        return cls(k, recall, name=name, note=note).plot(ax, line_kwargs=line_kwargs)
 
 
 def _check_k(k, largest):
     if k is None:
-        return 2 ** np.arange(min(8, largest.bit_length()))
+        return 2 ** np.arange(min(8, max(largest, 1).bit_length()))
     k = np.asarray(k)
     if k.ndim != 1 or k.size == 0 or k.dtype.kind not in "iu":
         raise ValueError(f"k must be a list of integers, got {k.tolist()!r}.")
@@ -299,22 +227,3 @@ def _check_k(k, largest):
             f"{k.tolist()}."
         )
     return np.unique(k)
-
-
-def _recall(X, codes, gallery, gallery_codes, queries, is_self, k, metric):
-    total = np.zeros(len(k))
-    for block, squares in distance_blocks(X[queries], gallery, metric=metric, copies=6):
-        similarities, index = -squares, queries[block]
-        relevant = gallery_codes == codes[index, None]
-        if is_self:
-            place = np.arange(len(index)), index
-            similarities[place], relevant[place] = -np.inf, False
-        best = np.where(relevant, similarities, -np.inf).max(axis=1, keepdims=True)
-        n_before = (similarities > best).sum(axis=1, keepdims=True)
-        tied = similarities == best
-        n_tied = tied.sum(axis=1, keepdims=True)
-        n_hits = (tied & relevant).sum(axis=1, keepdims=True)
-        # Some of the tied ones are among the k: the chance that one is right.
-        n_drawn = np.clip(k - n_before, 0, n_tied)
-        total += (1 - hypergeom.pmf(0, n_tied, n_hits, n_drawn)).sum(axis=0)
-    return total / len(queries)

@@ -1,21 +1,21 @@
 """Queries and their nearest neighbours, side by side."""
 
 import numpy as np
-from sklearn.utils import check_random_state
+from sklearn.utils import check_consistent_length, check_random_state
 
 from sk_dml.inspection import _items, _style
 from sk_dml.inspection._data import (
-    check_search,
+    FromEstimatorMixin,
+    check_embeddings,
     draw_sample,
-    embed_labelled,
     findable,
+    nearest,
 )
 from sk_dml.inspection._grid import Grid
-from sk_dml.neighbors._search import make_search
-from sk_dml.utils import as_labels, embed
+from sk_dml.utils import as_labels, encode_label_sets, encode_labels
 
 
-class RetrievalDisplay:
+class RetrievalDisplay(FromEstimatorMixin):
     """Queries in rows with their nearest neighbours in columns.
 
     Neighbours of the query's class have a solid blue frame, others a dashed orange one
@@ -30,21 +30,16 @@ class RetrievalDisplay:
         Which of the gallery are their neighbours, nearest first.
     distances : ndarray of shape (n_queries, n_neighbors), float
         How far they are.
-    hits : ndarray of shape (n_queries, n_neighbors), bool
-        Whether they are of the query's class.
-    query_labels : ndarray of shape (n_queries,)
-        Classes of the queries.
-    neighbor_labels : ndarray of shape (n_queries, n_neighbors)
-        Classes of the neighbours.
-    query_items : ndarray or list of length n_queries
-        What the queries look like: images of shape (n, h, w) or (n, h, w, c), paths of
-        image files, or text.
-    neighbor_items : ndarray or list of length n_queries * n_neighbors
-        The same of the neighbours, row by row.
-    item_kind : {"image", "path", "text"}
+    labels : array-like of shape (n_samples,)
+        Classes of the samples.
+    items : array-like of length n_samples or None, default=None
+        What the samples look like, as in :meth:`from_embeddings`.
+    item_kind : {"auto", "image", "path", "text"}, default="auto"
         What the items are.
-    n_relevant : ndarray of shape (n_queries,), int, or None, default=None
-        How many of the gallery are of each query's class.
+    gallery_labels : array-like of shape (n_gallery,) or None, default=None
+        Classes of the gallery. None for samples that are their own gallery.
+    gallery_items : array-like of length n_gallery or None, default=None
+        What the gallery looks like.
     note : str, default=""
         What one must know to read the picture; it is written above it.
 
@@ -56,6 +51,8 @@ class RetrievalDisplay:
         Their figure.
     frames_ : ndarray of shape (n_queries, n_neighbors) of matplotlib Rectangle
         The frames of the neighbours.
+    hits_ : ndarray of shape (n_queries, n_neighbors), bool
+        Whether the neighbours are of the query's class.
 
     See Also
     --------
@@ -69,7 +66,7 @@ class RetrievalDisplay:
     >>> display = RetrievalDisplay.from_embeddings(
     ...     X, y, items=X.reshape(-1, 8, 8), queries=[0, 1], n_neighbors=3
     ... )
-    >>> display.hits.tolist()
+    >>> display.hits_.tolist()
     [[True, True, True], [True, True, True]]
     """
 
@@ -78,26 +75,22 @@ class RetrievalDisplay:
         query_indices,
         neighbor_indices,
         distances,
-        hits,
+        labels,
         *,
-        query_labels,
-        neighbor_labels,
-        query_items,
-        neighbor_items,
-        item_kind,
-        n_relevant=None,
+        items=None,
+        item_kind="auto",
+        gallery_labels=None,
+        gallery_items=None,
         note="",
     ):
         self.query_indices = query_indices
         self.neighbor_indices = neighbor_indices
         self.distances = distances
-        self.hits = hits
-        self.query_labels = query_labels
-        self.neighbor_labels = neighbor_labels
-        self.query_items = query_items
-        self.neighbor_items = neighbor_items
+        self.labels = labels
+        self.items = items
         self.item_kind = item_kind
-        self.n_relevant = n_relevant
+        self.gallery_labels = gallery_labels
+        self.gallery_items = gallery_items
         self.note = note
 
     def plot(self, ax=None):
@@ -117,140 +110,62 @@ class RetrievalDisplay:
         ------
         ImportError
             If matplotlib is not installed.
+        ValueError
+            If what samples look like does not fit.
         """
-        n_queries, n_neighbors = np.shape(self.neighbor_indices)
-        texts = [*self.query_items, *self.neighbor_items]
+        _style.check_matplotlib_support(f"{type(self).__name__}.plot")
+        queries, neighbors = map(
+            np.asarray, (self.query_indices, self.neighbor_indices)
+        )
+        labels, row_labels = _array(self.labels), _array(self.gallery_labels)
+        items, row_items, kind = _items.check_both(
+            self.items, labels, self.gallery_items, row_labels, self.item_kind
+        )
+        codes, row_codes, n_relevant = _encode(labels, row_labels)
+        row_labels = labels if row_labels is None else row_labels
+        self.hits_ = row_codes[neighbors] == codes[queries, None]
+        if kind == "text":
+            shown = [items[i] for i in queries]
+            found = [row_items[i] for i in neighbors.ravel()]
+        else:
+            limits = None
+            if kind == "image":
+                both = [items] if row_items is items else [items, row_items]
+                limits = _items.value_limits(*both)
+            shown = _items.read_images(items, kind, queries, limits)
+            found = _items.read_images(row_items, kind, neighbors.ravel(), limits)
         grid = Grid(
-            n_queries,
-            n_neighbors,
-            texts=texts if self.item_kind == "text" else None,
-            labels=[*self.query_labels, *np.ravel(self.neighbor_labels)],
+            *neighbors.shape,
+            texts=[*shown, *found] if kind == "text" else None,
+            labels=[*labels[queries], *row_labels[neighbors.ravel()]],
         )
-        ax = _style.new_axes(
-            f"{type(self).__name__}.plot", ax, figsize=grid.figure_size()
-        )
-        self.ax_, self.figure_ = ax, ax.figure
-        queries, neighbors = self.query_items, self.neighbor_items
-        if self.item_kind != "text":
-            # Together, so that both are scaled alike.
-            parts = queries, neighbors
-            both = (
-                np.concatenate(parts)
-                if isinstance(queries, np.ndarray)
-                else [*queries, *neighbors]
-            )
-            both = _items.read_images(both, self.item_kind)
-            queries, neighbors = both[:n_queries], both[n_queries:]
-        grid.prepare(ax)
-        self.frames_ = np.empty((n_queries, n_neighbors), dtype=object)
-        for row in range(n_queries):
-            to_find = (
-                "" if self.n_relevant is None else f"{self.n_relevant[row]:,} to find"
-            )
-            grid.fill(row, 0, queries[row], self.query_labels[row], to_find)
-            grid.frame(row, 0)
-            for rank in range(n_neighbors):
-                grid.fill(
-                    row,
-                    rank + 1,
-                    neighbors[row * n_neighbors + rank],
-                    self.neighbor_labels[row][rank],
-                    f"{self.distances[row][rank]:.3g}",
-                )
-                self.frames_[row, rank] = grid.frame(
-                    row, rank + 1, self.hits[row][rank]
-                )
-        grid.add_headers()
-        _style.describe(ax, "Queries and their nearest neighbours", self.note)
+        if ax is not None:
+            grid.fit(ax)
+        with _style.axes_for(self, ax, figsize=grid.figure_size()) as ax:
+            self.ax_, self.figure_ = ax, ax.figure
+            grid.prepare(ax)
+            self.frames_ = np.empty(neighbors.shape, dtype=object)
+            for row, query in enumerate(queries):
+                to_find = f"{n_relevant[query]:,} to find"
+                grid.fill(row, 0, shown[row], labels[query], to_find)
+                grid.frame(row, 0)
+                for rank, neighbor in enumerate(neighbors[row]):
+                    item = found[row * neighbors.shape[1] + rank]
+                    distance = f"{self.distances[row][rank]:.3g}"
+                    grid.fill(row, rank + 1, item, row_labels[neighbor], distance)
+                    hit = self.hits_[row, rank]
+                    self.frames_[row, rank] = grid.frame(row, rank + 1, hit)
+            grid.add_headers()
+            _style.describe(ax, "Queries and their nearest neighbours", self.note)
         return self
 
     @classmethod
-    def from_estimator(
-        cls,
-        estimator,
-        X,
-        y,
-        *,
-        items=None,
-        item_kind="auto",
-        queries=None,
-        n_queries=5,
-        n_neighbors=6,
-        metric="euclidean",
-        gallery=None,
-        gallery_labels=None,
-        gallery_items=None,
-        random_state=None,
-        ax=None,
-    ):
-        """Embed samples and show the neighbours of some.
-
-        Parameters
-        ----------
-        estimator : object
-            A fitted embedder (any transformer), a Pipeline that holds one, or a search.
-        X : array-like of shape (n_samples, ...)
-            Samples.
-        y : array-like of shape (n_samples,)
-            Their classes.
-        items : array-like of length n_samples or None, default=None
-            What the samples look like. None takes X itself, or the classes where X are
-            rows.
-        item_kind : {"auto", "image", "path", "text"}, default="auto"
-            As for :meth:`from_embeddings`.
-        queries : array-like of int or None, default=None
-            As for :meth:`from_embeddings`.
-        n_queries : int, default=5
-            As for :meth:`from_embeddings`.
-        n_neighbors : int, default=6
-            How many neighbours to show, at least 1.
-        metric : {"euclidean", "cosine"}, default="euclidean"
-            What orders the neighbours.
-        gallery : array-like of shape (n_gallery, ...) or None, default=None
-            Samples to search among, embedded too. None searches each sample of X among
-            all others.
-        gallery_labels : array-like of shape (n_gallery,) or None, default=None
-            Classes of the gallery.
-        gallery_items : array-like of length n_gallery or None, default=None
-            What the gallery looks like. None takes ``gallery`` itself, as for X.
-        random_state : int, RandomState instance or None, default=None
-            Draws the queries.
-        ax : matplotlib Axes or None, default=None
-            Where to draw. None makes a figure.
-
-        Returns
-        -------
-        RetrievalDisplay
-            The display, drawn.
-
-        Raises
-        ------
-        TypeError
-            If the estimator has nothing that transforms.
-        """
-        _style.check_matplotlib_support(f"{cls.__name__}.from_estimator")
-        if items is None:
-            items = _items.from_samples(X)
-        embedding = embed_labelled(estimator, X, y)
-        if gallery is not None:
-            if gallery_items is None and items is not None:
-                gallery_items = _items.from_samples(gallery)
-            gallery = embed(estimator, gallery)
-        return cls.from_embeddings(
-            embedding,
-            y,
-            items=items,
-            item_kind=item_kind,
-            queries=queries,
-            n_queries=n_queries,
-            n_neighbors=n_neighbors,
-            metric=metric,
-            gallery=gallery,
-            gallery_labels=gallery_labels,
-            gallery_items=gallery_items,
-            random_state=random_state,
-            ax=ax,
-        )
+    def _complete(cls, estimator, X, options):
+        options.setdefault("items", _items.from_samples(X))
+        gallery = options.get("gallery")
+        if gallery is not None and options["items"] is not None:
+            options.setdefault("gallery_items", _items.from_samples(gallery))
+        return options
 
     @classmethod
     def from_embeddings(
@@ -281,7 +196,8 @@ class RetrievalDisplay:
         items : array-like of length n_samples or None, default=None
             What the samples look like: images of shape (n, h, w), (n, h, w, c) or
             (n, c, h, w), paths of image files, or text, which is shown as it is. None
-            shows the classes.
+            shows the classes; in :meth:`from_estimator`, where it is not given, the
+            samples themselves are shown, unless they are rows.
         item_kind : {"auto", "image", "path", "text"}, default="auto"
             What the items are. "auto" takes arrays for images, path objects and strings
             that all end as image files do for paths, and the rest for text.
@@ -325,60 +241,66 @@ class RetrievalDisplay:
             class.
         """
         _style.check_matplotlib_support(f"{cls.__name__}.from_embeddings")
-        if metric not in ("euclidean", "cosine"):
-            raise ValueError(f"metric must be 'euclidean' or 'cosine', got {metric!r}.")
-        X, codes, rows, row_codes, n_relevant = check_search(
-            X, labels, gallery, gallery_labels
-        )
-        is_self = gallery is None
-        if not 1 <= n_neighbors <= len(rows) - is_self:
+        if (gallery is None) != (gallery_labels is None):
+            given = "gallery" if gallery_labels is None else "gallery_labels"
             raise ValueError(
-                f"n_neighbors must be from 1 to {len(rows) - is_self}, as many as "
-                f"there are to find, got {n_neighbors}."
+                f"gallery and gallery_labels go together, got only {given}."
+            )
+        X = check_embeddings(X, labels, min_samples=2 if gallery is None else 1)[0]
+        n_others, among = len(X) - 1, "others"
+        if gallery is not None:
+            check_consistent_length(gallery, gallery_labels)
+            n_others, among = len(gallery), "of a gallery"
+        labels, gallery_labels = _array(labels), _array(gallery_labels)
+        n_relevant = _encode(labels, gallery_labels)[2]
+        if not 1 <= n_neighbors <= n_others:
+            raise ValueError(
+                f"n_neighbors must be from 1 to {n_others}, as many as there are to "
+                f"find, got {n_neighbors}."
             )
         if n_queries < 1:
             raise ValueError(f"n_queries must be >= 1, got {n_queries}.")
-        labels = _array(labels)
-        row_labels = labels if is_self else _array(gallery_labels)
-        are_labels = items is None and gallery_items is None
-        items, row_items, kind = _items.check_both(
-            items, labels, gallery_items, row_labels, is_self, item_kind
-        )
+        _items.check_both(items, labels, gallery_items, gallery_labels, item_kind)
         if queries is None:
             queries = findable(n_relevant)
             random_state = check_random_state(random_state)
             queries = queries[draw_sample(len(queries), n_queries, random_state)]
         else:
             queries = _check_queries(queries, len(X))
-        own = queries if is_self else None
-        search = make_search(rows, metric, "exact", None)
-        distances, neighbors = search.search(X[queries], n_neighbors, own)
-        found_among = (
-            f"{len(rows) - is_self:,} {'others' if is_self else 'of a gallery'}"
+        distances, neighbors = nearest(
+            X, queries, gallery, n_neighbors=n_neighbors, metric=metric
         )
-        captions = "Euclidean" if metric == "euclidean" else metric
-        if are_labels:
-            captions = f"each shown by its class, with its {captions}"
-        else:
-            captions = f"below each its class and {captions}"
+        distance = f"{metric} distance to the query".replace("euclid", "Euclid")
+        has_items = items is not None or gallery_items is not None
+        shown = "below each its class and" if has_items else "shown by class, with the"
         display = cls(
             queries,
             neighbors,
             distances,
-            row_codes[neighbors] == codes[queries, None],
-            query_labels=labels[queries],
-            neighbor_labels=row_labels[neighbors],
-            query_items=_items.take(items, queries),
-            neighbor_items=_items.take(row_items, neighbors.ravel()),
-            item_kind=kind,
-            n_relevant=n_relevant[queries],
-            note=f"searched among {found_among}; {captions} distance to the query",
+            labels,
+            items=items,
+            item_kind=item_kind,
+            gallery_labels=gallery_labels,
+            gallery_items=gallery_items,
+            note=f"searched among {n_others:,} {among}; {shown} {distance}",
         )
         return display.plot(ax)
 
 
 def _array(labels):
-    return np.asarray(as_labels(labels)).reshape(-1)
+    return None if labels is None else np.asarray(as_labels(labels)).reshape(-1)
+
+
+def _encode(labels, gallery_labels):
+    """Give codes to the classes of both, and count what each sample can find."""
+    is_self = gallery_labels is None
+    if is_self:
+        codes = gallery_codes = encode_labels(labels, name="labels")[1]
+    else:
+        names = ("labels", "gallery_labels")
+        codes, gallery_codes = encode_label_sets(labels, gallery_labels, names=names)
+    sizes = np.bincount(gallery_codes, minlength=codes.max() + 1)
+    return codes, gallery_codes, sizes[codes] - is_self
 
 
 def _check_queries(queries, n_samples):

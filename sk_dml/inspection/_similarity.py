@@ -1,20 +1,20 @@
 """Cosine similarities within and between classes."""
 
-from typing import Any
+from numbers import Integral
 
 import numpy as np
 from sklearn.preprocessing import normalize
 from sklearn.utils import check_random_state
 
 from sk_dml.inspection import _style
-from sk_dml.inspection._data import check_embeddings, embed_labelled
+from sk_dml.inspection._data import FromEstimatorMixin, check_embeddings
 from sk_dml.inspection._pairs import anchor_pairs, sampled_pairs
 
 KINDS = ("density", "plane")
 NEGATIVES = ("hardest", "sampled")
 
 
-class SimilarityDisplay:
+class SimilarityDisplay(FromEstimatorMixin):
     """Cosine similarities within a class beside those between classes.
 
     The farther the two are apart, the better a threshold tells whether two samples are
@@ -42,11 +42,11 @@ class SimilarityDisplay:
     figure_ : matplotlib Figure
         Their figure.
     histograms_ : list of two lists of matplotlib patches
-        The densities within and between classes; for the density alone.
-    scatter_ : matplotlib PathCollection
-        The anchors; for the plane alone.
-    boundary_ : matplotlib Circle or None
-        The decision boundary, if a margin is given; for the plane alone.
+        The densities within and between classes; empty for the plane.
+    scatter_ : matplotlib PathCollection or None
+        The anchors; None for the density.
+    boundary_ : matplotlib Line2D or None
+        The decision boundary, if a margin is given.
 
     References
     ----------
@@ -82,7 +82,15 @@ class SimilarityDisplay:
         self.negatives = negatives
         self.note = note
 
-    def plot(self, ax=None, *, margin=None, n_bins=60):
+    def plot(
+        self,
+        ax=None,
+        *,
+        margin=None,
+        n_bins=60,
+        hist_kwargs=None,
+        scatter_kwargs=None,
+    ):
         """Draw the densities, or the plane.
 
         Parameters
@@ -91,9 +99,15 @@ class SimilarityDisplay:
             Where to draw. None makes a figure.
         margin : float or None, default=None
             For the plane: draws the boundary that the Circle loss of this margin asks
-            anchors to cross, ``s_n**2 + (s_p - 1)**2 = 2 * margin**2`` [1]_.
+            anchors to cross, ``max(s_n, -margin)**2 + (s_p - 1)**2 = 2 * margin**2``:
+            an arc [1]_ and, where a pair of two classes is so dissimilar that it has no
+            weight any more, a horizontal line.
         n_bins : int, default=60
             Bins of the densities.
+        hist_kwargs : dict or None, default=None
+            More arguments of ``ax.hist``, for the densities.
+        scatter_kwargs : dict or None, default=None
+            More arguments of ``ax.scatter``, for the plane.
 
         Returns
         -------
@@ -107,176 +121,102 @@ class SimilarityDisplay:
         ValueError
             If a margin is given with densities, or is not above 0.
         """
-        if self.kind not in KINDS:
-            raise ValueError(f"kind must be one of {KINDS}, got {self.kind!r}.")
-        if margin is not None and (self.kind != "plane" or margin <= 0):
-            raise ValueError(
-                f"margin must be None, or above 0 with kind='plane'; got {margin} with "
-                f"kind={self.kind!r}."
-            )
-        size = (6.5, 4) if self.kind == "density" else (5.6, 6)
-        ax = _style.new_axes(f"{type(self).__name__}.plot", ax, figsize=size)
-        self.ax_, self.figure_ = ax, ax.figure
-        if self.kind == "density":
-            self._draw_densities(n_bins)
-        else:
-            self._draw_plane(margin)
+        _check_choices(self.kind, self.negatives, margin)
+        size = (6.5, 4) if self.kind == "density" else (5.6, 6.5)
+        with _style.axes_for(self, ax, figsize=size) as ax:
+            self.ax_, self.figure_ = ax, ax.figure
+            self.histograms_, self.scatter_, self.boundary_ = [], None, None
+            if self.kind == "density":
+                self._draw_densities(n_bins, hist_kwargs)
+            else:
+                self._draw_plane(margin, scatter_kwargs)
         return self
 
-    def _draw_densities(self, n_bins):
+    def _draw_densities(self, n_bins, hist_kwargs):
+        from matplotlib.colors import to_rgba
+        from matplotlib.patches import Patch
+
         ax = self.ax_
-        both = [
-            np.asarray(self.positive_similarities),
-            np.asarray(self.negative_similarities),
-        ]
         # Rounding may bring a similarity beyond 1.
-        both = [np.clip(values, -1, 1) for values in both]
-        lowest = min(0.99, *(values.min() for values in both))
-        edges = np.linspace(lowest, 1, n_bins + 1)
-        self.histograms_, names = [], []
-        for values, color, line, which in zip(
-            both,
-            (_style.SAME, _style.OTHER),
-            ("-", "--"),
-            ("same class", "different classes"),
-            strict=True,
+        same, other = (
+            np.clip(values, -1, 1)
+            for values in (self.positive_similarities, self.negative_similarities)
+        )
+        edges = np.linspace(min(0.99, same.min(), other.min()), 1, n_bins + 1)
+        names = []
+        for values, color, line, which in (
+            (same, _style.SAME, "-", "same class"),
+            (other, _style.OTHER, "--", "different classes"),
         ):
-            style = {"bins": edges, "density": True, "histtype": "stepfilled"}
-            face = ax.hist(values, **style, color=color, alpha=0.25)[2]
-            style |= {"fill": False, "edgecolor": color, "linestyle": line}
-            outline = ax.hist(values, **style, linewidth=1.5)[2]
-            self.histograms_.append([*face, *outline])
+            style = {
+                "facecolor": to_rgba(color, 0.25),
+                "edgecolor": color,
+                "linestyle": line,
+                "linewidth": 1.5,
+                "bins": edges,
+                "density": True,
+                "histtype": "stepfilled",
+            }
+            style = _style.styled(style, hist_kwargs, Patch)
+            self.histograms_.append(ax.hist(values, **style)[2])
             names.append(f"{which}: {len(values):,} pairs, mean {values.mean():.2f}")
-        handles = [tuple(patches) for patches in self.histograms_]
         ax.set_ylim(top=1.25 * ax.get_ylim()[1])  # room for the legend
-        ax.legend(handles, names, loc="upper left")
+        ax.legend([patches[0] for patches in self.histograms_], names, loc="upper left")
         ax.set(xlabel="cosine similarity of two samples", ylabel="density of pairs")
         ax.margins(x=0.02)
         _style.describe(ax, "Similarity within and between classes", self.note)
 
-    def _draw_plane(self, margin):
-        from matplotlib.lines import Line2D
-        from matplotlib.patches import Circle
+    def _draw_plane(self, margin, scatter_kwargs):
+        from matplotlib.collections import PathCollection
+        from matplotlib.transforms import ScaledTranslation
 
         ax = self.ax_
         n = np.asarray(self.negative_similarities)
         p = np.asarray(self.positive_similarities)
         is_hardest = self.negatives == "hardest"
-        self.scatter_ = ax.scatter(
-            n,
-            p,
-            s=14 if len(n) <= 2000 else 6,
-            alpha=float(np.clip(1000 / len(n), 0.06, 0.5)),
-            color=_style.COLORS[0],
-            linewidths=0,
-        )
-        ax.plot([-1, 1], [-1, 1], color="0.4", linestyle=":")
-        point: dict[str, Any] = {
-            "marker": "o",
-            "linestyle": "",
-            "color": _style.COLORS[0],
+        style = {
+            "s": 14 if len(n) <= 2000 else 6,
+            "alpha": float(np.clip(1000 / len(n), 0.06, 0.5)),
+            "c": _style.COLORS[0],
+            "linewidth": 0,
+            "label": "an anchor" + ("" if is_hardest else " and one of another class"),
         }
-        handles = [
-            Line2D([], [], markersize=4, **point),
-            Line2D([], [], color="0.4", linestyle=":"),
-        ]
-        names = [
-            "an anchor" if is_hardest else "an anchor and one of another class",
-            f"$s_p = s_n$; above it {np.mean(p > n):.0%} of the points",
-        ]
+        style = _style.styled(style, scatter_kwargs, PathCollection)
+        self.scatter_ = ax.scatter(n, p, **style)
+        share = f"above it {np.mean(p > n):.0%} of the points"
+        style = {"color": "0.4", "linestyle": ":", "label": f"$s_p = s_n$; {share}"}
+        handles = [self.scatter_, *ax.plot([-1, 1], [-1, 1], **style)]
         low = min(n.min(), p.min()) - 0.05
-        self.boundary_ = None
         if margin is not None:
-            radius = np.sqrt(2) * margin
-            style: dict[str, Any] = {
+            low = min(low, 1 - np.sqrt(2) * margin - 0.05)
+            # An anchor whose s_n is below -margin has no weight on it any more.
+            across = np.linspace(-margin, np.sqrt(2) * margin, 200)
+            up = 1 - np.sqrt(np.maximum(2 * margin**2 - across**2, 0))
+            crossed = np.maximum(n, -margin) ** 2 + (p - 1) ** 2 <= 2 * margin**2
+            style = {
                 "color": _style.OTHER,
                 "linestyle": "--",
-                "linewidth": 2,
+                "label": (
+                    f"margin {margin:g}; beyond it {crossed.mean():.0%} of the points"
+                ),
             }
-            self.boundary_ = Circle((0, 1), radius, fill=False, **style)
-            ax.add_patch(self.boundary_)
-            inside = np.mean(n**2 + (p - 1) ** 2 <= radius**2)
-            handles.append(Line2D([], [], **style))
-            names.append(f"margin {margin:g}; inside it {inside:.0%} of the points")
-            low = min(low, 1 - radius - 0.05)
-        nearest = "most similar sample" if is_hardest else "samples"
+            line = [min(low, -margin), *across], [up[0], *up]
+            (self.boundary_,) = ax.plot(*line, linewidth=2, **style)
+            handles.append(self.boundary_)
+        near = "most similar sample" if is_hardest else "samples"
         ax.set(
             xlim=(low, 1.03),
             ylim=(low, 1.03),
-            xlabel=f"$s_n$, similarity to {nearest} of other classes",
+            xlabel=f"$s_n$, similarity to {near} of other classes",
             ylabel="$s_p$, similarity to least similar sample of own class",
         )
         ax.set_aspect("equal")
-        ax.legend(handles, names, loc="lower left", fontsize="small")
+        below = ax.transAxes + ScaledTranslation(0, -0.5, ax.figure.dpi_scale_trans)
+        place = {"loc": "upper left", "bbox_to_anchor": (0, 0), "bbox_transform": below}
+        legend = ax.legend(handles=handles, frameon=False, fontsize="small", **place)
+        legend.legend_handles[0].set(alpha=1)
         title = "Hardest similarities" if is_hardest else "Similarities"
-        _style.describe(ax, f"{title} of every anchor", self.note)
-
-    @classmethod
-    def from_estimator(
-        cls,
-        estimator,
-        X,
-        y,
-        *,
-        kind="density",
-        margin=None,
-        negatives="hardest",
-        n_pairs=20000,
-        n_anchors=1000,
-        random_state=None,
-        n_bins=60,
-        ax=None,
-    ):
-        """Embed samples and compare them.
-
-        Parameters
-        ----------
-        estimator : object
-            A fitted embedder (any transformer), a Pipeline that holds one, or a search.
-        X : array-like of shape (n_samples, ...)
-            Samples.
-        y : array-like of shape (n_samples,)
-            Their classes.
-        kind : {"density", "plane"}, default="density"
-            As for :meth:`from_embeddings`.
-        margin : float or None, default=None
-            As for :meth:`plot`.
-        negatives : {"hardest", "sampled"}, default="hardest"
-            As for :meth:`from_embeddings`.
-        n_pairs : int, default=20000
-            As for :meth:`from_embeddings`.
-        n_anchors : int or None, default=1000
-            As for :meth:`from_embeddings`.
-        random_state : int, RandomState instance or None, default=None
-            Draws pairs and anchors.
-        n_bins : int, default=60
-            Bins of the densities.
-        ax : matplotlib Axes or None, default=None
-            Where to draw. None makes a figure.
-
-        Returns
-        -------
-        SimilarityDisplay
-            The display, drawn.
-
-        Raises
-        ------
-        TypeError
-            If the estimator has nothing that transforms.
-        """
-        _style.check_matplotlib_support(f"{cls.__name__}.from_estimator")
-        return cls.from_embeddings(
-            embed_labelled(estimator, X, y),
-            y,
-            kind=kind,
-            margin=margin,
-            negatives=negatives,
-            n_pairs=n_pairs,
-            n_anchors=n_anchors,
-            random_state=random_state,
-            n_bins=n_bins,
-            ax=ax,
-        )
+        _style.describe(ax, f"{title} of anchors", self.note)
 
     @classmethod
     def from_embeddings(
@@ -292,6 +232,8 @@ class SimilarityDisplay:
         random_state=None,
         n_bins=60,
         ax=None,
+        hist_kwargs=None,
+        scatter_kwargs=None,
     ):
         """Compare embeddings.
 
@@ -309,7 +251,8 @@ class SimilarityDisplay:
             As for :meth:`plot`.
         negatives : {"hardest", "sampled"}, default="hardest"
             For the plane: "hardest" takes the most similar sample of another class,
-            "sampled" draws ``n_pairs // n_anchors`` of them, one or more, per anchor.
+            "sampled" draws ``n_pairs`` divided by the number of anchors of them, one or
+            more, for every anchor, or all where there are fewer.
         n_pairs : int, default=20000
             How many pairs to draw, at least 1: of one class and, again, of two. All
             pairs are taken where there are no more.
@@ -322,6 +265,8 @@ class SimilarityDisplay:
             Bins of the densities.
         ax : matplotlib Axes or None, default=None
             Where to draw. None makes a figure.
+        hist_kwargs, scatter_kwargs : dict or None, default=None
+            As for :meth:`plot`.
 
         Returns
         -------
@@ -342,48 +287,43 @@ class SimilarityDisplay:
             class.
         """
         _style.check_matplotlib_support(f"{cls.__name__}.from_embeddings")
-        _check_choices(kind, negatives, n_pairs, n_anchors)
+        _check_choices(kind, negatives, margin)
+        if not isinstance(n_pairs, Integral) or n_pairs < 1:
+            raise ValueError(f"n_pairs must be an integer >= 1, got {n_pairs!r}.")
+        if n_anchors is not None and n_anchors < 1:
+            raise ValueError(f"n_anchors must be >= 1 or None, got {n_anchors}.")
         X, _, codes = check_embeddings(X, labels)
         rows = normalize(X)
         random_state = check_random_state(random_state)
         if kind == "density":
-            same, other, totals = sampled_pairs(rows, codes, n_pairs, random_state)
-            if not len(same) or not len(other):
-                raise ValueError(
-                    f"There are {totals[0]} pairs of one class and {totals[1]} of two; "
-                    "both are needed. Give 2 or more classes, one with 2 or more "
-                    "samples."
-                )
-            note = _density_note(len(X), totals, n_pairs)
+            same, other, note = sampled_pairs(rows, codes, n_pairs, random_state)
+            note = f"{len(X):,} samples: {note}"
         else:
-            n_negatives = None
-            if negatives == "sampled":
-                n_drawn = len(X) if n_anchors is None else min(n_anchors, len(X))
-                n_negatives = max(1, n_pairs // n_drawn)
-            same, other, n_possible = anchor_pairs(
-                rows, codes, n_anchors, n_negatives, random_state
+            same, other, note = anchor_pairs(
+                rows,
+                codes,
+                negatives=negatives,
+                n_anchors=n_anchors,
+                n_pairs=n_pairs,
+                random_state=random_state,
             )
-            n_drawn = len(same) // (n_negatives or 1)
-            note = f"{n_drawn:,} anchors"
-            if n_drawn < n_possible:
-                note = f"{n_drawn:,} of {n_possible:,} anchors, drawn at random"
-            if n_negatives:
-                note += f", with {n_negatives:,} of other classes each"
         display = cls(same, other, kind=kind, negatives=negatives, note=note)
-        return display.plot(ax, margin=margin, n_bins=n_bins)
+        return display.plot(
+            ax,
+            margin=margin,
+            n_bins=n_bins,
+            hist_kwargs=hist_kwargs,
+            scatter_kwargs=scatter_kwargs,
+        )
 
 
-def _check_choices(kind, negatives, n_pairs, n_anchors):
+def _check_choices(kind, negatives, margin):
     if kind not in KINDS:
         raise ValueError(f"kind must be one of {KINDS}, got {kind!r}.")
     if negatives not in NEGATIVES:
         raise ValueError(f"negatives must be one of {NEGATIVES}, got {negatives!r}.")
-    if n_pairs < 1:
-        raise ValueError(f"n_pairs must be >= 1, got {n_pairs}.")
-    if n_anchors is not None and n_anchors < 1:
-        raise ValueError(f"n_anchors must be >= 1 or None, got {n_anchors}.")
-
-
-def _density_note(n_samples, totals, n_pairs):
-    drawn = ", pairs drawn at random" if max(totals) > n_pairs else ", all pairs"
-    return f"{n_samples:,} samples{drawn}"
+    if margin is not None and (kind != "plane" or margin <= 0):
+        raise ValueError(
+            f"margin must be None, or above 0 with kind='plane'; got {margin} with "
+            f"kind={kind!r}."
+        )

@@ -53,7 +53,7 @@ class TrainingDisplay:
         self.history = history
         self.name = name
 
-    def plot(self, ax=None, *, line_kw=None):
+    def plot(self, ax=None, *, line_kwargs=None):
         """Draw the curves.
 
         Parameters
@@ -61,7 +61,7 @@ class TrainingDisplay:
         ax : matplotlib Axes, array-like of them or None, default=None
             Where to draw: one axes for every quantity of the history, in its order, the
             loss first. None makes a figure.
-        line_kw : dict or None, default=None
+        line_kwargs : dict or None, default=None
             More arguments of ``ax.plot``.
 
         Returns
@@ -77,70 +77,71 @@ class TrainingDisplay:
             If the history is empty, or there are fewer or more axes than quantities.
         """
         panels = _panels(self.history)
-        height = 3.2 + 1.8 * (len(panels) - 1)
-        axes = _style.new_axes(
-            f"{type(self).__name__}.plot",
+        if ax is not None:
+            ax = np.atleast_1d(np.asarray(ax, dtype=object)).ravel()
+            if len(ax) != len(panels):
+                raise ValueError(
+                    f"ax has {len(ax)} axes, but the history needs {len(panels)}, for "
+                    f"{list(panels)}."
+                )
+        with _style.axes_for(
+            self,
             ax,
             nrows=len(panels),
-            figsize=(6, height),
+            figsize=(6, 3.2 + 1.8 * (len(panels) - 1)),
             sharex=True,
             squeeze=False,
             height_ratios=[1.6] + [1] * (len(panels) - 1),
-        )
-        from matplotlib.ticker import MaxNLocator
-
-        self.axes_ = np.atleast_1d(np.asarray(axes, dtype=object)).ravel()
-        if len(self.axes_) != len(panels):
-            raise ValueError(
-                f"ax has {len(self.axes_)} axes, but the history needs {len(panels)}, "
-                f"for {list(panels)}."
-            )
-        self.ax_, self.figure_ = self.axes_[0], self.axes_[0].figure
-        self.lines_ = {}
-        for panel, (quantity, keys) in zip(self.axes_, panels.items(), strict=True):
-            for key in keys:
-                self._draw(panel, key, line_kw)
-            panel.set_ylabel(
-                (keys[0] if len(keys) == 1 else quantity).replace("_", " ")
-            )
-            panel.grid(color="0.9")
-            panel.set_axisbelow(True)
-            panel.margins(y=0.08)
-            panel.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-            if len(panel.get_lines()) > 1:
-                lines = panel.get_lines()
-                names = [line.get_label() for line in lines]
-                _style.add_legend(panel, lines, names, fontsize="small")
-        self.axes_[-1].set_xlabel("epoch")
-        seconds = sum(row.get("duration", 0) for row in self.history)
-        note = f"{len(self.history):,} epochs"
-        if seconds:
-            note += f", {seconds:.3g} s"
-        title = "Training" if self.name is None else f"Training of {self.name}"
-        _style.describe(self.ax_, _style.plain(title, 60), note)
+        ) as axes:
+            self.axes_ = axes.ravel()
+            self.ax_, self.figure_ = self.axes_[0], self.axes_[0].figure
+            self.lines_ = {}
+            for panel, (quantity, keys) in zip(self.axes_, panels.items(), strict=True):
+                self._draw_panel(panel, quantity, keys, line_kwargs)
+            self.axes_[-1].set_xlabel("epoch")
+            seconds = sum(row.get("duration", 0) for row in self.history)
+            note = f"{len(self.history):,} epochs"
+            note += f", {seconds:.3g} s" if seconds else ""
+            title = "Training" if self.name is None else f"Training of {self.name}"
+            _style.describe(self.ax_, _style.plain(title, 60), note)
         return self
 
-    def _draw(self, panel, key, line_kw):
-        rows = [row for row in self.history if key in row]
-        epochs = [
-            row.get("epoch", place)
-            for place, row in enumerate(self.history, start=1)
+    def _draw_panel(self, panel, quantity, keys, line_kwargs):
+        from matplotlib.ticker import MaxNLocator
+
+        for place, key in enumerate(keys):
+            self._draw_line(panel, key, place, line_kwargs)
+        label = keys[0] if len(keys) == 1 else quantity
+        _style.write(panel.yaxis.label, _style.plain(label.replace("_", " "), 40))
+        panel.grid(color="0.9")
+        panel.set_axisbelow(True)
+        panel.margins(y=0.08)
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        if len(keys) > 1:
+            lines = [self.lines_[key] for key in keys]
+            names = [line.get_label() for line in lines]
+            _style.add_legend(panel, lines, names, fontsize="small")
+
+    def _draw_line(self, panel, key, place, line_kwargs):
+        from matplotlib.lines import Line2D
+
+        points = [
+            (row.get("epoch", epoch), row[key])
+            for epoch, row in enumerate(self.history, start=1)
             if key in row
         ]
-        place = len(panel.get_lines())
         style = {
             "color": _style.COLORS[(0, 6, 4, 2)[place % 4]],
             "linestyle": _style.LINES[place % len(_style.LINES)],
-            "marker": "o" if len(rows) <= 30 else "",
+            "marker": "o" if len(points) <= 30 else "",
             "markersize": 3,
-            **(line_kw or {}),
         }
-        (line,) = panel.plot(epochs, [row[key] for row in rows], **style)
-        line.set_label(_style.plain(key.replace("_", " ")))
-        self.lines_[key] = line
+        style = _style.styled(style, line_kwargs, Line2D)
+        (self.lines_[key],) = panel.plot(*zip(*points, strict=True), **style)
+        self.lines_[key].set_label(_style.plain(key.replace("_", " ")))
 
     @classmethod
-    def from_estimator(cls, estimator, *, ax=None, line_kw=None):
+    def from_estimator(cls, estimator, *, ax=None, line_kwargs=None):
         """Draw the history of a fitted embedder.
 
         Parameters
@@ -150,7 +151,7 @@ class TrainingDisplay:
             estimator is one of these.
         ax : matplotlib Axes, array-like of them or None, default=None
             As for :meth:`plot`.
-        line_kw : dict or None, default=None
+        line_kwargs : dict or None, default=None
             More arguments of ``ax.plot``.
 
         Returns
@@ -171,7 +172,7 @@ class TrainingDisplay:
                 "a fitted Pipeline or search that holds one."
             )
         display = cls(embedder.history_, name=type(embedder).__name__)
-        return display.plot(ax, line_kw=line_kw)
+        return display.plot(ax, line_kwargs=line_kwargs)
 
 
 def _find_trained(estimator):

@@ -3,6 +3,7 @@ import pytest
 from sklearn.utils import check_random_state
 
 from sk_dml.inspection import _data
+from sk_dml.neighbors import nearest_neighbors
 
 
 def test_samples_are_drawn_once_and_in_order():
@@ -16,25 +17,37 @@ def test_samples_are_drawn_once_and_in_order():
         assert _data.draw_sample(7, size, state).tolist() == list(range(7))
 
 
-def test_search_counts_what_there_is_to_find():
-    X = np.eye(4)
-    *_, n_relevant = _data.check_search(X, ["a", "b", "b", "b"], None, None)
-    assert n_relevant.tolist() == [0, 2, 2, 2]
-    *_, n_relevant = _data.check_search(X, list("abbc"), X[:3], list("bbx"))
-    assert n_relevant.tolist() == [0, 2, 2, 0]
+def test_neighbours_are_those_of_a_full_search():
+    rng = np.random.default_rng(0)
+    X = np.repeat(rng.integers(0, 3, (20, 2)), 3, axis=0).astype(float)
+    queries = np.array([0, 7, 59, 30])
+    distances, found = _data.nearest(X, queries, n_neighbors=4)
+    expected, expected_of = nearest_neighbors(X, n_neighbors=4)
+    np.testing.assert_array_equal(found, expected_of[queries])
+    np.testing.assert_array_equal(distances, expected[queries])
+
+
+def test_neighbours_in_a_gallery_may_be_the_query():
+    X = np.arange(6.0)[:, None]
+    distances, found = _data.nearest(X, np.array([1, 4]), X, n_neighbors=1)
+    assert found.ravel().tolist() == [1, 4]
+    assert not distances.any()
+
+
+def test_faults_show_before_the_work():
+    class Display(_data.FromEstimatorMixin):
+        @classmethod
+        def from_embeddings(cls, X, labels, *, k=1):
+            return X
+
+    with pytest.raises(TypeError, match="unexpected keyword argument 'gallery'"):
+        Display.from_estimator(None, np.eye(4), list("aabb"), gallery=np.eye(4))
+    with pytest.raises(ValueError, match="y holds 1 missing labels"):
+        Display.from_estimator(None, np.eye(4), ["a", None, "b", "b"])
 
 
 def test_bad_input():
-    X = np.eye(4)
-    with pytest.raises(ValueError, match="go together, got only gallery"):
-        _data.check_search(X, list("aabb"), X, None)
-    with pytest.raises(ValueError, match="go together, got only gallery_labels"):
-        _data.check_search(X, list("aabb"), None, list("aabb"))
-    with pytest.raises(ValueError, match="gallery has 3 features and X has 4"):
-        _data.check_search(X, list("aabb"), X[:, :3], list("aabb"))
     with pytest.raises(ValueError, match="None of the 4 queries"):
         _data.findable(np.zeros(4, dtype=int))
     with pytest.warns(UserWarning, match="1 of 3 samples are left out"):
         assert _data.findable(np.array([2, 0, 1])).tolist() == [0, 2]
-    with pytest.raises(ValueError, match="y holds 1 missing labels"):
-        _data.embed_labelled(None, X, ["a", None, "b", "b"])

@@ -5,8 +5,8 @@ import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from sk_dml.inspection import EmbeddingDisplay
-from sk_dml.inspection._style import COLORS
+from sk_dml.inspection import EmbeddingDisplay, _embedding
+from sk_dml.inspection._style import COLORS, OTHER, SAME
 
 
 def points(n_samples, n_classes):
@@ -18,41 +18,79 @@ def note_of(display):
     return " ".join(child.get_text().replace("\n", " ") for child in display.ax_.texts)
 
 
+def style_of(scatter):
+    shape = scatter.get_paths()[0].vertices.round(6).tobytes()
+    return to_hex(scatter.get_facecolor()[0]), shape
+
+
 def test_few_classes_have_a_colour_and_a_shape_each():
     X, labels = points(100, 10)
     display = EmbeddingDisplay.from_embeddings(X, labels)
     assert [t.get_text() for t in display.legend_.get_texts()] == [*map(str, range(10))]
-    colors = [to_hex(s.get_facecolor()[0]) for s in display.scatters_]
-    shapes = {s.get_paths()[0].vertices.round(6).tobytes() for s in display.scatters_}
-    assert colors == [*COLORS]
-    assert len(shapes) == 10
+    colors, shapes = zip(*map(style_of, display.scatters_), strict=True)
+    assert colors == COLORS
+    assert len(set(shapes)) == 10
     for label, scatter in enumerate(display.scatters_):
         expected = display.positions[labels == label]
         np.testing.assert_allclose(scatter.get_offsets(), expected)
 
 
-def test_many_classes_have_no_legend_and_say_how_many_they_are():
-    X, labels = points(3000, 1000)
-    display = EmbeddingDisplay.from_embeddings(X, labels, max_samples=None)
+@pytest.mark.parametrize("n_classes", [11, 30, 31, 100])
+def test_more_classes_differ_in_colour_or_shape(n_classes):
+    X, labels = points(300, n_classes)
+    display = EmbeddingDisplay.from_embeddings(X, labels)
+    styles = {style_of(scatter) for scatter in display.scatters_}
+    assert len(styles) == n_classes
+    for label, scatter in enumerate(display.scatters_):
+        expected = display.positions[labels == label]
+        np.testing.assert_allclose(scatter.get_offsets(), expected)
+    if n_classes <= 30:
+        assert len(display.legend_.get_texts()) == n_classes
+        figure = display.figure_
+        figure.draw_without_rendering()
+        box, room = display.legend_.get_window_extent(), figure.bbox
+        assert room.y0 <= box.y0 <= box.y1 <= room.y1
+    else:
+        assert display.legend_ is None
+        assert f"{n_classes} classes, each with a colour and shape" in note_of(display)
+
+
+@pytest.mark.parametrize("n_classes", [11, 101])
+def test_very_many_classes_show_the_class_of_the_neighbour(n_classes):
+    X, labels = points(600, n_classes)
+    X[:300] += 30 * np.eye(n_classes)[:, :4][labels[:300]] + 9 * labels[:300, None]
+    images = np.zeros((600, 4, 4)) if n_classes < 100 else None
+    display = EmbeddingDisplay.from_embeddings(
+        X, labels, images=images, max_samples=200, n_thumbnails=3, random_state=0
+    )
+    # The neighbour is searched among all samples, drawn or not, in all dimensions.
+    distances = np.linalg.norm(X[:, None] - X, axis=2)
+    np.fill_diagonal(distances, np.inf)
+    is_own = labels[distances.argmin(axis=1)] == labels
+    assert 0.1 < display.is_near_own.mean() < 0.9
+    if images is not None:
+        expected = is_own[display.image_indices]
+        np.testing.assert_array_equal(display.is_near_own, expected)
+    own, other = display.scatters_
+    assert to_hex(own.get_facecolor()[0]) == SAME
+    assert to_hex(other.get_facecolor()[0]) == OTHER
+    assert len(own.get_offsets()) == display.is_near_own.sum()
+    everything = EmbeddingDisplay.from_embeddings(
+        X, labels, images=images, n_thumbnails=0, max_samples=None
+    )
+    np.testing.assert_array_equal(everything.is_near_own, is_own)
+    names = [text.get_text() for text in display.legend_.get_texts()]
+    assert names == ["its own class", "another class"]
+    share = f"{display.is_near_own.mean():.0%} of the points"
+    assert share in note_of(display)
+
+
+def test_a_map_of_many_classes_alone_claims_nothing():
+    positions, labels = points(303, 101)
+    display = EmbeddingDisplay(positions[:, :2], labels).plot()
     assert display.legend_ is None
-    assert note_of(display) == "3,000 samples; 1,000 classes share 10 colours"
-    (scatter,) = display.scatters_
-    shared = [to_hex(color) for color in scatter.get_facecolor()[:11]]
-    assert shared == [*COLORS, COLORS[0]]
-
-
-def test_some_classes_are_named_on_the_map():
-    X, labels = points(600, 26)
-    names = np.array([f"$c_{i}$" for i in range(26)])
-    X += 20 * np.eye(26)[:, :4][labels] + labels[:, None]
-    display = EmbeddingDisplay.from_embeddings(X, names[labels])
-    texts = {text.get_text(): text for text in display.ax_.texts}
-    assert set(names) <= set(texts)
-    for label, name in enumerate(names):
-        x, y = texts[name].get_position()
-        own = display.positions[labels == label]
-        assert np.abs(own - (x, y)).max(axis=1).min() == 0
-        assert not texts[name].get_parse_math()
+    assert len(display.scatters_) == 1
+    assert note_of(display) == "101 classes"
 
 
 def test_chosen_classes_stand_out():
@@ -61,10 +99,42 @@ def test_chosen_classes_stand_out():
     assert [t.get_text() for t in display.legend_.get_texts()] == ["7", "990"]
     assert [len(s.get_offsets()) for s in display.scatters_] == [3, 3]
     assert "2 of 1,000 classes in colour" in note_of(display)
-    with pytest.raises(ValueError, match=r"highlight must name.*unknown: \[1000\]"):
-        display.plot(highlight=[1000])
-    with pytest.raises(ValueError, match="got 11"):
-        display.plot(highlight=range(11))
+    display.plot(highlight=range(8))
+    for scatter in display.scatters_:  # no grey among the greys
+        red, green, blue = scatter.get_facecolor()[0][:3]
+        assert max(red, green, blue) - min(red, green, blue) > 0.2
+    with pytest.raises(ValueError, match="got 9"):
+        display.plot(highlight=range(9))
+
+
+@pytest.mark.parametrize("max_samples", [2, 5, 60])
+def test_chosen_classes_are_always_in_the_sample(max_samples):
+    X, labels = points(3000, 1000)
+    labels[:50] = 7
+    for seed in range(5):
+        display = EmbeddingDisplay.from_embeddings(
+            X, labels, highlight=[990, 7], max_samples=max_samples, random_state=seed
+        )
+        sizes = [len(scatter.get_offsets()) for scatter in display.scatters_]
+        assert sum(sizes) == min(max_samples, 50 + 3 + 2)
+        assert min(sizes) >= 1
+    assert "the highlighted first" in note_of(display)
+
+
+@pytest.mark.parametrize(
+    ("highlight", "message"),
+    [
+        ([1000], r"got 1, of which different: 1, unknown: \[1000\]"),
+        ([7, 7], "got 2, of which different: 1"),
+        ([], "got 0"),
+        ("dog", "highlight must be a list of labels, got 'dog'"),
+        (7, "highlight must be a list of labels, got 7"),
+    ],
+)
+def test_bad_choices_are_told_before_the_work(highlight, message, monkeypatch):
+    monkeypatch.setattr(_embedding, "reduce", None)
+    with pytest.raises(ValueError, match=message):
+        EmbeddingDisplay.from_embeddings(*points(3000, 1000), highlight=highlight)
 
 
 def test_large_inputs_are_sampled():
@@ -75,13 +145,19 @@ def test_large_inputs_are_sampled():
     )
     assert display.positions.shape == (50, 2)
     assert note_of(display).startswith("50 of 300 samples, drawn at random")
-    # Images and labels are of the same samples.
-    np.testing.assert_array_equal(display.images[:, 0, 0] % 5, display.labels)
+    # No image is copied, and those of the points are of the same samples.
+    assert display.images is images
+    np.testing.assert_array_equal(display.image_indices % 5, display.labels)
+    for box in display.thumbnails_:
+        (place,) = np.flatnonzero((display.positions == box.xy).all(axis=1))
+        # Bright by the range of all images, shown or not.
+        expected = display.image_indices[place] / 299
+        np.testing.assert_allclose(box.offsetbox.get_data(), expected)
 
 
 @pytest.mark.parametrize("n_thumbnails", [0, 1, 9, 500])
 def test_thumbnails_do_not_cover_each_other(n_thumbnails):
-    X, labels = points(400, 12)
+    X, labels = points(400, 9)
     images = np.random.default_rng(0).random((400, 8, 8))
     display = EmbeddingDisplay.from_embeddings(
         X, labels, images=images, n_thumbnails=n_thumbnails
@@ -134,3 +210,8 @@ def test_bad_input():
         EmbeddingDisplay.from_embeddings(X, labels, images=np.zeros((3, 4, 4)))
     with pytest.raises(ValueError, match="n_thumbnails must be >= 0, got -1"):
         EmbeddingDisplay.from_embeddings(X, labels, n_thumbnails=-1)
+    with pytest.raises(ValueError, match="max_samples must be >= 3"):
+        EmbeddingDisplay.from_embeddings(X, labels, max_samples=2, highlight=[0, 1, 2])
+    paths = [f"{i}.png" for i in range(30)]
+    with pytest.raises(ValueError, match=r"30 of 30 are no files; .*'0\.png'"):
+        EmbeddingDisplay.from_embeddings(X, labels, images=paths)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.image import imsave
+from PIL import Image
 
 from sk_dml.inspection import _items
 
@@ -31,44 +32,104 @@ def test_layouts_of_images_become_one(images):
     [
         (["a.png", "b.JPG"], "path"),
         ([Path("a"), Path("b.x")], "path"),
-        ([Path("a"), "b.jpeg"], "path"),
+        ([Path("a"), "b.JPG"], "path"),
         (["a.png", "b"], "text"),
         (np.array(["x", "y"]), "text"),
         ([1, 2], "text"),
     ],
 )
-def test_kinds_are_told_apart(items, kind):
+def test_kinds_are_told_apart(items, kind, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a", "a.png", "b.JPG", "b.x"):
+        Path(name).touch()
     assert _items.check_items(items, 2)[1] == kind
 
 
-def test_a_given_kind_wins():
+def test_a_given_kind_wins(tmp_path):
     assert _items.check_items(["a.png", "b.png"], 2, "text")[1] == "text"
-    assert _items.check_items(["a", "b"], 2, "path")[1] == "path"
+    (tmp_path / "a").touch()
+    assert _items.check_items([str(tmp_path / "a")], 1, "path")[1] == "path"
+
+
+def test_channels_are_last_where_they_can_be():
+    images = np.random.default_rng(0).integers(0, 9, (5, 4, 4, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(_items.check_items(images, 5)[0], images)
+    images = np.random.default_rng(0).random((5, 3, 4, 4))
+    np.testing.assert_array_equal(_items.check_items(images, 5)[0], images)
+    first = np.random.default_rng(0).random((5, 3, 4, 7))
+    found = _items.check_items(first, 5)[0]
+    np.testing.assert_array_equal(found, first.transpose(0, 2, 3, 1))
 
 
 def test_values_are_scaled_only_where_they_must_be(images):
-    (same, *_) = _items.read_images(images, "image")
-    np.testing.assert_array_equal(same, images[0])
     unit = images / 255.0
-    np.testing.assert_array_equal(_items.read_images(unit, "image")[0], unit[0])
-    other = 40 * unit - 7
-    scaled = np.array(_items.read_images(other, "image"))
-    assert scaled.min() == 0
-    assert scaled.max() == 1
-    low, high = other.min(), other.max()
-    np.testing.assert_allclose(scaled, (other - low) / (high - low))
+    (same,) = _items.read_images(unit, "image", [2])
+    np.testing.assert_array_equal(same, unit[2])
     huge = np.array([[[-1e308, 1e308]]])
-    np.testing.assert_allclose(_items.read_images(huge, "image"), [[[0, 1]]])
+    np.testing.assert_allclose(_items.read_images(huge, "image", [0]), [[[0, 1]]])
     constant = np.full((2, 3, 3), 5)
-    np.testing.assert_array_equal(_items.read_images(constant, "image"), 0 * constant)
+    np.testing.assert_array_equal(
+        _items.read_images(constant, "image", [0]), [[[0] * 3] * 3]
+    )
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float32])
+def test_all_images_decide_how_one_is_scaled(dtype):
+    dim = np.zeros((4, 2, 2), dtype)
+    dim[:, 0, 0] = [0, 4, 8, 16]
+    np.testing.assert_allclose(_items.read_images(dim, "image", [1])[0][0, 0], 0.25)
+    limits = _items.value_limits(dim[:2], dim[2:])
+    assert limits == (0, 16)
+    np.testing.assert_allclose(
+        _items.read_images(dim[:2], "image", [1], limits)[0][0, 0], 0.25
+    )
+
+
+def test_values_that_are_not_finite_decide_nothing():
+    values = np.array([np.nan, 2.0, np.inf, 5.0, -np.inf])
+    assert _items.value_limits(values) == (2, 5)
+    assert _items.value_limits(values[:1]) == (0, 1)
 
 
 def test_files_are_read(tmp_path, images):
     paths = [tmp_path / "a.png", str(tmp_path / "b.png")]
     for path, image in zip(paths, images, strict=False):
         imsave(path, image)
-    read = _items.read_images(_items.check_items(paths, 2)[0], "path")
-    np.testing.assert_allclose(read[1][..., :3], images[1] / 255, atol=1e-6)
+    read = _items.read_images(_items.check_items(paths, 2)[0], "path", [1])
+    np.testing.assert_allclose(read[0][..., :3], images[1] / 255, atol=1e-6)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16"])
+def test_files_of_all_modes_are_read(tmp_path, mode):
+    path = tmp_path / "a.tif"
+    color = {"P": 1, "L": 128, "LA": (128, 255), "I;16": 40000}.get(mode, "white")
+    image = Image.new(mode, (3, 2), 0)
+    if mode == "P":
+        image.putpalette([0, 0, 0, 200, 200, 200])
+    image.paste(color, (1, 0, 3, 2))
+    image.save(path)
+    (read,) = _items.read_images([path], "path", [0])
+    assert read.shape[:2] == (2, 3)
+    assert 0 <= read.min() < read.max() <= 1
+    if mode == "L":
+        np.testing.assert_allclose(read, [[0, 128 / 255, 128 / 255]] * 2)
+
+
+def test_files_are_turned_as_the_camera_says(tmp_path):
+    path = tmp_path / "a.png"
+    image = Image.fromarray(np.arange(6, dtype=np.uint8).reshape(2, 3))
+    exif = image.getexif()
+    exif[0x0112] = 6  # to be turned clockwise
+    image.save(path, exif=exif)
+    (read,) = _items.read_images([path], "path", [0])
+    expected = np.rot90(np.arange(6).reshape(2, 3), -1) / 255
+    np.testing.assert_allclose(read, expected)
+
+
+def test_large_files_are_reduced(tmp_path):
+    Image.new("L", (900, 1800), 100).save(tmp_path / "a.png")
+    (read,) = _items.read_images([tmp_path / "a.png"], "path", [0])
+    assert read.shape == (512, 256)
 
 
 def test_sides_keep_their_proportion():
@@ -78,9 +139,7 @@ def test_sides_keep_their_proportion():
     assert wide.get_extent() == pytest.approx([0, 2, 1.5, 0.5])
     tall = _items.show_image(ax, np.zeros((4, 2)), (0, 2, 2, 0))
     assert tall.get_extent() == pytest.approx([0.5, 1.5, 2, 0])
-    assert wide.norm.vmax == 1
-    dark = _items.show_image(ax, np.zeros((4, 2), np.uint8), (0, 2, 2, 0))
-    assert dark.norm.vmax == 255
+    assert (wide.norm.vmin, wide.norm.vmax) == (0, 1)
 
 
 def test_samples_show_themselves_unless_they_are_rows(images):
@@ -103,5 +162,7 @@ def test_bad_input(images):
         _items.check_items(["a"], 1, "sound")
     with pytest.raises(ValueError, match=r"\(6, 7, 2\).*1, 3 or 4 channels"):
         _items.check_items(images[..., :2], 5)
+    with pytest.raises(ValueError, match=r"1 of 2 are no files; .* 'b\.png'"):
+        _items.check_items([__file__, "b.png"], 2, "path")
     with pytest.raises(ValueError, match="dtype <U1"):
         _items.check_items(np.full((2, 3, 3), "x"), 2)

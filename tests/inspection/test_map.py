@@ -29,6 +29,21 @@ def test_tsne_takes_few_samples(blobs, n_samples):
     np.testing.assert_array_equal(first, again)
 
 
+def test_tsne_draws_from_the_random_state(blobs, monkeypatch):
+    given, state = {}, check_random_state(0)
+
+    class Mapped:
+        def __init__(self, **kwargs):
+            given.update(kwargs)
+
+        def fit_transform(self, X):
+            return X[:, :2]
+
+    monkeypatch.setattr(_map, "TSNE", Mapped)
+    _map.reduce(blobs[0], "tsne", state)
+    assert given["random_state"] is state
+
+
 def test_umap_is_called_with_a_seed(blobs, monkeypatch):
     given = {}
 
@@ -84,11 +99,3 @@ def test_chosen_points_are_apart(n_chosen):
 
 def test_equal_points_are_chosen_once():
     assert len(_map.spread(np.ones((5, 2)), 3, smallest=0)[0]) == 1
-
-
-def test_densest_place_is_inside_the_larger_part():
-    rng = np.random.default_rng(0)
-    points = rng.normal(size=(1500, 2))
-    points[900:] += 90
-    assert np.abs(_map.densest(points)).max() < 2
-    assert _map.densest(points[:1]).tolist() == points[0].tolist()

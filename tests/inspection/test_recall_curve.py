@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from sk_dml.inspection import RecallCurveDisplay
+from sk_dml.inspection._style import COLORS
 from sk_dml.metrics import recall_at_k_score
 
 
@@ -24,25 +26,6 @@ def test_points_are_those_of_the_metric(blobs, metric, spread):
     np.testing.assert_allclose(display.recall, expected, atol=1e-12)
 
 
-def test_sampled_queries_search_everything(blobs):
-    X, labels = blobs
-    display = RecallCurveDisplay.from_embeddings(
-        X, labels, k=[1, 3], max_queries=1, random_state=0
-    )
-    assert "1 of 42 queries, searched among 41 others" in display.note
-    mean = np.mean(
-        [
-            RecallCurveDisplay.from_embeddings(
-                X, labels, k=[1, 3], max_queries=21, random_state=seed
-            ).recall
-            for seed in range(15)
-        ],
-        axis=0,
-    )
-    expected = [recall_at_k_score(X, labels, k=k) for k in (1, 3)]
-    np.testing.assert_allclose(mean, expected, atol=0.1)
-
-
 def test_curves_share_axes(blobs):
     X, labels = blobs
     first = RecallCurveDisplay.from_embeddings(X, labels, name="_all of $x$")
@@ -62,14 +45,38 @@ def test_curves_share_axes(blobs):
     first.figure_.draw_without_rendering()
 
 
+def test_what_others_draw_stays(blobs):
+    ax = Figure().subplots()
+    (mine,) = ax.plot([1, 30], [0, 1], label="$mine$")
+    ax.fill_between([1, 30], [0, 1], label="filled")
+    ax.axhline(0.5)
+    first = RecallCurveDisplay.from_embeddings(*blobs, k=[1, 4, 16], ax=ax, name="$a$")
+    RecallCurveDisplay.from_embeddings(*blobs, k=[1, 8], ax=ax)
+    assert ax.get_xticks().tolist() == [1, 4, 8, 16]
+    assert first.line_.get_color() == COLORS[0]
+    texts = ax.get_legend().get_texts()
+    assert [text.get_text().partition(",")[0] for text in texts[::2]] == [
+        "$a$",
+        "$mine$",
+    ]
+    assert len(texts) == 4
+    assert [text.get_parse_math() for text in texts] == [False, False, True, True]
+    assert texts[3].get_text() == "filled"
+    assert mine.get_label() == "$mine$"
+    ax.figure.draw_without_rendering()
+
+
 @pytest.mark.parametrize(
     ("n_samples", "expected"), [(3, [1, 2]), (129, [2**i for i in range(8)])]
 )
 def test_default_k_fits_the_gallery(n_samples, expected):
     X = np.arange(n_samples)[:, None]
-    display = RecallCurveDisplay.from_embeddings(X, np.zeros(n_samples))
+    labels = np.arange(n_samples) == n_samples - 1
+    with pytest.warns(UserWarning, match=f"1 of {n_samples} queries are left out"):
+        display = RecallCurveDisplay.from_embeddings(X, labels)
     assert display.k.tolist() == expected
-    assert display.recall.tolist() == [1] * len(expected)
+    note = f"{n_samples - 1} of {n_samples} queries, searched among {n_samples - 1} "
+    assert display.note == f"{note}others"
 
 
 def test_names_come_from_the_estimator(blobs):
@@ -85,7 +92,7 @@ def test_names_come_from_the_estimator(blobs):
 
 
 def test_queries_without_anything_to_find():
-    with pytest.warns(UserWarning, match="1 of 3 samples are left out"):
+    with pytest.warns(UserWarning, match="1 of 3 queries are left out"):
         display = RecallCurveDisplay.from_embeddings(np.eye(3), list("aab"), k=[2])
     assert display.recall.tolist() == [1]
 
@@ -97,7 +104,7 @@ def test_queries_without_anything_to_find():
         ({"k": [42]}, r"k must be from 1 to 41.*got \[42\]"),
         ({"k": [1.5]}, "k must be a list of integers"),
         ({"k": 5}, "k must be a list of integers, got 5"),
-        ({"max_queries": 0}, "max_queries must be >= 1 or None, got 0"),
+        ({"gallery": [[0.0] * 5]}, "go together, got only gallery"),
         ({"metric": "l1"}, "metric must be one of"),
     ],
 )

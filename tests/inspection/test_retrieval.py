@@ -2,10 +2,13 @@ import matplotlib
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
 from matplotlib.image import imsave
 from sklearn.preprocessing import FunctionTransformer
 
 from sk_dml.inspection import RetrievalDisplay, _style
+
+NAMES = ["ant", "bee", "cat", "dog", "eel", "fox"]
 
 
 def texts(display):
@@ -17,16 +20,17 @@ def test_right_and_wrong_differ_in_colour_and_in_line(blobs):
     display = RetrievalDisplay.from_embeddings(
         X, labels, queries=[0, 10, 20, 30, 40], n_neighbors=5
     )
-    assert 0 < display.hits.mean() < 1
+    assert 0 < display.hits_.mean() < 1
     expected = labels[display.neighbor_indices] == labels[display.query_indices, None]
-    np.testing.assert_array_equal(display.hits, expected)
-    assert display.n_relevant.tolist() == [6] * 5
-    for frame, is_hit in zip(display.frames_.flat, display.hits.flat, strict=True):
+    np.testing.assert_array_equal(display.hits_, expected)
+    assert texts(display).count(f"{labels[0]}\n6 to find") == 0
+    assert texts(display).count("6 to find") == 5
+    for frame, is_hit in zip(display.frames_.flat, display.hits_.flat, strict=True):
         color = _style.SAME if is_hit else _style.OTHER
         assert to_hex(frame.get_edgecolor()) == color
         assert (frame.get_linestyle() in ("-", "solid")) == is_hit
     crosses = [line for line in display.ax_.get_lines() if line.get_marker() == "X"]
-    assert len(crosses) == (~display.hits).sum()
+    assert len(crosses) == (~display.hits_).sum()
     assert {"query", "nearest", "2nd", "3rd", "4th", "5th"} <= set(texts(display))
 
 
@@ -62,9 +66,10 @@ def test_a_gallery_is_searched(blobs):
     )
     # A query is not left out of a gallery, and here it is in it.
     assert display.neighbor_indices[:, 0].tolist() == [0, 40]
-    assert display.query_items == ["query 0", "query 20"]
-    assert display.neighbor_items[0] == "item 0"
-    assert display.n_relevant.tolist() == [7, 7]
+    shown = [text for text in texts(display) if text.startswith(("query ", "item "))]
+    expected = [f"item {i}" for i in display.neighbor_indices.ravel()]
+    assert shown == ["query 0", *expected[:3], "query 20", *expected[3:]]
+    assert sum(text.endswith("\n7 to find") for text in texts(display)) == 2
     assert "searched among 42 of a gallery" in " ".join(texts(display))
 
 
@@ -77,8 +82,8 @@ def test_images_are_drawn_row_by_row(blobs):
     order = [[q, *n] for q, n in zip([5, 9], display.neighbor_indices, strict=True)]
     order = np.ravel(order)
     shown = np.array([image.get_array()[0, 0] for image in display.ax_.get_images()])
-    scaled = (order - order.min()) / np.ptp(order)
-    np.testing.assert_allclose(shown, scaled)
+    # Bright by the range of all images, shown or not.
+    np.testing.assert_allclose(shown, order / 41)
     lefts = [image.get_extent()[0] for image in display.ax_.get_images()]
     assert lefts[:3] == sorted(lefts[:3])
     assert lefts[:3] == lefts[3:]
@@ -116,12 +121,49 @@ def test_long_text_stays_in_its_cell(blobs):
         )
 
 
+@pytest.mark.parametrize("n_neighbors", [3, 40])
+def test_letters_are_legible_and_cells_fill_the_figure(blobs, n_neighbors):
+    X, labels = blobs
+    names = np.char.add("a long name of ", labels)
+    display = RetrievalDisplay.from_embeddings(
+        X, names, items=np.zeros((42, 4, 4)), n_neighbors=n_neighbors, random_state=0
+    )
+    figure = display.figure_
+    figure.draw_without_rendering()
+    assert figure.get_figwidth() < 21
+    assert min(text.get_fontsize() for text in display.ax_.texts) >= 6
+    boxes = [text.get_window_extent() for text in display.ax_.texts]
+    for i, box in enumerate(boxes):
+        assert not any(box.overlaps(other) for other in boxes[:i])
+    legend = display.ax_.get_legend().get_window_extent()
+    assert 0 <= legend.y0 < 0.2 * figure.dpi
+    assert max(box.x1 for box in boxes) <= figure.bbox.x1
+    crosses = [line for line in display.ax_.lines if line.get_marker() == "X"]
+    assert crosses
+    assert not any(cross.get_clip_on() for cross in crosses)
+
+
+def test_letters_are_legible_on_small_axes(blobs):
+    X, labels = blobs
+    axes = Figure(figsize=(9, 7), layout="constrained").subplots(2, 2)
+    for ax in axes.flat:
+        display = RetrievalDisplay.from_embeddings(
+            X, labels, items=np.zeros((42, 4, 4)), n_queries=3, ax=ax, random_state=0
+        )
+        assert min(text.get_fontsize() for text in ax.texts) >= 6
+    display.figure_.draw_without_rendering()
+    cells = [image.get_window_extent() for image in display.ax_.get_images()]
+    for text in display.ax_.texts:
+        box = text.get_window_extent()
+        assert not any(box.overlaps(cell) for cell in cells), text
+
+
 def test_what_samples_look_like_by_default(blobs):
     X, labels = blobs
     rows = FunctionTransformer().fit(X)
     display = RetrievalDisplay.from_estimator(rows, X, labels, n_neighbors=2)
-    assert display.item_kind == "text"
-    assert display.query_items == display.query_labels.tolist()
+    assert not display.ax_.get_images()
+    assert labels[display.query_indices[0]] in texts(display)
     images = X.reshape(42, 5, 1)
     flat = FunctionTransformer(lambda X: X.reshape(len(X), -1)).fit(images)
     display = RetrievalDisplay.from_estimator(
@@ -133,10 +175,9 @@ def test_what_samples_look_like_by_default(blobs):
         n_neighbors=2,
         random_state=0,
     )
-    assert display.item_kind == "image"
-    np.testing.assert_array_equal(
-        display.neighbor_items, images[display.neighbor_indices.ravel()]
-    )
+    assert display.items.shape == (21, 5, 1)
+    assert display.gallery_items is images
+    assert len(display.ax_.get_images()) == 3 * len(display.query_indices)
 
 
 def test_queries_without_anything_to_find():
@@ -146,7 +187,7 @@ def test_queries_without_anything_to_find():
         display = RetrievalDisplay.from_embeddings(X, labels, n_queries=9)
     assert display.query_indices.tolist() == [0, 1, 2, 3, 4, 5]
     display = RetrievalDisplay.from_embeddings(X, labels, queries=[8])
-    assert not display.hits.any()
+    assert not display.hits_.any()
     assert any("0 to find" in text for text in texts(display))
 
 
@@ -155,7 +196,7 @@ def test_large_values_of_labels_stay_apart():
     display = RetrievalDisplay.from_embeddings(
         X, [2**60, 2**60 + 1, 2**60], queries=[0], n_neighbors=2
     )
-    assert display.hits.tolist() == [[False, True]]
+    assert display.hits_.tolist() == [[False, True]]
 
 
 @pytest.mark.parametrize(
@@ -165,7 +206,13 @@ def test_large_values_of_labels_stay_apart():
         ({"n_queries": 0}, "n_queries must be >= 1, got 0"),
         ({"queries": [42]}, r"queries must be from 0 to 41.*got \[42\]"),
         ({"queries": [0.5]}, "queries must be a list of places in X"),
-        ({"metric": "manhattan"}, "metric must be 'euclidean' or 'cosine'"),
+        ({"metric": "manhattan"}, "metric must be one of .*got 'manhattan'"),
+        ({"gallery": [[0.0] * 5]}, "go together, got only gallery"),
+        ({"gallery_labels": ["a"]}, "go together, got only gallery_labels"),
+        (
+            {"gallery": [[0.0] * 3] * 6, "gallery_labels": NAMES},
+            r"has 5 features .* has 3",
+        ),
         ({"gallery_items": ["a"]}, "gallery_items needs a gallery"),
         ({"items": ["a"]}, "items has 1 entries for 42 samples"),
     ],

@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
+import torch
 from matplotlib.figure import Figure
 from sklearn.preprocessing import normalize
 
 from sk_dml.inspection import SimilarityDisplay
+from sk_dml.losses import CircleLoss
 
 
 def legend(display):
@@ -27,41 +29,60 @@ def test_densities_are_those_of_the_pairs(blobs):
         f"same class: 126 pairs, mean {pairs[same].mean():.2f}",
         f"different classes: 735 pairs, mean {pairs[~same].mean():.2f}",
     ]
-    for _, outline in display.histograms_:
+    for (outline,) in display.histograms_:
         x, y = outline.get_xy().T
         area = np.abs(np.sum(x[:-1] * y[1:] - x[1:] * y[:-1])) / 2
         assert area == pytest.approx(1)
-    lines = [outline.get_linestyle() for _, outline in display.histograms_]
+    lines = [outline.get_linestyle() for (outline,) in display.histograms_]
     assert lines[0] != lines[1]
 
 
-def test_plane_has_the_circle_of_the_paper(blobs):
-    display = SimilarityDisplay.from_embeddings(
-        *blobs, kind="plane", margin=0.4, n_anchors=None
+def logit(s_p, s_n, margin):
+    """Compute the exponent of the Circle loss of one anchor, from the loss itself."""
+    angles = np.array([0, np.arccos(s_p), -np.arccos(s_n)])
+    rows = torch.tensor(np.stack([np.cos(angles), np.sin(angles)], axis=1))
+    loss = CircleLoss(margin=margin, gamma=1.0)(
+        rows[:1], torch.tensor([0]), rows[1:], torch.tensor([0, 1])
     )
-    assert display.boundary_.center == (0, 1)
-    # The paper's own decision boundary is where both pulls are equal.
-    margin, angle = 0.4, np.linspace(0, 2 * np.pi, 9)
-    s_n = display.boundary_.radius * np.cos(angle)
-    s_p = 1 + display.boundary_.radius * np.sin(angle)
-    push = (s_n + margin) * (s_n - margin)
-    pull = (1 + margin - s_p) * (s_p - (1 - margin))
-    np.testing.assert_allclose(push, pull, atol=1e-12)
+    return float(torch.log(torch.expm1(loss)))
+
+
+@pytest.mark.parametrize("margin", [0.25, 0.4, 0.8])
+def test_boundary_is_where_the_loss_turns(margin, blobs):
+    display = SimilarityDisplay.from_embeddings(*blobs, kind="plane", margin=margin)
+    s_n, s_p = display.boundary_.get_data()
+    on_plane = np.abs(s_n) < 1
+    s_n, s_p = s_n[on_plane], s_p[on_plane]
+    assert s_n.min() <= -margin
+    assert s_n.max() > 0.3
+    for at_n, at_p in zip(s_n[::20], s_p[::20], strict=True):
+        assert logit(at_p, at_n, margin) == pytest.approx(0, abs=1e-4)
     assert display.scatter_.get_offsets().shape == (42, 2)
     np.testing.assert_array_equal(
         display.scatter_.get_offsets()[:, 1], display.positive_similarities
     )
 
 
-def test_plane_counts_what_it_shows():
-    s_n, s_p = np.array([0.0, 0.9, 0.5, 0.1]), np.array([0.9, 0.5, 0.6, 0.2])
+@pytest.mark.parametrize("margin", [0.25, 0.4, 0.8])
+def test_plane_counts_what_the_loss_has_done_with(margin):
+    rng = np.random.default_rng(0)
+    s_p, s_n = rng.uniform(-1, 1, 60), rng.uniform(-1, 0.6, 60)
     display = SimilarityDisplay(s_p, s_n, kind="plane")
-    display.plot(Figure().subplots(), margin=0.3)
-    _, equal, inside = legend(display)
-    assert equal.endswith("above it 75% of the points")
-    assert inside.endswith("inside it 25% of the points")
+    display.plot(Figure().subplots(), margin=margin)
+    done = np.mean([logit(*pair, margin) < 0 for pair in zip(s_p, s_n, strict=True)])
+    assert 0 < done < 1
+    _, equal, beyond = legend(display)
+    assert beyond.endswith(f"beyond it {done:.0%} of the points")
+    assert equal.endswith(f"above it {np.mean(s_p > s_n):.0%} of the points")
     assert display.plot(Figure().subplots()).boundary_ is None
     assert len(legend(display)) == 2
+
+
+def test_very_dissimilar_classes_are_done_with():
+    display = SimilarityDisplay(
+        np.array([0.95, 1.0]), np.array([-0.6, -0.9]), kind="plane"
+    ).plot(margin=0.4)
+    assert legend(display)[2].endswith("beyond it 100% of the points")
 
 
 def test_sampled_negatives(blobs):
@@ -76,6 +97,7 @@ def test_sampled_negatives(blobs):
     assert display.scatter_.get_offsets().shape == (100, 2)
     assert len(np.unique(display.positive_similarities)) == 10
     assert "10 of 42 anchors" in display.note
+    assert "with 10 of other classes each" in display.note
     assert "most similar" not in display.ax_.get_xlabel()
 
 
@@ -95,7 +117,7 @@ def test_zero_rows_and_one_point():
     [
         ({"kind": "circle"}, r"kind must be one of .*got 'circle'"),
         ({"negatives": "all"}, r"negatives must be one of .*got 'all'"),
-        ({"n_pairs": 0}, "n_pairs must be >= 1, got 0"),
+        ({"n_pairs": 0}, "n_pairs must be an integer >= 1, got 0"),
         ({"n_anchors": 0}, "n_anchors must be >= 1 or None, got 0"),
         ({"margin": 0.4}, "margin must be None, or above 0 with kind='plane'"),
         ({"margin": -1, "kind": "plane"}, "margin must be None, or above 0"),

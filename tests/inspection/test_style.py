@@ -54,3 +54,29 @@ def test_long_notes_break_inside_the_picture():
     assert note.get_window_extent().x1 <= figure.bbox.x1
     title = ax._left_title.get_window_extent()
     assert title.y0 >= note.get_window_extent().y1 - 1
+
+
+def test_own_titles_stay_and_the_note_finds_room():
+    figure = Figure(layout="constrained")
+    ax = figure.subplots()
+    ax.set_title("mine", color="red")
+    for note in ("first", "second " * 40):
+        _style.describe(ax, "Title", note)
+    assert ax.get_title() == "mine"
+    assert ax.title.get_color() == "red"
+    assert ax.get_title(loc="left") == ""
+    (artist,) = ax.texts
+    assert artist.get_text().startswith("second")
+    figure.draw_without_rendering()
+    assert "\n" in artist.get_text()
+    note, title = artist.get_window_extent(), ax.title.get_window_extent()
+    assert title.y0 >= note.y1 - 1
+    assert title.y1 <= figure.bbox.y1
+
+
+def test_our_own_title_is_replaced():
+    ax = Figure().subplots()
+    for title, note in (("First", "a"), ("Second", "b"), ("Third", "")):
+        _style.describe(ax, title, note)
+        assert ax.get_title(loc="left") == title
+        assert [text.get_text() for text in ax.texts] == ([note] if note else [])

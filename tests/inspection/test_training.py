@@ -74,6 +74,7 @@ def test_axes_are_given_one_for_each_quantity():
     assert display.axes_.tolist() == axes.tolist()
     with pytest.raises(ValueError, match=r"ax has 1 axes, but the history needs 3"):
         TrainingDisplay(FULL).plot(Figure().subplots())
+    assert len(TrainingDisplay(FULL).plot(axes).axes_[0].get_legend().get_texts()) == 2
 
 
 @pytest.mark.parametrize("history", [[], [{"epoch": 1, "event": "x", "best": True}]])
