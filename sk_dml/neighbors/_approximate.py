@@ -6,8 +6,9 @@ import numpy as np
 from sklearn import get_config
 from sklearn.utils import check_random_state
 
-from sk_dml.neighbors._bounded import ExactSearch
-from sk_dml.neighbors._gallery import Gallery, batches, same_rows
+from sk_dml.neighbors._exact import ExactSearch
+from sk_dml.neighbors._gallery import Gallery, batches
+from sk_dml.neighbors._rows import equal_rows
 from sk_dml.neighbors._validation import (
     METRICS,
     check_choice,
@@ -39,7 +40,7 @@ class ApproximateSearch:
         self.exact = exact
         self.gallery = gallery = exact.gallery
         # Copies of a row would be each other's only neighbours in the graph.
-        place = same_rows(gallery.rows)
+        place = equal_rows(gallery.rows)
         self.members = np.argsort(place, kind="stable")
         self.sizes = np.bincount(place)
         self.starts = np.cumsum(self.sizes) - self.sizes

@@ -199,23 +199,6 @@ def unit_rows(rows):
     return units, is_zero
 
 
-def same_rows(rows):
-    """Give equal rows equal numbers, and others different ones.
-
-    Parameters
-    ----------
-    rows : ndarray of shape (n_rows, n_features)
-
-    Returns
-    -------
-    ndarray of shape (n_rows,), int64
-        Equal for equal rows.
-    """
-    rows = np.ascontiguousarray(rows + rows.dtype.type(0))  # -0.0 is 0.0
-    keys = rows.view(f"V{rows.itemsize * rows.shape[1]}").ravel()
-    return np.unique(keys, return_inverse=True)[1]
-
-
 def _lengths(differences):
     with np.errstate(over="ignore", under="ignore"):
         squares = np.square(differences).sum(axis=1)

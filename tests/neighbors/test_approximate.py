@@ -5,7 +5,7 @@ import pytest
 
 from sk_dml.neighbors import (
     RetrievalIndex,
-    _bounded,
+    _exact,
     nearest_neighbors,
     neighbor_recall,
 )
@@ -94,9 +94,9 @@ def test_rebuilt_at_the_next_search_only(descent):
 
 def test_what_the_descent_does_not_serve_is_prepared_once(descent, monkeypatch):
     made = []
-    bounds = _bounded._Bounds
+    bounds = _exact._Bounds
     monkeypatch.setattr(
-        _bounded, "_Bounds", lambda *args: made.append(args) or bounds(*args)
+        _exact, "_Bounds", lambda *args: made.append(args) or bounds(*args)
     )
     index = RetrievalIndex(3, search="approximate").fit(X)
     expected = nearest_neighbors(X * 1e9, X, n_neighbors=3)

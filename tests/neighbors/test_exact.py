@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from sk_dml.neighbors import _bounded
-from sk_dml.neighbors._bounded import ExactSearch, _Bounds, _TorchBounds
+from sk_dml.neighbors import _exact
+from sk_dml.neighbors._exact import ExactSearch, _Bounds, _TorchBounds
 from sk_dml.neighbors._gallery import Gallery
 
 rng = np.random.default_rng(0)
@@ -91,7 +91,7 @@ def test_bounds_are_made_once(device, monkeypatch):
     made = []
     for name in ("_Bounds", "_TorchBounds"):
         monkeypatch.setattr(
-            _bounded,
+            _exact,
             name,
             lambda *args, kind=name: (
                 made.append(kind)

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from sklearn import get_config
 
-from sk_dml.neighbors._gallery import Gallery, batches, same_rows
+from sk_dml.neighbors._gallery import Gallery, batches
+from sk_dml.neighbors._rows import equal_rows
 
 # Candidates beyond the neighbours wanted, so that few queries need a second look.
 SPARE = 8
@@ -342,23 +343,9 @@ def _squared_norms(points):
 def _count_earlier_copies(rows):
     """Count, for every row, the equal ones of lower index."""
     counts = np.zeros(len(rows), dtype=np.int64)
-    _, place, sizes = np.unique(_hashes(rows), return_inverse=True, return_counts=True)
-    alike = np.flatnonzero(sizes[place] > 1)
-    if not len(alike):
-        return counts
-    place = same_rows(rows[alike])
-    order = np.argsort(place, kind="stable")
+    place = equal_rows(rows)
+    alike = np.flatnonzero(np.bincount(place)[place] > 1)
+    order = alike[np.argsort(place[alike], kind="stable")]
     ordered = place[order]
-    counts[alike[order]] = np.arange(len(alike)) - np.searchsorted(ordered, ordered)
+    counts[order] = np.arange(len(order)) - np.searchsorted(ordered, ordered)
     return counts
-
-
-def _hashes(rows):
-    """Give equal rows equal numbers, and most others different ones."""
-    odd = np.arange(rows.shape[1], dtype=np.uint64) * np.uint64(2) + np.uint64(1)
-    weights = odd * np.uint64(0x9E3779B97F4A7C15)
-    hashes = np.empty(len(rows), dtype=np.uint64)
-    for batch in batches(len(rows), max(1, BLOCK // rows.shape[1])):
-        bits = (rows[batch].astype(np.float64) + 0.0).view(np.uint64)  # -0.0 is 0.0
-        hashes[batch] = (bits ^ (bits >> np.uint64(32))) @ weights
-    return hashes
