@@ -4,7 +4,9 @@ Beside pytorch-metric-learning's AccuracyCalculator, which searches with faiss, 
 by faiss-cpu alone and by scikit-learn for as many neighbours as a class has items, and
 the bare product of all rows in tiles. Medians of runs in turns, and their ratios; the
 largest memory that ours and AccuracyCalculator add to processes of their own. The first
-call, which compiles or loads compiled code, is told apart. Needs Linux.
+call, which compiles or loads compiled code, is told apart. Then the approximate search,
+once a size, beside the exact one, for lists of neighbours and for scores; compiling is
+told apart. Needs Linux.
 """
 
 import argparse
@@ -75,6 +77,34 @@ def product(X, labels, tile=1024):
             np.matmul(rows, columns.T, out=out[: len(rows), : len(columns)])
 
 
+def approximate(n, n_features, per_class):
+    """Time lists of 10 neighbours and scores, exact and approximate, once each."""
+    from sk_dml.metrics import retrieval_scores
+    from sk_dml.neighbors import nearest_neighbors, neighbor_recall
+
+    X, labels = data(n, n_features, per_class)
+    few = X[:2000], labels[:2000] % 100
+    found = {}
+    start = time.perf_counter()
+    for search in ("approximate", "exact"):
+        nearest_neighbors(few[0], search=search)
+        retrieval_scores(*few, search=search)
+    retrieval_scores(X[:5000], labels[:5000] % 100)
+    found["first calls"] = time.perf_counter() - start
+    for search in ("exact", "approximate"):
+        start = time.perf_counter()
+        _, indices = nearest_neighbors(X, search=search, random_state=0)
+        found[f"lists, {search}"] = time.perf_counter() - start
+        start = time.perf_counter()
+        scores = retrieval_scores(
+            X, labels, metrics=["map_at_r"], search=search, random_state=0
+        )
+        found[f"scores, {search}"] = time.perf_counter() - start
+        found[f"MAP@R, {search}"] = scores["map_at_r"]
+    found["recall"] = neighbor_recall(indices, X, random_state=0)
+    return found
+
+
 CONTESTANTS = {
     "sk_dml": ours,
     "AccuracyCalculator": calculator,
@@ -123,6 +153,13 @@ def main():
     parser.add_argument(
         "--sizes", type=int, default=len(SIZES), help="the first so many"
     )
+    parser.add_argument(
+        "--approximate",
+        type=int,
+        nargs="*",
+        default=[30_000, 60_000, 118_898],
+        help="rows to search approximately",
+    )
     parser.add_argument("--call", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.call:
@@ -147,6 +184,25 @@ def main():
                 )
                 line += f" {used:.0f} "
             print(f"{line}|", flush=True)
+    if not given.approximate:
+        return
+    print("\n## Approximate search, width 128, 20 a class\n")
+    print("| rows | lists of 10, s: exact | approximate | factor | recall@10 |", end="")
+    print(" scores, s: exact | approximate | factor | MAP@R | less | first calls, s |")
+    print("|---|---|---|---|---|---|---|---|---|---|---|")
+    for n in given.approximate:
+        found = in_process(
+            __file__, "approximate", threads=None, n=n, n_features=128, per_class=20
+        )
+        line = f"| {n:,} "
+        for kind in ("lists", "scores"):
+            exact, other = (found[f"{kind}, {s}"] for s in ("exact", "approximate"))
+            line += f"| {exact:.1f} | {other:.1f} | {exact / other:.2f} "
+            if kind == "lists":
+                line += f"| {found['recall']:.3f} "
+        best = found["MAP@R, exact"]
+        line += f"| {best:.4f} | {best - found['MAP@R, approximate']:.4f} "
+        print(f"{line}| {found['first calls']:.0f} |", flush=True)
 
 
 if __name__ == "__main__":

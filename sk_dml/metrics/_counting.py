@@ -19,8 +19,9 @@ from threadpoolctl import threadpool_limits
 from sk_dml.metrics._ranks import Ranks
 from sk_dml.neighbors._rows import compare, distance_blocks, equal_rows
 
-# Up to so many products of features, what needs no compiled code is quick enough.
-FEW_PRODUCTS = 2**29
+# Up to so many pairs, and differences of features, what needs no compiled code is quick
+# enough.
+FEW_PAIRS, FEW_DIFFERENCES = 2**22, 2**31
 
 # Rows and columns of a tile of products: it should fit into the cache.
 TILE = 1024
@@ -83,7 +84,8 @@ def rate_in_blocks(X, codes, gallery, gallery_codes, *, metric, depth, rate):
         What ``rate`` said of these.
     """
     n_gallery = len(X) if gallery is None else len(gallery)
-    is_small = len(X) * n_gallery * X.shape[1] <= FEW_PRODUCTS
+    n_pairs = len(X) * n_gallery
+    is_small = n_pairs <= min(FEW_PAIRS, FEW_DIFFERENCES / X.shape[1])
     function = _rate_few if is_small else _rate_many
     return function(X, codes, gallery, gallery_codes, metric, depth, rate)
 

@@ -51,7 +51,7 @@ def as_groups(ranks):
 
 
 def use_compiled(monkeypatch, tile=32):
-    monkeypatch.setattr(_counting, "FEW_PRODUCTS", 0)
+    monkeypatch.setattr(_counting, "FEW_PAIRS", 0)
     monkeypatch.setattr(_counting, "TILE", tile)
 
 
