@@ -1,7 +1,6 @@
 """What the metrics accept, and what they say to the rest."""
 
 from collections.abc import Iterable
-from numbers import Real
 
 import numpy as np
 from scipy.sparse import issparse
@@ -132,7 +131,7 @@ def check_fraction(value, name):
         Name of the parameter.
     """
     message = f"{name} must be a number in (0, 1), got {value!r}."
-    if isinstance(value, bool) or not isinstance(value, Real):
+    if not isinstance(value, float | np.floating | int):
         raise TypeError(message)
     if not 0 < value < 1:
         raise ValueError(message)
