@@ -50,7 +50,7 @@ def _documented(function):
         text = inspect.cleandoc(function.__doc__)
         for field, shared in SHARED.items():
             text = text.replace(field, shared)
-        function.__doc__ = text
+        function.__doc__ = f"{text}\n"
     return function
 
 
