@@ -25,6 +25,11 @@ def warn(message, category=UserWarning):
     '2 of 9 queries are left out.'
     """
     frame, level = sys._getframe(1), 2
-    while frame.f_back and frame.f_globals.get("__name__", "").startswith("sk_dml"):
+    while frame.f_back and _is_ours(frame):
         frame, level = frame.f_back, level + 1
     warnings.warn(message, category, stacklevel=level)
+
+
+def _is_ours(frame):
+    package = frame.f_globals.get("__name__", "").partition(".")[0]
+    return package == __name__.partition(".")[0]
