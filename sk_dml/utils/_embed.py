@@ -45,7 +45,7 @@ def embed(estimator, X):
         graphs = [i for i, (_, step) in enumerate(estimator.steps) if _is_graph(step)]
         if graphs:
             # What follows works on distances.
-            embedder = estimator[: graphs[0]] if graphs[0] else None
+            embedder = estimator[: graphs[0]]
         elif not hasattr(estimator, "transform"):
             embedder = estimator[:-1]
     if not hasattr(embedder, "transform"):

@@ -142,7 +142,10 @@ def test_the_cosine_clusters_directions():
     found = clustering_scores(X * lengths, labels, metric="cosine", random_state=0)
     assert found == pytest.approx(expected)
     assert clustering_scores(X * lengths, labels, random_state=0) != expected
-    # Equal directions are equal rows, zeros are none.
+    # Equal directions are equal rows, but for rounding, and zeros are none.
+    ray = np.array([0.1, 0.3, 0.7]) * lengths[:40] / 7
+    with pytest.warns(UserWarning, match="1 distinct rows"):
+        nmi_score(ray, np.arange(40) % 4, metric="cosine")
     rays = np.repeat([[1.0, 3.0], [7.0, 0.3], [0.0, 0.0]], 3, axis=0) * lengths[:9]
     assert nmi_score(rays, np.arange(9) // 3, metric="cosine") == pytest.approx(1)
 

@@ -95,8 +95,18 @@ def test_equal_directions_tie_for_the_cosine():
     assert found["roc_auc"] == pytest.approx(0.5, abs=1e-12)
 
 
+def test_equal_cosines_tie():
+    # All rows are of one length: the cosine sorts and ties as whole numbers do.
+    rng = np.random.default_rng(0)
+    X = rng.permuted(np.tile(np.arange(1.0, 6), (40, 1)), axis=1)
+    labels = rng.integers(0, 3, size=40)
+    expected = verification_scores(X, labels, far=0.1)
+    found = verification_scores(X, labels, metric="cosine", far=0.1)
+    assert found == pytest.approx(expected, abs=1e-12)
+
+
 def test_equal_distances_of_decimal_points_tie():
-    X, labels = grid(0, n=40)
+    X, labels = np.random.default_rng(0).integers(-9, 10, (60, 1)), np.arange(60) % 4
     expected = verification_scores(X, labels, far=0.1)
     found = verification_scores(X / 10, labels, far=0.1)
     assert found == pytest.approx(expected, abs=1e-12)
