@@ -12,6 +12,8 @@ from sk_dml.utils import warn
 
 # Above so many samples, k-means takes mini-batches.
 MINI_BATCH_ABOVE = 50_000
+# Features of unit rows that differ by less are equal, so that equal directions are.
+RESOLUTION = 2.0**-44
 
 
 def _pairwise_f1(codes, clusters):
@@ -115,7 +117,8 @@ def clustering_scores(
             f"labels hold {len(classes)} classes for {len(X)} samples: clusterings can "
             "be told apart with 2 or more classes, one of them with 2 or more samples."
         )
-    X = unit_rows(X) if metric == "cosine" else X
+    if metric == "cosine":
+        X = np.rint(unit_rows(X) / RESOLUTION) * RESOLUTION
     clusters = _cluster(X, len(classes), n_init, random_state)
     return {name: float(CLUSTER_METRICS[name](codes, clusters)) for name in names}
 

@@ -13,9 +13,6 @@ from sk_dml.utils import encode_labels
 
 AVERAGES = ("micro", "macro")
 
-# Features of unit rows that differ by less are equal.
-RESOLUTION = 2.0**-44
-
 
 def check_rows(rows, name):
     """Check embeddings.
@@ -155,7 +152,7 @@ def check_interval(average, confidence_level, n_resamples, random_state):
 
 
 def unit_rows(X):
-    """Make all rows of length one, those of equal direction equal.
+    """Make all rows of length one.
 
     Parameters
     ----------
@@ -168,5 +165,4 @@ def unit_rows(X):
     """
     # First by the largest value, so that no square overflows or vanishes.
     largest = np.abs(X).max(axis=1, keepdims=True).astype(np.float64)
-    rows = normalize(X / np.where(largest > 0, largest, 1))
-    return np.rint(rows / RESOLUTION) * RESOLUTION
+    return normalize(X / np.where(largest > 0, largest, 1))
