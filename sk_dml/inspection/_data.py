@@ -5,9 +5,9 @@ import warnings
 from typing import Any
 
 import numpy as np
-from sklearn.utils import check_array, check_consistent_length
 
 from sk_dml.inspection._style import check_matplotlib_support
+from sk_dml.metrics import _validation
 from sk_dml.neighbors import nearest_neighbors
 from sk_dml.utils import embed, encode_labels
 
@@ -60,15 +60,16 @@ class FromEstimatorMixin:
 
 def check_embeddings(X, labels, *, min_samples=2, min_features=1):
     """Validate embeddings; return them, the classes and the codes of the samples."""
-    X = check_array(
-        X,
-        dtype=np.float64,
-        input_name="X",
-        ensure_min_samples=min_samples,
-        ensure_min_features=min_features,
-    )
-    check_consistent_length(X, labels)
-    return X, *encode_labels(labels, name="labels")
+    X, classes, codes = _validation.check_embeddings(X, labels)
+    for axis, what, least in (
+        (0, "samples", min_samples),
+        (1, "features", min_features),
+    ):
+        if X.shape[axis] < least:
+            raise ValueError(
+                f"X must have at least {least} {what}, got {X.shape[axis]}."
+            )
+    return X.astype(np.float64, copy=False), classes, codes
 
 
 def nearest(X, queries, gallery=None, *, n_neighbors=1, metric="euclidean"):

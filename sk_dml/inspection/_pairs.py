@@ -22,7 +22,9 @@ def sampled_pairs(rows, codes, n_pairs, random_state):
             f"There are {n_same} pairs of one class and {n_other} of two; both are "
             "needed. Give 2 or more classes, one with 2 or more samples."
         )
-    first, second, is_same = sample_pairs(codes, n_pairs, random_state)
+    first, second, is_same = sample_pairs(
+        codes, n_pairs=n_pairs, random_state=random_state
+    )
     similarities = np.concatenate(
         [
             np.einsum("ij,ij->i", rows[first[part]], rows[second[part]])

@@ -1,17 +1,19 @@
 """Clustering metrics: how well k-means finds the classes again."""
 
-import warnings
-
 import numpy as np
 from sklearn.cluster import KMeans, MiniBatchKMeans
 from sklearn.metrics import adjusted_mutual_info_score, normalized_mutual_info_score
 from sklearn.metrics.cluster import pair_confusion_matrix
-from sklearn.utils import check_array, check_consistent_length
+from sklearn.utils import check_random_state
 
-from sk_dml.utils import encode_labels
+from sk_dml.metrics._validation import check_embeddings, check_names, unit_rows
+from sk_dml.neighbors._validation import METRICS, check_choice, check_positive
+from sk_dml.utils import warn
 
 # Above so many samples, k-means takes mini-batches.
 MINI_BATCH_ABOVE = 50_000
+# Features of unit rows that differ by less are equal, so that equal directions are.
+RESOLUTION = 2.0**-44
 
 
 def _pairwise_f1(codes, clusters):
@@ -31,6 +33,7 @@ def clustering_scores(
     labels,
     *,
     metrics=("nmi", "ami", "pairwise_f1"),
+    metric="euclidean",
     n_init=3,
     random_state=None,
 ):
@@ -52,9 +55,12 @@ def clustering_scores(
         "ami", the same adjusted for chance [1]_; and "pairwise_f1", the harmonic mean
         of precision and recall over pairs of samples, found where they are in the same
         cluster and right where they are in the same class [2]_.
+    metric : {"euclidean", "cosine"}, default="euclidean"
+        "cosine" clusters the rows scaled to length one.
     n_init : int, default=3
-        How often k-means starts anew; the clustering with the least squared distances
-        is taken. With mini-batches, it is the best of so many starting points.
+        How often, at least once, k-means starts anew; the clustering with the least
+        squared distances is taken. With mini-batches, it is the best of so many
+        starting points.
     random_state : int, RandomState instance or None, default=None
         Draws the starting points and the batches.
 
@@ -70,11 +76,19 @@ def clustering_scores(
     ValueError
         If shapes, values or parameters do not fit, there is only one class, or all
         classes have one sample.
+    TypeError
+        If a parameter is of another type, X is sparse, or labels cannot be compared.
 
     Warns
     -----
     UserWarning
         If X has fewer distinct rows than there are classes; each is then a cluster.
+
+    Notes
+    -----
+    Scores depend on where k-means starts. Over 20 seeds, the NMI of scikit-learn's
+    digits, of raw pixels, is 0.69 to 0.77 with ``n_init=1``, 0.72 to 0.78 with 3 and
+    0.74 to 0.75 with 10: compare embeddings with more starts, or over several seeds.
 
     References
     ----------
@@ -93,19 +107,18 @@ def clustering_scores(
     >>> {name: round(score, 2) for name, score in scores.items()}
     {'nmi': 0.74, 'ami': 0.74, 'pairwise_f1': 0.81}
     """
-    names = (metrics,) if isinstance(metrics, str) else tuple(map(str, metrics))
-    if not names or any(name not in CLUSTER_METRICS for name in names):
-        raise ValueError(
-            f"metrics must name one or more of {[*CLUSTER_METRICS]}, got {list(names)}."
-        )
-    X = check_array(X, dtype=[np.float64, np.float32], input_name="X")
-    check_consistent_length(X, labels)
-    classes, codes = encode_labels(labels, name="labels")
+    names = check_names(metrics, list(CLUSTER_METRICS))
+    check_choice(metric, METRICS, "metric")
+    check_positive(n_init, "n_init")
+    check_random_state(random_state)
+    X, classes, codes = check_embeddings(X, labels)
     if len(classes) < 2 or len(classes) == len(X):
         raise ValueError(
             f"labels hold {len(classes)} classes for {len(X)} samples: clusterings can "
             "be told apart with 2 or more classes, one of them with 2 or more samples."
         )
+    if metric == "cosine":
+        X = np.rint(unit_rows(X) / RESOLUTION) * RESOLUTION
     clusters = _cluster(X, len(classes), n_init, random_state)
     return {name: float(CLUSTER_METRICS[name](codes, clusters)) for name in names}
 
@@ -113,15 +126,12 @@ def clustering_scores(
 def _cluster(X, n_clusters, n_init, random_state):
     # By a power of two, so that nothing is rounded and no square overflows.
     largest = float(np.abs(X).max())
-    X = X / 2.0 ** np.floor(np.log2(largest)) if largest > 0 else X
-    X += 0.0  # -0 is 0
+    X = X / (2.0 ** np.floor(np.log2(largest)) if largest > 0 else 1.0) + 0.0  # no -0
     n_distinct = len({row.tobytes() for row in X})
     if n_distinct < n_clusters:
-        warnings.warn(
+        warn(
             f"X has {n_distinct} distinct rows and labels have {n_clusters} classes; "
-            f"there are {n_distinct} clusters, one for each distinct row.",
-            UserWarning,
-            stacklevel=3,
+            f"there are {n_distinct} clusters, one for each distinct row."
         )
     if n_distinct <= n_clusters:
         return np.unique(X, axis=0, return_inverse=True)[1].ravel()
@@ -131,7 +141,7 @@ def _cluster(X, n_clusters, n_init, random_state):
     return kmeans.fit_predict(X)
 
 
-def nmi_score(X, labels, *, random_state=None):
+def nmi_score(X, labels, *, metric="euclidean", n_init=3, random_state=None):
     """Normalised mutual information of classes and k-means clusters.
 
     Parameters
@@ -140,6 +150,10 @@ def nmi_score(X, labels, *, random_state=None):
         Embeddings.
     labels : array-like of shape (n_samples,)
         Their classes: two or more, not all of one sample.
+    metric : {"euclidean", "cosine"}, default="euclidean"
+        "cosine" clusters the rows scaled to length one.
+    n_init : int, default=3
+        How often k-means starts anew; the best clustering is taken.
     random_state : int, RandomState instance or None, default=None
         Draws the starting points of k-means.
 
@@ -159,10 +173,10 @@ def nmi_score(X, labels, *, random_state=None):
     >>> nmi_score(X, ["a", "a", "b", "b", "c"], random_state=0)
     1.0
     """
-    return _one("nmi", X, labels, random_state)
+    return _one("nmi", X, labels, metric, n_init, random_state)
 
 
-def ami_score(X, labels, *, random_state=None):
+def ami_score(X, labels, *, metric="euclidean", n_init=3, random_state=None):
     """Mutual information of classes and k-means clusters, adjusted for chance.
 
     Parameters
@@ -171,6 +185,10 @@ def ami_score(X, labels, *, random_state=None):
         Embeddings.
     labels : array-like of shape (n_samples,)
         Their classes: two or more, not all of one sample.
+    metric : {"euclidean", "cosine"}, default="euclidean"
+        "cosine" clusters the rows scaled to length one.
+    n_init : int, default=3
+        How often k-means starts anew; the best clustering is taken.
     random_state : int, RandomState instance or None, default=None
         Draws the starting points of k-means.
 
@@ -190,10 +208,10 @@ def ami_score(X, labels, *, random_state=None):
     >>> ami_score(X, ["a", "a", "b", "b", "c"], random_state=0)
     1.0
     """
-    return _one("ami", X, labels, random_state)
+    return _one("ami", X, labels, metric, n_init, random_state)
 
 
-def pairwise_f1_score(X, labels, *, random_state=None):
+def pairwise_f1_score(X, labels, *, metric="euclidean", n_init=3, random_state=None):
     """Harmonic mean of precision and recall over pairs of samples in one cluster.
 
     Parameters
@@ -202,6 +220,10 @@ def pairwise_f1_score(X, labels, *, random_state=None):
         Embeddings.
     labels : array-like of shape (n_samples,)
         Their classes: two or more, not all of one sample.
+    metric : {"euclidean", "cosine"}, default="euclidean"
+        "cosine" clusters the rows scaled to length one.
+    n_init : int, default=3
+        How often k-means starts anew; the best clustering is taken.
     random_state : int, RandomState instance or None, default=None
         Draws the starting points of k-means.
 
@@ -221,9 +243,9 @@ def pairwise_f1_score(X, labels, *, random_state=None):
     >>> pairwise_f1_score(X, ["a", "a", "b", "b"], random_state=0)
     0.4
     """
-    return _one("pairwise_f1", X, labels, random_state)
+    return _one("pairwise_f1", X, labels, metric, n_init, random_state)
 
 
-def _one(name, X, labels, random_state):
-    scores = clustering_scores(X, labels, metrics=name, random_state=random_state)
-    return scores[name]
+def _one(name, X, labels, metric, n_init, random_state):
+    options = {"metric": metric, "n_init": n_init, "random_state": random_state}
+    return clustering_scores(X, labels, metrics=name, **options)[name]

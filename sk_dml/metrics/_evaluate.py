@@ -1,22 +1,29 @@
 """One search for all metrics of all queries."""
 
 import re
-import warnings
 from dataclasses import dataclass
-from numbers import Integral
 
 import numpy as np
-from sklearn.utils import (
-    check_array,
-    check_consistent_length,
-    check_random_state,
-    check_scalar,
-)
+from sklearn.utils import check_random_state
 
 from sk_dml.metrics import _ranks
 from sk_dml.metrics._counting import count_relevant, rate_in_blocks
 from sk_dml.metrics._listing import ranks_of_lists
-from sk_dml.utils import encode_label_sets, encode_labels
+from sk_dml.metrics._validation import (
+    check_embeddings,
+    check_interval,
+    check_length,
+    check_names,
+    check_rows,
+)
+from sk_dml.neighbors._validation import (
+    METRICS,
+    SEARCHES,
+    check_choice,
+    check_positive,
+    check_same_width,
+)
+from sk_dml.utils import encode_label_sets, warn
 
 RANK_METRICS = {
     "r_precision": _ranks.r_precision,
@@ -27,9 +34,10 @@ DEEP_METRICS = {
     "mean_average_precision": _ranks.average_precision,
     "mean_reciprocal_rank": _ranks.reciprocal_rank,
 }
+# Items to search among from which search="auto" is approximate.
+AUTO_APPROXIMATE = 500_000
 AT_K = re.compile(r"(precision|recall)_at_([1-9][0-9]*)")
 AT_K_METRICS = {"precision": _ranks.precision_at_k, "recall": _ranks.recall_at_k}
-SEARCHES = ("exact", "approximate")
 
 
 @dataclass
@@ -51,31 +59,51 @@ class Evaluation:
     neighbor_recall: float
 
 
-def check_metric_names(names, *, extra=()):
-    """Check names of metrics.
+def check_options(
+    names,
+    *,
+    metric="euclidean",
+    average="micro",
+    n_classes=None,
+    n_repeats=5,
+    search="exact",
+    confidence_level=None,
+    n_resamples=2000,
+    random_state=None,
+    extra=("neighbor_recall",),
+):
+    """Check all that can be checked without data.
 
     Parameters
     ----------
-    names : str or sequence of str
-    extra : sequence of str
-        More names to allow.
+    names : str or iterable of str
+        Metrics.
+    metric, average, n_classes, n_repeats, search, confidence_level : object
+        As for :func:`sk_dml.metrics.retrieval_scores`.
+    n_resamples, random_state : object
+        As for :func:`sk_dml.metrics.retrieval_scores`.
+    extra : sequence of str, default=("neighbor_recall",)
+        Metrics that are none of single queries.
 
     Returns
     -------
     tuple of str
-
-    Raises
-    ------
-    ValueError
-        If there is none, or one is unknown.
+        The names.
     """
-    names = (names,) if isinstance(names, str) else tuple(names)
-    known = [*RANK_METRICS, *DEEP_METRICS, *extra]
-    unknown = [n for n in names if n not in known and not AT_K.fullmatch(str(n))]
-    if unknown or not names:
+    names = check_names(names, [*RANK_METRICS, *DEEP_METRICS, *extra], AT_K)
+    check_choice(metric, METRICS, "metric")
+    check_choice(search, SEARCHES, "search")
+    check_interval(average, confidence_level, n_resamples, random_state)
+    check_positive(n_repeats, "n_repeats")
+    if n_classes is not None:
+        check_positive(n_classes, "n_classes")
+        if n_classes < 2:
+            raise ValueError(f"n_classes must be at least 2, got {n_classes}.")
+    deep = [name for name in names if name in DEEP_METRICS]
+    if deep and search == "approximate":
         raise ValueError(
-            "metrics must name one or more of "
-            f"{[*known, 'precision_at_<k>', 'recall_at_<k>']}, got {list(names)}."
+            f"metrics {deep} need the whole ranking, which search={search!r} does not "
+            "know; use search='exact'."
         )
     return names
 
@@ -111,22 +139,20 @@ def evaluate(
     -------
     Evaluation
     """
-    if search not in SEARCHES:
-        raise ValueError(f"search must be one of {SEARCHES}, got {search!r}.")
-    deep = [name for name in names if name in DEEP_METRICS]
-    if deep and search != "exact":
-        raise ValueError(
-            f"metrics {deep} need the whole ranking, which search={search!r} does not "
-            "know; use search='exact'."
-        )
     X, codes, gallery, gallery_codes = _check_data(X, labels, gallery, gallery_labels)
     is_self = gallery is None
-    kept = count_relevant(codes, gallery_codes, is_self) > 0
-    _warn(kept, gallery_codes, is_self)
-    rng = check_random_state(random_state)
-    draws: list = [None]
     if n_classes is not None:
-        draws = _deal(codes[kept], n_classes, n_repeats, rng)
+        _check_n_classes(n_classes, np.bincount(gallery_codes), is_self, names)
+    kept = count_relevant(codes, gallery_codes, is_self) > 0
+    _check_kept(kept, gallery_codes, is_self)
+    rng = check_random_state(random_state)
+    if search == "auto":
+        is_large = len(gallery_codes) >= AUTO_APPROXIMATE
+        is_deep = any(name in DEEP_METRICS for name in names)
+        search = "approximate" if is_large and not is_deep else "exact"
+    draws = (
+        [None] if n_classes is None else _deal(gallery_codes, n_classes, n_repeats, rng)
+    )
     totals = {name: np.zeros(len(X)) for name in names}
     counts, recalls = np.zeros(len(X)), []
     for drawn in draws:
@@ -135,6 +161,8 @@ def evaluate(
             slice(None) if drawn is None else np.isin(of, drawn)
             for of in (codes, gallery_codes)
         )
+        if not kept[queries].any():
+            continue
         found, recall = _search(
             X[queries],
             codes[queries],
@@ -149,7 +177,7 @@ def evaluate(
         for name in names:
             totals[name][queries] += found[name]
         counts[queries] += 1
-    counts[~kept | (counts == 0)] = np.nan
+    counts[~kept] = np.nan
     values = {name: total / counts for name, total in totals.items()}
     return Evaluation(values, codes, float(np.mean(recalls)))
 
@@ -197,62 +225,71 @@ def _search(X, codes, gallery, gallery_codes, names, metric, rng, wants_recall):
     return values, recall
 
 
-def _deal(codes, n_classes, n_repeats, rng):
-    """Deal out the classes that have something to find into equal galleries."""
-    classes = np.unique(codes)
-    check_scalar(n_repeats, "n_repeats", Integral, min_val=1)
-    check_scalar(n_classes, "n_classes", Integral, min_val=2)
-    if n_classes > len(classes):
+def _check_n_classes(n_classes, sizes, is_self, names):
+    """Refuse galleries that are larger than the data or too small for the metrics."""
+    sizes = np.sort(sizes[sizes > 0])
+    if n_classes > len(sizes):
         raise ValueError(
-            f"n_classes must be at most {len(classes)}, the number of classes with "
-            f"something to find, got {n_classes}."
+            f"n_classes must be at most {len(sizes)}, the number of classes to search "
+            f"among, got {n_classes}."
         )
+    smallest = int(sizes[:n_classes].sum()) - is_self
+    for name in names:
+        match = AT_K.fullmatch(name)
+        if match and int(match[2]) > smallest:
+            raise ValueError(
+                f"{name} needs at least k={match[2]} items to search among; with "
+                f"n_classes={n_classes} there may be as few as {smallest}."
+            )
+
+
+def _deal(gallery_codes, n_classes, n_repeats, rng):
+    """Deal out all classes into galleries of equal numbers of them, time and again."""
+    classes = np.unique(gallery_codes)
     for _ in range(n_repeats):
         order = rng.permutation(classes)
-        for start in range(0, len(classes) - n_classes + 1, n_classes):
-            yield order[start : start + n_classes]
+        for start in range(0, len(classes), n_classes):
+            # The last one is filled up with those that were dealt first.
+            yield order.take(np.arange(start, start + n_classes), mode="wrap")
 
 
 def _check_data(X, labels, gallery, gallery_labels):
-    X = check_array(X, dtype=[np.float64, np.float32], input_name="X")
-    check_consistent_length(X, labels)
     if (gallery is None) != (gallery_labels is None):
         given = "gallery" if gallery_labels is None else "gallery_labels"
         raise ValueError(f"gallery and gallery_labels go together, got only {given}.")
     if gallery is None:
-        _, codes = encode_labels(labels, name="labels")
+        X, _, codes = check_embeddings(X, labels)
         return X, codes, None, codes
-    gallery = check_array(gallery, dtype=[np.float64, np.float32], input_name="gallery")
-    check_consistent_length(gallery, gallery_labels)
-    if gallery.shape[1] != X.shape[1]:
-        raise ValueError(
-            f"gallery has {gallery.shape[1]} features and X has {X.shape[1]}; they "
-            "must have the same."
-        )
-    codes = encode_label_sets(
-        labels, gallery_labels, names=("labels", "gallery_labels")
-    )
-    return X, codes[0], gallery, codes[1]
+    X, gallery = check_rows(X, "X"), check_rows(gallery, "gallery")
+    check_same_width(X, "X", gallery)
+    names = "labels", "gallery_labels"
+    codes, gallery_codes = encode_label_sets(labels, gallery_labels, names=names)
+    check_length(codes, "labels", X, "X")
+    check_length(gallery_codes, "gallery_labels", gallery, "gallery")
+    return X, codes, gallery, gallery_codes
 
 
-def _warn(kept, gallery_codes, is_self):
+def _check_kept(kept, gallery_codes, is_self):
+    """Tell of queries that have nothing to find, and refuse to go on without others."""
     n_left_out = int((~kept).sum())
     where = "among the other samples" if is_self else "in the gallery"
     if n_left_out == len(kept):
+        reason = (
+            "retrieval needs classes with 2 or more samples"
+            if is_self
+            else "labels and gallery_labels have no class in common"
+        )
         raise ValueError(
             f"None of the {len(kept)} queries has a sample of its class {where}, so "
-            "there is nothing to find: retrieval needs classes with 2 or more samples."
+            f"there is nothing to find: {reason}."
         )
-    messages = []
     if n_left_out:
-        messages.append(
+        warn(
             f"{n_left_out} of {len(kept)} queries are left out of the score: there is "
             f"no sample of their class {where}."
         )
     if (gallery_codes == gallery_codes[0]).all():
-        messages.append(
+        warn(
             "All items to search among are of one class: nothing can be missed, and "
             "the scores say nothing."
         )
-    for message in messages:
-        warnings.warn(message, UserWarning, stacklevel=4)

@@ -1,17 +1,18 @@
 """Confidence intervals of means over queries, by bootstrap over classes."""
 
-from numbers import Integral
-
 import numpy as np
-from sklearn.utils import check_array, check_consistent_length, check_random_state
+from sklearn.utils import check_array, check_random_state
 
-from sk_dml.utils import encode_labels
-
-AVERAGES = ("micro", "macro")
+from sk_dml.metrics._validation import check_interval, check_length
+from sk_dml.utils import encode_labels, warn
 
 # Least standard error of a resample, relative to that of the sample. A resample can
 # miss every class that differs from the rest; its statistic would be infinite.
 LEAST_ERROR = 0.2
+# From fewer classes an interval is a guess.
+FEW_CLASSES = 10
+# Means of classes that differ by less are equal but for rounding.
+EQUAL = 1e-9
 # How many class draws to hold in memory at once.
 DRAWS = 2**22
 
@@ -34,7 +35,7 @@ def class_bootstrap(
     Parameters
     ----------
     values : array-like of shape (n_queries,), float in [0, 1]
-        The score of every query.
+        The score of every query; NaN where it is left out.
     labels : array-like of shape (n_queries,)
         The classes of the queries, of any sortable kind, at least two.
     average : {"micro", "macro"}, default="micro"
@@ -57,6 +58,14 @@ def class_bootstrap(
     ------
     ValueError
         If a parameter or a value is out of its range, or there is one class only.
+    TypeError
+        If a parameter is of another type, or labels cannot be compared.
+
+    Warns
+    -----
+    UserWarning
+        If there are fewer than 10 classes, from which the interval is a rough guess: it
+        may hold the expected score far less often than it says.
 
     Notes
     -----
@@ -69,10 +78,10 @@ def class_bootstrap(
     intervals do so less often and intervals of independent queries far less. It is
     cautious for scores near 0 or 1 of about 20 classes. With few classes it is wide.
 
-    If all scores are 0, or all are 1, resamples do not vary; the other bound is then
-    that of as many Bernoulli trials as there are classes [3]_, at which an expected
-    score as extreme would show in ``(1 - confidence_level) / 2`` of all samples. Other
-    classes with equal means give an interval of no width.
+    If the means of all classes are equal, resamples do not vary. Then all that is known
+    is that other means are rare: no more frequent than at a share of the classes at
+    which a sample would show none in ``(1 - confidence_level) / 2`` of all cases [3]_.
+    The bounds are the expected scores if that share had 0, or 1.
 
     References
     ----------
@@ -94,63 +103,106 @@ def class_bootstrap(
     >>> print(f"{values.mean():.3f} in [{low:.3f}, {high:.3f}]")
     0.765 in [0.686, 0.827]
     """
-    sums, sizes = _class_sums(values, labels)
-    if average not in AVERAGES:
-        raise ValueError(f"average must be one of {AVERAGES}, got {average!r}.")
-    if (
-        not isinstance(confidence_level, float | np.floating)
-        or not 0 < confidence_level < 1
-    ):
-        raise ValueError(
-            f"confidence_level must be a number in (0, 1), got {confidence_level!r}."
-        )
-    if not isinstance(n_resamples, Integral) or n_resamples < 1:
-        raise ValueError(f"n_resamples must be an integer >= 1, got {n_resamples!r}.")
-    if average == "macro":
-        sums, sizes = sums / sizes, np.ones(len(sizes))
-    score = sums.sum() / sizes.sum()
-    tail = (1 - confidence_level) / 2
-    rest = float(1 - tail ** (1 / len(sizes)))
-    if not sums.any():
-        return 0.0, rest
-    if (sums == sizes).all():
-        return 1 - rest, 1.0
-    residuals = sums - score * sizes
-    shifts = residuals / (sizes.sum() - sizes)
-    jackknife = np.sqrt(
-        (len(sizes) - 1) / len(sizes) * ((shifts - shifts.mean()) ** 2).sum()
+    if confidence_level is None:
+        raise TypeError("confidence_level must be a number in (0, 1), got None.")
+    check_interval(average, confidence_level, n_resamples, random_state)
+    values = check_array(
+        values,
+        dtype=np.float64,
+        ensure_2d=False,
+        ensure_all_finite="allow-nan",
+        input_name="values",
     )
-    if not jackknife > 0:
-        return float(score), float(score)
-    t = _statistics(residuals, sizes, n_resamples, check_random_state(random_state))
-    below, above = np.quantile(t, [1 - tail, tail])
-    low, high = np.clip(score - np.array([below, above]) * jackknife, 0, 1)
-    return float(low), float(high)
-
-
-def _class_sums(values, labels):
-    """Add up the values of every class, and count them."""
-    values = check_array(values, dtype=np.float64, ensure_2d=False, input_name="values")
     if values.ndim != 1:
         raise ValueError(
             "values must be of shape (n_queries,), one score a query, got shape "
             f"{values.shape}."
         )
-    check_consistent_length(values, labels)
     outside = (values < 0) | (values > 1)
     if outside.any():
         raise ValueError(
             f"values must be in [0, 1], but {outside.sum()} of {len(values)} are not, "
             f"for example {values[outside][0]}."
         )
-    classes, codes = encode_labels(labels, name="labels")
-    if len(classes) < 2:
+    _, codes = encode_labels(labels, name="labels")
+    check_length(codes, "labels", values, "values")
+    sums, sizes = class_sums(values, codes, average)
+    check_number_of_classes(len(sizes))
+    return interval(sums, sizes, confidence_level, n_resamples, random_state)
+
+
+def class_sums(values, codes, average):
+    """Add up the values of every class, and count them.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n_queries,)
+        NaN where a query is left out.
+    codes : ndarray of shape (n_queries,), int
+    average : {"micro", "macro"}
+        With "macro", the sum of a class is its mean, and counts once.
+
+    Returns
+    -------
+    sums, sizes : ndarray of shape (n_classes,), float64
+        Of the classes that have a value.
+    """
+    kept = ~np.isnan(values)
+    sizes = np.bincount(codes[kept])
+    sums = np.bincount(codes[kept], values[kept])[sizes > 0]
+    sizes = sizes[sizes > 0].astype(np.float64)
+    return (sums, sizes) if average == "micro" else (sums / sizes, np.ones(len(sizes)))
+
+
+def check_number_of_classes(n_classes):
+    """Refuse one class, and warn of few.
+
+    Parameters
+    ----------
+    n_classes : int
+    """
+    if n_classes < 2:
         raise ValueError(
-            f"labels hold 1 class ({classes.tolist()[0]!r}): how much scores differ "
-            "between classes cannot be seen from one; a bootstrap over classes needs "
-            "2 or more, and is of use with about 20."
+            f"The scores are of {n_classes} class: how much they differ between "
+            "classes cannot be seen from that; a bootstrap over classes needs 2 or "
+            "more, and is of use with about 20."
         )
-    return np.bincount(codes, values), np.bincount(codes).astype(np.float64)
+    if n_classes < FEW_CLASSES:
+        warn(
+            f"An interval from {n_classes} classes is a rough guess and may be far too "
+            "narrow: a bootstrap over classes is of use with about 20."
+        )
+
+
+def interval(sums, sizes, confidence_level, n_resamples, random_state):
+    """Compute the interval of :func:`class_bootstrap`.
+
+    Parameters
+    ----------
+    sums, sizes : ndarray of shape (n_classes,)
+        As :func:`class_sums` gives them, of two or more classes.
+    confidence_level : float
+    n_resamples : int
+    random_state : int, RandomState instance or None
+
+    Returns
+    -------
+    low, high : float
+    """
+    score = sums.sum() / sizes.sum()
+    tail = (1 - confidence_level) / 2
+    if np.ptp(sums / sizes) < EQUAL:
+        rest = 1 - tail ** (1 / len(sizes))
+        return float(score * (1 - rest)), float(score + rest * (1 - score))
+    residuals = sums - score * sizes
+    shifts = residuals / (sizes.sum() - sizes)
+    jackknife = np.sqrt(
+        (len(sizes) - 1) / len(sizes) * ((shifts - shifts.mean()) ** 2).sum()
+    )
+    t = _statistics(residuals, sizes, n_resamples, check_random_state(random_state))
+    below, above = np.quantile(t, [1 - tail, tail])
+    low, high = np.clip(score - np.array([below, above]) * jackknife, 0, 1)
+    return float(low), float(high)
 
 
 def _statistics(residuals, sizes, n_resamples, rng):

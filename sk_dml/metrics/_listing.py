@@ -32,7 +32,7 @@ def ranks_of_lists(
     Parameters
     ----------
     X, codes, gallery, gallery_codes, metric : object
-        As for :func:`ranks_in_blocks`.
+        As for :func:`rate_in_blocks`.
     n_neighbors : int
         Neighbours to list.
     random_state : RandomState instance
@@ -43,7 +43,7 @@ def ranks_of_lists(
     Returns
     -------
     blocks : iterator of (ndarray of int, Ranks)
-        As :func:`ranks_in_blocks` yields them.
+        Queries, and where their relevant items stand.
     recall : float
         The share of the true neighbours among those listed; NaN if not wanted.
     """

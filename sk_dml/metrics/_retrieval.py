@@ -1,14 +1,10 @@
 """Retrieval metrics, all from one search."""
 
-from numbers import Integral
-
-import numpy as np
 from sklearn.utils import check_random_state
 
-from sk_dml.metrics._evaluate import check_metric_names, evaluate
-from sk_dml.metrics._intervals import class_bootstrap
-
-AVERAGES = ("micro", "macro")
+from sk_dml.metrics._evaluate import check_options, evaluate
+from sk_dml.metrics._intervals import check_number_of_classes, class_sums, interval
+from sk_dml.neighbors._validation import check_positive
 
 
 def at_k(kind, k):
@@ -25,11 +21,12 @@ def at_k(kind, k):
 
     Raises
     ------
+    TypeError
+        If k is no integer.
     ValueError
-        If k is not an integer of at least 1.
+        If k is below 1.
     """
-    if not isinstance(k, Integral) or k < 1:
-        raise ValueError(f"k must be an integer >= 1, got {k!r}.")
+    check_positive(k, "k")
     return f"{kind}_at_{k}"
 
 
@@ -75,11 +72,14 @@ def retrieval_scores(
         more classes there are to choose from, the lower the scores: those of data with
         different numbers of classes compare only for an equal ``n_classes``.
     n_repeats : int, default=5
-        How often the classes are dealt out into galleries of ``n_classes``, at least 1.
-        Classes that are left over from a deal sit it out.
-    search : {"exact", "approximate"}, default="exact"
-        How neighbours are found. "approximate" lists them by pynndescent, for galleries
-        of hundreds of thousands; what is missing in its lists counts as not found.
+        How often all classes are dealt out into galleries of ``n_classes``, at least 1.
+        Where they do not come out even, the last gallery of a deal is filled up with
+        the classes of the first. A query has the mean of the galleries that hold its
+        class: one or more in every deal.
+    search : {"exact", "approximate", "auto"}, default="exact"
+        How neighbours are found. "approximate" lists them by pynndescent; what is
+        missing in its lists counts as not found. "auto" does so from 500,000 items to
+        search among on, unless a metric needs the whole ranking.
     confidence_level : float or None, default=None
         Adds intervals that hold the expected score with this probability, in (0, 1),
         by bootstrap over the classes: :func:`class_bootstrap`.
@@ -98,12 +98,16 @@ def retrieval_scores(
     ------
     ValueError
         If shapes or values do not fit, or no query has a relevant item.
+    TypeError
+        If a parameter is of another type, the embeddings are sparse, or labels cannot
+        be compared.
 
     Warns
     -----
     UserWarning
         If queries are left out, because the gallery holds nothing of their class; it
-        says how many. If all items are of one class, so that nothing can be missed.
+        says how many. If all items are of one class, so that nothing can be missed. If
+        an interval is asked for from fewer than 10 classes.
 
     See Also
     --------
@@ -114,6 +118,13 @@ def retrieval_scores(
     A gallery item is relevant to a query if it is of the same class; R is the number of
     items relevant to a query. Neighbours at equal distance count with the mean over all
     their orders, so that scores do not depend on the order of the rows.
+
+    With ``n_classes``, classes of which nothing is to be found (a single sample, or no
+    query) are dealt out too: they are there to be mistaken for others. Scores then vary
+    with ``random_state``, the less the more ``n_repeats``; an interval is one over the
+    classes, and does not hold this noise.
+
+    All intervals of one call are from the same resamples of the classes.
 
     References
     ----------
@@ -129,10 +140,20 @@ def retrieval_scores(
     >>> {name: round(score, 2) for name, score in scores.items()}
     {'precision_at_1': 0.96, 'recall_at_5': 0.99}
     """
-    if average not in AVERAGES:
-        raise ValueError(f"average must be one of {AVERAGES}, got {average!r}.")
-    names = check_metric_names(metrics, extra=["neighbor_recall"])
-    random_state = check_random_state(random_state)
+    names = check_options(
+        metrics,
+        metric=metric,
+        average=average,
+        n_classes=n_classes,
+        n_repeats=n_repeats,
+        search=search,
+        confidence_level=confidence_level,
+        n_resamples=n_resamples,
+        random_state=random_state,
+    )
+    rng = check_random_state(random_state)
+    # One seed for the intervals of all metrics, whatever else is drawn.
+    seed = None if confidence_level is None else rng.randint(2**31 - 1)
     found = evaluate(
         X,
         labels,
@@ -143,34 +164,23 @@ def retrieval_scores(
         n_classes=n_classes,
         n_repeats=n_repeats,
         search=search,
-        random_state=random_state,
+        random_state=rng,
         wants_recall="neighbor_recall" in names,
     )
-    scores = {}
+    scores: dict = {}
     for name in names:
         if name == "neighbor_recall":
             scores[name] = found.neighbor_recall
             continue
-        kept = ~np.isnan(found.values[name])
-        values, codes = found.values[name][kept], found.codes[kept]
-        scores[name] = _mean(values, codes, average)
-        if confidence_level is not None:
-            scores[f"{name}_interval"] = class_bootstrap(
-                values,
-                codes,
-                average=average,
-                confidence_level=confidence_level,
-                n_resamples=n_resamples,
-                random_state=random_state,
+        sums, sizes = class_sums(found.values[name], found.codes, average)
+        scores[name] = float(sums.sum() / sizes.sum())
+        if seed is not None:
+            if len(scores) == 1:
+                check_number_of_classes(len(sizes))
+            scores[f"{name}_interval"] = interval(
+                sums, sizes, confidence_level, n_resamples, seed
             )
     return scores
-
-
-def _mean(values, codes, average):
-    if average == "macro":
-        sizes = np.bincount(codes)
-        values = np.bincount(codes, values)[sizes > 0] / sizes[sizes > 0]
-    return float(values.mean())
 
 
 def retrieval_values(
@@ -195,7 +205,8 @@ def retrieval_values(
     labels : array-like of shape (n_samples,)
         Classes of the queries, of any sortable kind.
     metrics : sequence of str, default=("precision_at_1", "map_at_r")
-        As for :func:`retrieval_scores`.
+        As for :func:`retrieval_scores`, but for "neighbor_recall", which is none of
+        single queries.
     metric : {"euclidean", "cosine"}, default="euclidean"
         What orders the neighbours.
     gallery : array-like of shape (n_gallery, n_features) or None, default=None
@@ -203,11 +214,11 @@ def retrieval_values(
     gallery_labels : array-like of shape (n_gallery,) or None, default=None
         Classes of the gallery.
     n_classes : int or None, default=None
-        Searches galleries of so many classes; a query has the mean of those that it
-        was searched in.
+        Searches galleries of so many classes; a query has the mean of those that hold
+        its class.
     n_repeats : int, default=5
-        How often the classes are dealt out into galleries, at least 1.
-    search : {"exact", "approximate"}, default="exact"
+        How often all classes are dealt out into galleries, at least 1.
+    search : {"exact", "approximate", "auto"}, default="exact"
         How neighbours are found.
     random_state : int, RandomState instance or None, default=None
         Deals out the classes and seeds an approximate search.
@@ -239,15 +250,13 @@ def retrieval_values(
     >>> retrieval_values(X, labels, metrics=["precision_at_1"])["precision_at_1"]
     array([1. , 0.5, 0. , 0. , 0. ])
     """
-    return evaluate(
-        X,
-        labels,
-        check_metric_names(metrics),
-        metric=metric,
-        gallery=gallery,
-        gallery_labels=gallery_labels,
-        n_classes=n_classes,
-        n_repeats=n_repeats,
-        search=search,
-        random_state=random_state,
-    ).values
+    options = {
+        "metric": metric,
+        "n_classes": n_classes,
+        "n_repeats": n_repeats,
+        "search": search,
+        "random_state": random_state,
+    }
+    names = check_options(metrics, extra=(), **options)
+    where = {"gallery": gallery, "gallery_labels": gallery_labels}
+    return evaluate(X, labels, names, **where, **options).values

@@ -1,6 +1,6 @@
 """Scorers: retrieval metrics called with an estimator, X and y."""
 
-from sk_dml.metrics._evaluate import check_metric_names
+from sk_dml.metrics._evaluate import check_options
 from sk_dml.metrics._retrieval import at_k, retrieval_scores
 from sk_dml.utils import embed
 
@@ -24,12 +24,12 @@ class RetrievalScorer:
     """
 
     def __init__(self, names, **options):
-        self.names = check_metric_names(names)
         unknown = options.keys() - OPTIONS
         if unknown:
             raise TypeError(
                 f"options must be any of {sorted(OPTIONS)}, got {sorted(unknown)}."
             )
+        self.names = check_options(names, **options)
         self.options = options
 
     def __call__(self, estimator, X, y):
@@ -39,7 +39,8 @@ class RetrievalScorer:
         ----------
         estimator : object
             A fitted embedder (any transformer), a Pipeline that ends in one, or a
-            Pipeline that ends in a predictor, whose steps before it are scored.
+            Pipeline that goes on to a graph of neighbours or a predictor, whose steps
+            before it are scored.
         X : array-like of shape (n_samples, ...)
             Samples.
         y : array-like of shape (n_samples,)
@@ -52,7 +53,7 @@ class RetrievalScorer:
         Raises
         ------
         TypeError
-            If the estimator has nothing that transforms.
+            If the estimator has nothing that transforms, or what it gives is sparse.
         ValueError
             If no sample has another of its class.
         """
@@ -83,6 +84,13 @@ def retrieval_scorer(*names, **options):
         For ``scoring=`` in scikit-learn. With several names it returns a dict, so that
         GridSearchCV wants one of them as ``refit``.
 
+    Raises
+    ------
+    TypeError
+        If an option is unknown, or of another type.
+    ValueError
+        If a metric is unknown, or an option has no such value.
+
     Examples
     --------
     >>> from sklearn.datasets import load_iris
@@ -98,13 +106,15 @@ def retrieval_scorer(*names, **options):
     return RetrievalScorer(names, **options)
 
 
-def recall_at_k(k):
+def recall_at_k(k, **options):
     """Make a scorer of recall@k.
 
     Parameters
     ----------
     k : int
         Number of neighbours, at least 1.
+    **options : dict
+        As for :func:`retrieval_scorer`.
 
     Returns
     -------
@@ -117,7 +127,7 @@ def recall_at_k(k):
     >>> recall_at_k(5)
     retrieval_scorer('recall_at_5')
     """
-    return RetrievalScorer(at_k("recall", k))
+    return RetrievalScorer(at_k("recall", k), **options)
 
 
 precision_at_1 = retrieval_scorer("precision_at_1")

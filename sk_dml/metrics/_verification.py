@@ -1,33 +1,24 @@
 """Verification: whether two samples are of one class, judged by their distance."""
 
-import warnings
-from numbers import Integral
-
 import numpy as np
 from sklearn import get_config
 from sklearn.metrics import auc, roc_curve
-from sklearn.preprocessing import normalize
-from sklearn.utils import (
-    check_array,
-    check_consistent_length,
-    check_random_state,
-    gen_batches,
-)
+from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils.random import sample_without_replacement
 
-from sk_dml.utils import encode_labels
+from sk_dml.metrics._validation import check_embeddings, check_fraction, unit_rows
+from sk_dml.neighbors._validation import METRICS, check_choice, check_positive
+from sk_dml.utils import encode_labels, warn
 
-METRICS = ("euclidean", "cosine")
-
-# Distances that differ by less, relative to the largest possible one, are ties.
-RESOLUTION = 2.0**-44
+# Distances that differ only beyond so many significant bits are ties.
+BITS = 44
 
 
 def verification_scores(
     X,
     labels,
     *,
-    metric="cosine",
+    metric="euclidean",
     far=(1e-2, 1e-3),
     n_pairs=100_000,
     random_state=None,
@@ -40,7 +31,7 @@ def verification_scores(
         Embeddings.
     labels : array-like of shape (n_samples,)
         Their classes, of any sortable kind.
-    metric : {"euclidean", "cosine"}, default="cosine"
+    metric : {"euclidean", "cosine"}, default="euclidean"
         The distance of a pair.
     far : float or sequence of float, default=(1e-2, 1e-3)
         False accept rates at which to report the true accept rate, each in (0, 1).
@@ -56,15 +47,17 @@ def verification_scores(
     dict of str to float
         Each in [0, 1]. "roc_auc" is the area under the curve of the true accept rate
         over the false accept rate, "equal_error_rate" where false accepts and false
-        rejects are equally frequent, and "tar_at_far_0.01" (so for every value of
-        ``far``) the share of same-class pairs accepted, when that share of the
-        different-class pairs is.
+        rejects are equally frequent, and ``f"tar_at_far_{rate:g}"`` for every rate of
+        ``far``, such as "tar_at_far_0.01" and "tar_at_far_1e-05", the share of
+        same-class pairs accepted, when that share of the different-class pairs is.
 
     Raises
     ------
     ValueError
         If shapes, values or parameters do not fit, or there are no pairs of either
         kind.
+    TypeError
+        If a parameter is of another type, X is sparse, or labels cannot be compared.
 
     Warns
     -----
@@ -98,11 +91,11 @@ def verification_scores(
     >>> from sklearn.datasets import load_iris
     >>> from sk_dml.metrics import verification_scores
     >>> X, y = load_iris(return_X_y=True)
-    >>> scores = verification_scores(X, y, metric="euclidean", far=0.01)
+    >>> scores = verification_scores(X, y, far=0.01)
     >>> {name: round(score, 2) for name, score in scores.items()}
     {'roc_auc': 0.94, 'equal_error_rate': 0.14, 'tar_at_far_0.01': 0.33}
     """
-    rates = _check_rates(far)
+    rates = _check_rates((far,) if np.ndim(far) == 0 else far)
     curve = _curve(X, labels, metric, n_pairs, random_state)
     false_accepts, true_accepts, n_different = curve[1:]
     scores = {"roc_auc": float(auc(false_accepts, true_accepts))}
@@ -112,27 +105,25 @@ def verification_scores(
     part = excess[i - 1] / (excess[i - 1] - excess[i])
     step = false_accepts[i] - false_accepts[i - 1]
     scores["equal_error_rate"] = float(false_accepts[i - 1] + part * step)
-    coarse = [rate for rate in rates if not _resolves(rate, n_different)]
+    coarse = [rate for rate in rates.values() if not _resolves(rate, n_different)]
     if coarse:
-        warnings.warn(
+        warn(
             f"{_too_few(coarse, n_different)} The true accept rate there is the one "
-            "without any false accept among these pairs.",
-            UserWarning,
-            stacklevel=2,
+            "without any false accept among these pairs."
         )
-    for rate in rates:
-        name = f"tar_at_far_{np.format_float_positional(rate, trim='-')}"
+    for name, rate in rates.items():
         at = 0.0 if rate in coarse else rate
         scores[name] = _interpolate(at, false_accepts, true_accepts, n_different)
     return scores
 
 
 def verification_threshold(
-    X, labels, *, metric="cosine", far=None, n_pairs=100_000, random_state=None
+    X, labels, *, metric="euclidean", far=None, n_pairs=100_000, random_state=None
 ):
     """Find the distance up to which two samples count as of one class.
 
-    Calibrate it on classes that are neither trained on nor tested.
+    Calibrate it on classes that are neither trained on nor tested. It compares with the
+    distances of :meth:`sk_dml.neighbors.RetrievalIndex.kneighbors` of the same metric.
 
     Parameters
     ----------
@@ -140,7 +131,7 @@ def verification_threshold(
         Embeddings.
     labels : array-like of shape (n_samples,)
         Their classes, of any sortable kind.
-    metric : {"euclidean", "cosine"}, default="cosine"
+    metric : {"euclidean", "cosine"}, default="euclidean"
         The distance of a pair.
     far : float or None, default=None
         The largest share of different-class pairs to accept, in (0, 1). None takes the
@@ -164,6 +155,8 @@ def verification_threshold(
         or no distance has the wanted false accept rate: it is below one in the number
         of different-class pairs, or more of them than that are at the smallest
         distance.
+    TypeError
+        If a parameter is of another type, X is sparse, or labels cannot be compared.
 
     See Also
     --------
@@ -178,10 +171,12 @@ def verification_threshold(
     --------
     >>> from sk_dml.metrics import verification_threshold
     >>> X, labels = [[0.0], [1.0], [4.0], [6.0]], ["a", "a", "b", "b"]
-    >>> verification_threshold(X, labels, metric="euclidean")
+    >>> verification_threshold(X, labels)
     2.5
     """
-    rate = far if far is None else _check_rates([far])[0]
+    if far is not None:
+        check_fraction(far, "far")
+    rate = far
     curve = _curve(X, labels, metric, n_pairs, random_state)
     distances, false_accepts, true_accepts, n_different = curve
     if rate is None:
@@ -206,12 +201,16 @@ def verification_threshold(
     return float((nearest + beyond) / 2)
 
 
-def _check_rates(far):
-    rates = (far,) if np.ndim(far) == 0 else tuple(far)
+def _check_rates(rates):
+    """Name the scores of false accept rates."""
+    named: dict = {}
     for rate in rates:
-        if not isinstance(rate, float | np.floating) or not 0 < rate < 1:
-            raise ValueError(f"far must be in (0, 1), got {rate!r}.")
-    return tuple(float(rate) for rate in rates)
+        check_fraction(rate, "far")
+        name = f"tar_at_far_{rate:g}"
+        if name in named:
+            raise ValueError(f"far must name each rate once, got {rate:g} twice.")
+        named[name] = float(rate)
+    return named
 
 
 def _resolves(rate, n_different):
@@ -250,12 +249,11 @@ def _curve(X, labels, metric, n_pairs, random_state):
     n_different : int
         How many pairs of different classes there are.
     """
-    X = check_array(X, dtype=np.float64, input_name="X")
-    check_consistent_length(X, labels)
-    if metric not in METRICS:
-        raise ValueError(f"metric must be one of {METRICS}, got {metric!r}.")
-    _, codes = encode_labels(labels, name="labels")
-    first, second, is_same = sample_pairs(codes, n_pairs, random_state)
+    check_choice(metric, METRICS, "metric")
+    X, _, codes = check_embeddings(X, labels)
+    first, second, is_same = sample_pairs(
+        codes, n_pairs=n_pairs, random_state=random_state
+    )
     n_same = int(is_same.sum())
     n_different = len(is_same) - n_same
     if not n_same or not n_different:
@@ -273,39 +271,36 @@ def _curve(X, labels, metric, n_pairs, random_state):
 
 
 def _pair_distances(X, first, second, metric):
-    if metric == "cosine":
-        # First by the largest value, so that no square overflows or vanishes.
-        longest = np.abs(X).max(axis=1, keepdims=True)
-        X = normalize(X / np.where(longest > 0, longest, 1))
-    else:
-        # By a power of two, so that nothing is rounded and no square overflows.
-        largest = np.abs(X).max()
-        size = 2.0 ** np.floor(np.log2(largest)) if largest > 0 else 1.0
-        X = X / size
+    X = unit_rows(X) if metric == "cosine" else X.astype(np.float64, copy=False)
     distances = np.empty(len(first))
     block = int(get_config()["working_memory"] * 2**20 / (24 * X.shape[1]))
     for rows in gen_batches(len(first), max(1, block)):
         one, other = X[first[rows]], X[second[rows]]
         if metric == "cosine":
             distances[rows] = 1 - np.einsum("ij,ij->i", one, other)
-        else:
-            one -= other
-            distances[rows] = np.einsum("ij,ij->i", one, one)
-    # Sums of the same numbers in another order differ in the last digits.
-    largest = max(distances.max(), 1.0 if metric == "cosine" else 0.0)
-    step = RESOLUTION * 2.0 ** np.ceil(np.log2(largest)) if largest > 0 else 1.0
-    distances = np.maximum(np.rint(distances / step) * step, 0.0) + 0.0
-    return distances if metric == "cosine" else np.sqrt(distances) * size
+            continue
+        one -= other
+        # By a power of two a pair: nothing is rounded, and no square overflows.
+        _, exponents = np.frexp(np.maximum(one.max(axis=1), -one.min(axis=1)))
+        np.ldexp(one, -exponents[:, None], out=one)
+        # Sums of the same numbers in another order differ in the last digits.
+        digits, powers = np.frexp(np.einsum("ij,ij->i", one, one))
+        squares = np.ldexp(np.rint(np.ldexp(digits, BITS)), powers - BITS)
+        distances[rows] = np.ldexp(np.sqrt(squares), exponents)
+    if metric == "cosine":
+        distances = np.ldexp(np.rint(np.ldexp(distances, BITS - 1)), 1 - BITS)
+        return np.maximum(distances, 0.0) + 0.0  # -0 is 0
+    return distances
 
 
-def sample_pairs(codes, n_pairs, random_state=None):
+def sample_pairs(labels, *, n_pairs=100_000, random_state=None):
     """Draw pairs of samples, of the same class and of different ones.
 
     Parameters
     ----------
-    codes : array-like of shape (n_samples,)
-        The classes, as integers or whatever else can be sorted.
-    n_pairs : int or None
+    labels : array-like of shape (n_samples,)
+        The classes of the samples, of any sortable kind.
+    n_pairs : int or None, default=100_000
         How many pairs of either kind to draw without replacement, each as likely as the
         others; all of a kind where there are no more. None takes all.
     random_state : int, RandomState instance or None, default=None
@@ -322,7 +317,9 @@ def sample_pairs(codes, n_pairs, random_state=None):
     Raises
     ------
     ValueError
-        If n_pairs is no integer above 0, or a label is missing.
+        If n_pairs is below 1, or a label is missing.
+    TypeError
+        If n_pairs is no integer, or labels cannot be compared.
 
     Examples
     --------
@@ -333,9 +330,9 @@ def sample_pairs(codes, n_pairs, random_state=None):
     >>> is_same
     array([ True,  True, False, False, False, False])
     """
-    if n_pairs is not None and (not isinstance(n_pairs, Integral) or n_pairs < 1):
-        raise ValueError(f"n_pairs must be an integer >= 1 or None, got {n_pairs!r}.")
-    _, codes = encode_labels(codes, name="codes")
+    if n_pairs is not None:
+        check_positive(n_pairs, "n_pairs")
+    _, codes = encode_labels(labels, name="labels")
     rng = check_random_state(random_state)
     # With the samples sorted by class, each pairs with those before it: in its class
     # from the start of the class on, in other classes up to there.

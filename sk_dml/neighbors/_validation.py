@@ -3,6 +3,7 @@
 from numbers import Integral
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.utils import check_array
 
 METRICS = ("euclidean", "cosine")
@@ -25,6 +26,18 @@ def check_rows(rows, name):
     -------
     ndarray of shape (n_rows, n_features), float32 or float64
     """
+    if isinstance(rows, (list, tuple)):
+        try:
+            rows = np.asarray(rows)
+        except ValueError:
+            raise ValueError(
+                f"{name} must be of shape (n_rows, n_features); its {len(rows)} rows "
+                "differ in shape."
+            ) from None
+    if issparse(rows):
+        raise TypeError(
+            f"{name} must be a dense array, got a sparse one of shape {rows.shape}."
+        )
     rows = check_array(
         rows,
         dtype=[np.float64, np.float32],

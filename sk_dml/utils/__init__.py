@@ -6,6 +6,7 @@ from sk_dml.utils._docstring import add_shared_documentation
 from sk_dml.utils._embed import embed
 from sk_dml.utils._labels import as_labels, encode_label_sets, encode_labels
 from sk_dml.utils._random import torch_seed
+from sk_dml.utils._warn import warn
 
 __all__ = [
     "add_shared_documentation",
@@ -16,4 +17,5 @@ __all__ = [
     "encode_labels",
     "resolve_device",
     "torch_seed",
+    "warn",
 ]

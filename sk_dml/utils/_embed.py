@@ -1,5 +1,6 @@
 """The embedding that an estimator makes, wherever in it the embedder sits."""
 
+from scipy.sparse import issparse
 from sklearn.pipeline import Pipeline
 
 
@@ -9,9 +10,10 @@ def embed(estimator, X):
     Parameters
     ----------
     estimator : object
-        A fitted embedder (any transformer), a Pipeline that ends in one, a Pipeline
-        that ends in a predictor, of which the steps before it are used, or a search
-        whose best estimator is one of these.
+        A fitted embedder (any transformer), a Pipeline that ends in one, or a Pipeline
+        that goes on to a graph of neighbours (a RetrievalIndex, a
+        KNeighborsTransformer) or a predictor, of which the steps before that are used;
+        or a search whose best estimator is one of these.
     X : array-like of shape (n_samples, ...)
         Samples.
 
@@ -23,7 +25,7 @@ def embed(estimator, X):
     Raises
     ------
     TypeError
-        If the estimator has nothing that transforms.
+        If the estimator has nothing that transforms, or what it gives is sparse.
 
     Examples
     --------
@@ -37,13 +39,31 @@ def embed(estimator, X):
     >>> embed(pipeline, X).shape
     (150, 2)
     """
-    if not hasattr(estimator, "transform"):
-        estimator = getattr(estimator, "best_estimator_", estimator)
-    if isinstance(estimator, Pipeline) and not hasattr(estimator, "transform"):
-        estimator = estimator[:-1]
-    if not hasattr(estimator, "transform"):
+    estimator = getattr(estimator, "best_estimator_", estimator)
+    embedder = estimator
+    if isinstance(estimator, Pipeline):
+        graphs = [i for i, (_, step) in enumerate(estimator.steps) if _is_graph(step)]
+        if graphs:
+            # What follows works on distances.
+            embedder = estimator[: graphs[0]]
+        elif not hasattr(estimator, "transform"):
+            embedder = estimator[:-1]
+    if not hasattr(embedder, "transform"):
         raise TypeError(
             f"estimator {estimator!r} has no transform, so it makes no embedding; give "
             "an embedder, or a Pipeline that holds one before its last step."
         )
-    return estimator.transform(X)
+    embedding = embedder.transform(X)
+    if issparse(embedding):
+        raise TypeError(
+            f"estimator {embedder!r} gives sparse data of shape {embedding.shape}, "
+            "which is no embedding: it goes on past the embedding, say to a graph of "
+            "neighbours. Give the part of it that ends in the embedder."
+        )
+    return embedding
+
+
+def _is_graph(step):
+    """Tell transformers that turn embeddings into a graph of neighbours."""
+    graphs = "kneighbors_graph", "radius_neighbors_graph"
+    return hasattr(step, "transform") and any(hasattr(step, name) for name in graphs)

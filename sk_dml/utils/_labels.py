@@ -1,5 +1,6 @@
 """Labels as they come, turned into the integers 0 .. n_classes - 1."""
 
+from collections.abc import Hashable
 from numbers import Integral, Real
 
 import numpy as np
@@ -29,7 +30,10 @@ def as_labels(labels):
     """
     if not isinstance(labels, (list, tuple)):
         return np.asarray(labels)
-    array = np.asarray(labels)
+    try:
+        array = np.asarray(labels)
+    except ValueError:  # sequences of different lengths
+        return np.asarray(labels, dtype=object)
     if array.ndim != 1:
         return array
     kinds = {
@@ -48,6 +52,8 @@ def _is_missing(label):
         return label is None or bool(label != label)
     except TypeError:  # pandas.NA is neither equal nor different
         return True
+    except ValueError:  # an array
+        return False
 
 
 def encode_labels(labels, *, name="y"):
@@ -70,9 +76,10 @@ def encode_labels(labels, *, name="y"):
     Raises
     ------
     ValueError
-        If a label is missing (None or NaN).
+        If a label is missing (None, NaN or NaT), or there is not one label a sample.
     TypeError
-        If labels of several kinds, say strings and integers, are mixed.
+        If labels of several kinds, say strings and integers, are mixed, or they cannot
+        be hashed or sorted.
 
     Examples
     --------
@@ -80,24 +87,39 @@ def encode_labels(labels, *, name="y"):
     >>> encode_labels(["cat", "ant", "cat"])
     (array(['ant', 'cat'], dtype='<U3'), array([1, 0, 1]))
     """
-    labels = column_or_1d(as_labels(labels))
-    if labels.dtype.kind in "fcO":
+    labels = _as_column(labels, name)
+    if labels.dtype.kind not in "biuSU":
         n_missing = int(sum(map(_is_missing, labels)))
         if n_missing:
             raise ValueError(
-                f"{name} holds {n_missing} missing labels (None or NaN) among "
-                f"{len(labels)}; every sample needs a label."
+                f"{name} holds {n_missing} missing labels (None, NaN or NaT) "
+                f"among {len(labels)}; every sample needs a label."
             )
     encoder = LabelEncoder()
     try:
         codes = encoder.fit_transform(labels)
     except TypeError as error:
         kinds = sorted({type(label).__name__ for label in labels.tolist()})
+        problem = "mixes labels that cannot be sorted together"
+        if not all(isinstance(label, Hashable) for label in labels):
+            problem = "holds labels that cannot be hashed"
+        elif len(kinds) == 1:
+            problem = "holds labels that cannot be sorted"
         raise TypeError(
-            f"{name} mixes labels that cannot be sorted together (found {kinds}); "
-            "labels must be of one kind, for example all strings or all integers."
+            f"{name} {problem} (found {kinds}); labels must be of one kind, for "
+            "example all strings or all integers."
         ) from error
     return encoder.classes_, codes.astype(np.int64, copy=False)
+
+
+def _as_column(labels, name):
+    array = as_labels(labels)
+    if array.ndim == 1 or (array.ndim == 2 and array.shape[1] == 1):
+        return column_or_1d(array)
+    got = f"shape {array.shape}" if array.ndim else repr(labels)
+    raise ValueError(
+        f"{name} must be of shape (n_samples,), one label for every sample, got {got}."
+    )
 
 
 def encode_label_sets(labels, other_labels, *, names):
@@ -123,9 +145,8 @@ def encode_label_sets(labels, other_labels, *, names):
     >>> encode_label_sets(["b", "a"], ["c", "b"], names=("labels", "gallery_labels"))
     (array([1, 0]), array([2, 1]))
     """
-    labels, other_labels = (column_or_1d(as_labels(a)) for a in (labels, other_labels))
-    joint = np.result_type(labels, other_labels)
-    if labels.dtype.kind != joint.kind or other_labels.dtype.kind != joint.kind:
+    labels, other_labels = map(_as_column, (labels, other_labels), names)
+    if labels.dtype.kind != other_labels.dtype.kind:
         # As objects, so that neither 1 and "1" nor two large integers become equal.
         labels, other_labels = labels.astype(object), other_labels.astype(object)
     _, codes = encode_labels(

@@ -220,7 +220,7 @@ def test_styles_go_before_our_own_by_any_name(name, options, blobs):
 def test_bad_input(display, blobs):
     cls, options = display
     X, labels = blobs
-    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+    with pytest.raises(ValueError, match="labels has 41 entries and X has 42 rows"):
         cls.from_embeddings(X, labels[1:], **options)
     with pytest.raises(ValueError, match="labels holds 1 missing labels"):
         cls.from_embeddings(X, [None, *labels[1:]], **options)

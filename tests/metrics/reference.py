@@ -3,6 +3,19 @@
 from fractions import Fraction
 from itertools import groupby, permutations, product
 
+import numpy as np
+
+NAMES = (
+    "precision_at_1",
+    "precision_at_2",
+    "r_precision",
+    "map_at_r",
+    "recall_at_1",
+    "recall_at_3",
+    "mean_average_precision",
+    "mean_reciprocal_rank",
+)
+
 
 def orders(distances):
     """All rankings of the gallery that sort the distances."""
@@ -55,3 +68,20 @@ def score(distances, query_labels, gallery_labels, name, *, leave_one_out):
         ]
         values.append(sum(scores) / len(scores))
     return float(sum(values) / len(values))
+
+
+def exact_distances(queries, gallery):
+    """Squared distances of integer points, as integers."""
+    return ((queries[:, None] - gallery[None]) ** 2).sum(axis=2).astype(int).tolist()
+
+
+def points(rng, n, spread):
+    """Points on an integer grid: duplicates and equal distances abound."""
+    return rng.integers(-spread, spread + 1, size=(n, 2)).astype(np.float64)
+
+
+def random_data(n=90, n_classes=7):
+    """Overlapping classes of unequal sizes."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, n_classes, size=n)
+    return rng.normal(size=(n, 3)) + labels[:, None] * 0.3, labels

@@ -33,23 +33,23 @@ def error_of(classes, average):
 @pytest.mark.parametrize("mean", [0.7, 0.97])
 @pytest.mark.parametrize("seed", range(3))
 def test_equals_the_definition(seed, mean, average):
-    values, labels = queries(seed, n_classes=9, mean=mean)
+    values, labels = queries(seed, n_classes=11, mean=mean)
     values[labels == 0] = np.arange((labels == 0).sum()) % 2
     order = np.random.default_rng(seed).permutation(len(values))
     found = class_bootstrap(
         values[order],
-        np.array(list("abcdefghi"))[labels][order],
+        np.array(list("abcdefghijk"))[labels][order],
         average=average,
         confidence_level=0.8,
         n_resamples=60,
         random_state=seed,
     )
-    classes = [values[labels == c] for c in range(9)]
+    classes = [values[labels == c] for c in range(11)]
     score, error = score_of(classes, average), error_of(classes, average)
-    without = [score_of(classes[:c] + classes[c + 1 :], average) for c in range(9)]
-    jackknife = np.sqrt(8 * np.var(without))
+    without = [score_of(classes[:c] + classes[c + 1 :], average) for c in range(11)]
+    jackknife = np.sqrt(10 * np.var(without))
     t = []
-    for drawn in np.random.RandomState(seed).randint(9, size=(60, 9)):
+    for drawn in np.random.RandomState(seed).randint(11, size=(60, 11)):
         resample = [classes[c] for c in drawn]
         least = max(error_of(resample, average), 0.2 * error)
         t.append((score_of(resample, average) - score) / least)
@@ -111,6 +111,7 @@ def test_duplicated_queries_bring_no_certainty():
     assert copies == pytest.approx(once, abs=1e-12)
 
 
+@pytest.mark.filterwarnings("ignore:An interval from:UserWarning")
 @pytest.mark.parametrize("average", ["micro", "macro"])
 @pytest.mark.parametrize("n_classes", [2, 7, 120])
 def test_perfect_and_failed_scores_have_exact_bounds(n_classes, average):
@@ -124,11 +125,46 @@ def test_perfect_and_failed_scores_have_exact_bounds(n_classes, average):
     assert (low, high) == (0.0, pytest.approx(1 - exact.low))
 
 
-@pytest.mark.parametrize("values", [[0.5] * 8, [0, 1] * 4, [0.3] * 8])
-def test_equal_classes_leave_no_width(values):
-    labels = [0, 0, 1, 1, 2, 2, 3, 3]
-    bounds = class_bootstrap(values, labels)
-    assert bounds == pytest.approx([np.mean(values)] * 2, abs=1e-12)
+@pytest.mark.parametrize("average", ["micro", "macro"])
+@pytest.mark.parametrize("values", [[0.5] * 30, [0, 0, 1] * 10, [0.3] * 30, [0.9] * 30])
+def test_equal_classes_leave_room_for_others(values, average):
+    labels = np.repeat(np.arange(10), 3)
+    low, high = class_bootstrap(values, labels, average=average, confidence_level=0.9)
+    # Unseen classes are at most so frequent, and may all score 0, or all 1.
+    share = binomtest(0, 10).proportion_ci(0.9, method="exact").high
+    mean = np.mean(values)
+    assert low == pytest.approx((1 - share) * mean)
+    assert high == pytest.approx((1 - share) * mean + share)
+
+
+def test_bounds_of_equal_classes_hold_the_expected_score():
+    # One class in twelve fails: 10 classes show none of those in two of five samples.
+    rng = np.random.default_rng(0)
+    held = []
+    for _ in range(300):
+        values = np.where(rng.random(10) < 1 / 12, 0.0, 0.6)
+        low, high = class_bootstrap(values, np.arange(10), random_state=0)
+        if np.ptp(values) == 0:
+            held.append(low <= 0.6 * 11 / 12 <= high)
+    assert len(held) > 90
+    assert all(held)
+
+
+@pytest.mark.parametrize("n_classes", [2, 9])
+def test_few_classes_are_told(n_classes):
+    values, labels = queries(0, n_classes=n_classes)
+    with pytest.warns(UserWarning, match=f"interval from {n_classes} classes is a rou"):
+        class_bootstrap(values, labels)
+
+
+def test_left_out_queries_stay_out():
+    values, labels = queries(0)
+    expected = class_bootstrap(values, labels, random_state=0)
+    more = np.insert(values, [0, 5, 9], np.nan)
+    named = np.insert(labels, [0, 5, 9], [99, 3, -1])
+    assert class_bootstrap(more, named, random_state=0) == expected
+    with pytest.raises(ValueError, match="scores are of 0 class"):
+        class_bootstrap([np.nan] * 3, [0, 1, 2])
 
 
 def test_one_class_that_differs_leaves_finite_bounds():
@@ -157,7 +193,7 @@ def test_random_state_decides():
 
 @pytest.mark.parametrize("name", [str, lambda c: 2**60 + c, lambda c: 2**24 + c])
 def test_labels_of_any_kind(name):
-    values, labels = queries(0, n_classes=8)
+    values, labels = queries(0, n_classes=10)
     named = class_bootstrap(values, [name(int(c)) for c in labels], random_state=0)
     assert named == class_bootstrap(values, labels, random_state=0)
 
@@ -168,11 +204,10 @@ y = [0, 0, 1, 1]
 @pytest.mark.parametrize(
     ("values", "labels", "options", "message"),
     [
-        ([0, 1, 0, 1], ["a"] * 4, {}, r"1 class \('a'\).*cannot be seen from one"),
+        ([0, 1, 0, 1], ["a"] * 4, {}, "are of 1 class: .*cannot be seen"),
         ([0, 1, 0, 1.5], y, {}, r"in \[0, 1\], but 1 of 4 are not, for example 1\.5"),
-        ([0, 1, 0, np.nan], y, {}, "values contains NaN"),
         ([0, 1, 0, -np.inf], y, {}, "values contains infinity"),
-        ([0, 1, 0], y, {}, r"inconsistent numbers of samples: \[3, 4\]"),
+        ([0, 1, 0], y, {}, "labels has 4 entries and values has 3 rows"),
         ([[0], [1], [0], [1]], y, {}, r"one score a query, got shape \(4, 1\)"),
         ([], [], {}, "0 sample"),
         ([0, 1, 0, 1], [0, 0, 1, None], {}, "1 missing labels"),
@@ -180,9 +215,22 @@ y = [0, 0, 1, 1]
         ([0, 1, 0, 1], y, {"confidence_level": 95}, r"in \(0, 1\), got 95"),
         ([0, 1, 0, 1], y, {"confidence_level": 1.0}, r"in \(0, 1\), got 1\.0"),
         ([0, 1, 0, 1], y, {"n_resamples": 0}, "n_resamples must be.*got 0"),
-        ([0, 1, 0, 1], y, {"n_resamples": 2.5}, "n_resamples must be.*got 2.5"),
     ],
 )
 def test_bad_input(values, labels, options, message):
     with pytest.raises(ValueError, match=message):
         class_bootstrap(values, labels, **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"n_resamples": 2.5}, r"n_resamples must be.*got 2\.5"),
+        ({"n_resamples": True}, "n_resamples must be.*got True"),
+        ({"confidence_level": "95"}, "confidence_level must be.*got '95'"),
+        ({"confidence_level": None}, "confidence_level must be.*got None"),
+    ],
+)
+def test_bad_types(options, message):
+    with pytest.raises(TypeError, match=message):
+        class_bootstrap([0, 1, 0, 1], y, **options)

@@ -1,5 +1,3 @@
-import warnings
-
 import numpy as np
 import pytest
 from sklearn import config_context
@@ -7,26 +5,14 @@ from threadpoolctl import threadpool_info
 
 from sk_dml.metrics import (
     _counting,
-    class_bootstrap,
     map_at_r_score,
     precision_at_1_score,
-    r_precision_score,
-    recall_at_k_score,
     retrieval_scores,
     retrieval_values,
 )
 from tests.metrics import reference
+from tests.metrics.reference import NAMES, exact_distances, points, random_data
 
-NAMES = (
-    "precision_at_1",
-    "precision_at_2",
-    "r_precision",
-    "map_at_r",
-    "recall_at_1",
-    "recall_at_3",
-    "mean_average_precision",
-    "mean_reciprocal_rank",
-)
 LARGE = 2**24
 
 
@@ -37,18 +23,8 @@ def way(request, monkeypatch):
         monkeypatch.setattr(_counting, "FEW_PAIRS", 0)
         monkeypatch.setattr(_counting, "TILE", 4)
     if request.param == "many in blocks":
-        monkeypatch.setattr(_counting, "KEPT_PAIRS", 60)
+        monkeypatch.setattr(_counting, "PAIR_BYTES", 2**24)
         monkeypatch.setattr(_counting, "RANKED_PAIRS", 40)
-
-
-def exact_distances(queries, gallery):
-    """Squared distances of integer points, as integers."""
-    return ((queries[:, None] - gallery[None]) ** 2).sum(axis=2).astype(int).tolist()
-
-
-def points(rng, n, spread):
-    """Points on an integer grid: duplicates and equal distances abound."""
-    return rng.integers(-spread, spread + 1, size=(n, 2)).astype(np.float64)
 
 
 LABELS = {
@@ -170,7 +146,7 @@ def test_equal_distances_of_decimal_points_tie():
     assert retrieval_scores(grid / 10, labels, metrics=NAMES) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("factor", [1e-300, 1e150, 1e300])
+@pytest.mark.parametrize("factor", [1e-300, 1e150, 1e299])
 def test_scale_does_not_matter(factor):
     rng = np.random.default_rng(0)
     X, labels = rng.normal(size=(60, 3)), rng.integers(0, 6, size=60)
@@ -197,105 +173,6 @@ def test_blocks_of_any_size_give_the_same():
     assert whole == pytest.approx(blocks, abs=1e-12)
 
 
-def test_single_functions_agree_with_the_joint_one():
-    rng = np.random.default_rng(0)
-    X, labels = rng.normal(size=(60, 3)), rng.integers(0, 6, size=60)
-    found = retrieval_scores(X, labels, metrics=NAMES)
-    assert precision_at_1_score(X, labels) == found["precision_at_1"]
-    assert r_precision_score(X, labels) == found["r_precision"]
-    assert map_at_r_score(X, labels) == found["map_at_r"]
-    assert recall_at_k_score(X, labels, k=3) == found["recall_at_3"]
-    assert recall_at_k_score(X, labels) == found["precision_at_1"]
-
-
-def test_left_out_queries_are_counted_once():
-    X = np.array([[0.0], [0.1], [5.0], [5.1], [9.0], [20.0]])
-    with pytest.warns(UserWarning, match="2 of 6 queries are left out") as record:
-        score = precision_at_1_score(X, ["a", "a", "b", "b", "c", "d"])
-    assert len(record) == 1
-    assert score == 1
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        precision_at_1_score(X, ["a", "a", "b", "b", "c", "c"])
-
-
-X = np.arange(6.0)[:, None]
-y = ["a", "a", "b", "b", "c", "c"]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "keywords", "error", "message"),
-    [
-        ((X, [1, 2, 3, 4, 5, 6]), {}, ValueError, "None of the 6 queries"),
-        ((X, y[:5]), {}, ValueError, r"inconsistent numbers of samples: \[6, 5\]"),
-        ((X * np.nan, y), {}, ValueError, "X contains NaN"),
-        ((X, ["a", None, "b", "b", "c", "c"]), {}, ValueError, "1 missing labels"),
-        (
-            (X, ["a", 1, "b", "b", "c", "c"][:6]),
-            {"as_objects": True},
-            TypeError,
-            "mixes",
-        ),
-        ((X, y), {"metric": "l1"}, ValueError, r"metric must be one of .*'l1'"),
-        ((X, y), {"gallery": X}, ValueError, "go together, got only gallery"),
-        (
-            (X, y),
-            {"gallery": np.ones((2, 3)), "gallery_labels": y[:2]},
-            ValueError,
-            "gallery has 3 features and X has 1",
-        ),
-        (
-            (X, y),
-            {"gallery": X, "gallery_labels": list(range(6))},
-            TypeError,
-            "labels and gallery_labels mixes",
-        ),
-        ((X, y), {"metrics": ("map",)}, ValueError, r"recall_at_<k>.*\['map'\]"),
-        ((X, y), {"metrics": ()}, ValueError, "one or more"),
-        ((X, y), {"metrics": ("recall_at_6",)}, ValueError, "k=6 items.*got 5"),
-    ],
-)
-def test_bad_input(arguments, keywords, error, message):
-    if keywords.pop("as_objects", False):
-        arguments = (arguments[0], np.array(arguments[1], dtype=object))
-    with pytest.raises(error, match=message):
-        retrieval_scores(*arguments, **keywords)
-
-
-@pytest.mark.parametrize("k", [0, -1, 1.5, "2"])
-def test_bad_k(k):
-    with pytest.raises(ValueError, match=f"k must be an integer >= 1, got {k!r}"):
-        recall_at_k_score(X, y, k=k)
-
-
-@pytest.mark.parametrize("value", [0, -1])
-def test_bad_n_repeats(value):
-    with pytest.raises(ValueError, match=f"n_repeats == {value}, must be >= 1"):
-        retrieval_scores(X, y, n_classes=2, n_repeats=value)
-
-
-def test_bad_average_and_n_classes():
-    with pytest.raises(ValueError, match=r"average must be one of .*got 'mean'"):
-        retrieval_scores(X, y, average="mean")
-    with pytest.raises(ValueError, match=r"n_classes must be at most 3, .*got 4"):
-        retrieval_scores(X, y, n_classes=4)
-    with pytest.raises(ValueError, match="n_classes == 1, must be >= 2"):
-        retrieval_scores(X, y, n_classes=1)
-    with pytest.raises(TypeError, match="n_classes must be an instance of"):
-        retrieval_scores(X, y, n_classes=2.0)
-
-
-def test_one_class_says_nothing():
-    with pytest.warns(UserWarning, match="of one class: nothing can be missed"):
-        assert map_at_r_score(X, ["a"] * 6) == 1
-
-
-def random_data(n=90, n_classes=7):
-    rng = np.random.default_rng(0)
-    labels = rng.integers(0, n_classes, size=n)
-    return rng.normal(size=(n, 3)) + labels[:, None] * 0.3, labels
-
-
 def test_values_have_the_scores_as_their_means():
     rows, labels = random_data()
     labels[4] = 99
@@ -312,78 +189,9 @@ def test_values_have_the_scores_as_their_means():
         assert by_class[name] == pytest.approx(np.mean(means))
 
 
-@pytest.mark.parametrize("way", ["few"], indirect=True)
-def test_galleries_of_equal_numbers_of_classes():
-    rows, labels = random_data()
-    pairs = [(a, b) for a in range(7) for b in range(a)]
-    expected = {}
-    for a, b in pairs:
-        some = np.isin(labels, [a, b])
-        expected[a, b] = retrieval_values(rows[some], labels[some])["map_at_r"]
-    found = retrieval_values(rows, labels, n_classes=2, n_repeats=300, random_state=0)
-    for a in range(7):
-        mine = [
-            values[labels[np.isin(labels, pair)] == a]
-            for pair, values in expected.items()
-            if a in pair
-        ]
-        mean = np.mean(mine, axis=0)
-        assert found["map_at_r"][labels == a] == pytest.approx(mean, abs=0.05)
-    fewer = [
-        retrieval_scores(rows, labels, n_classes=n, random_state=0)["map_at_r"]
-        for n in (2, 4, 7)
-    ]
-    assert fewer[0] > fewer[1] > fewer[2]
-    assert fewer[2] == pytest.approx(map_at_r_score(rows, labels))
-
-
-def test_galleries_of_equal_numbers_of_classes_are_seeded():
-    rows, labels = random_data()
-    scores = [
-        retrieval_scores(rows, labels, n_classes=3, random_state=seed)
-        for seed in (0, 0, 1)
-    ]
-    assert scores[0] == scores[1] != scores[2]
-
-
-def test_separate_galleries_of_equal_numbers_of_classes():
-    rows, labels = random_data()
-    names = {"gallery": rows[40:], "gallery_labels": labels[40:]}
-    whole = retrieval_scores(rows[:40], labels[:40], n_classes=7, **names)
-    assert whole == pytest.approx(retrieval_scores(rows[:40], labels[:40], **names))
-    fewer = retrieval_scores(rows[:40], labels[:40], n_classes=2, **names)
-    assert fewer["map_at_r"] > whole["map_at_r"]
-
-
 def test_thread_counts_stay():
     rows, labels = random_data()
     before = [(p["internal_api"], p["num_threads"]) for p in threadpool_info()]
     retrieval_scores(rows, labels)
     after = [(p["internal_api"], p["num_threads"]) for p in threadpool_info()]
     assert set(before) <= set(after)
-
-
-def test_approximate_search_knows_no_whole_ranking():
-    for name in ("mean_average_precision", "mean_reciprocal_rank"):
-        with pytest.raises(ValueError, match=rf"metrics \['{name}'\] need the whole"):
-            retrieval_scores(X, y, metrics=["map_at_r", name], search="approximate")
-    with pytest.raises(ValueError, match=r"search must be one of .*got 'fast'"):
-        retrieval_scores(X, y, search="fast")
-
-
-@pytest.mark.parametrize("average", ["micro", "macro"])
-def test_intervals_are_those_of_the_classes(average):
-    rows, labels = random_data()
-    options = {"average": average, "confidence_level": 0.9, "n_resamples": 300}
-    found = retrieval_scores(rows, labels, random_state=3, **options)
-    values = retrieval_values(rows, labels, metrics=["precision_at_1"])
-    low, high = class_bootstrap(
-        values["precision_at_1"],
-        labels,
-        random_state=np.random.RandomState(3),
-        **options,
-    )
-    assert found["precision_at_1_interval"] == (low, high)
-    assert low < found["precision_at_1"] < high
-    low, high = found["map_at_r_interval"]
-    assert low < found["map_at_r"] < high

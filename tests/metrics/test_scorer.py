@@ -109,6 +109,58 @@ def test_bad_input(iris):
         scorers.recall_at_k(0)
 
 
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"metric": "l1"}, ValueError, "metric must be one of .*'l1'"),
+        ({"average": "x"}, ValueError, "average must be one of .*'x'"),
+        ({"search": "x"}, ValueError, "search must be one of .*'x'"),
+        ({"n_classes": 0}, ValueError, "n_classes must be .*got 0"),
+        ({"n_classes": 1}, ValueError, "n_classes must be .*got 1"),
+        ({"n_classes": 2.5}, TypeError, "n_classes must be .*got 2.5"),
+        ({"n_repeats": 0}, ValueError, "n_repeats must be .*got 0"),
+        ({"random_state": "x"}, ValueError, "'x' cannot be used to seed"),
+        ({"confidence_level": 0.9}, TypeError, "options must be any of"),
+    ],
+)
+def test_values_of_options_are_checked_before_any_fit(options, error, message):
+    with pytest.raises(error, match=message):
+        retrieval_scorer("map_at_r", **options)
+    with pytest.raises(error, match=message):
+        scorers.recall_at_k(5, **options)
+
+
+def test_names_and_search_are_checked_before_any_fit():
+    with pytest.raises(ValueError, match=r"once, got \['map_at_r'\] twice"):
+        retrieval_scorer("map_at_r", "map_at_r")
+    with pytest.raises(ValueError, match="need the whole ranking"):
+        retrieval_scorer("mean_reciprocal_rank", search="approximate")
+    with pytest.raises(TypeError, match=r"k must be an integer >= 1, got 2\.5"):
+        scorers.recall_at_k(2.5)
+
+
+def test_recall_of_the_search_is_a_score():
+    X, y = np.random.default_rng(0).normal(size=(60, 3)), np.arange(60) % 6
+    scaler = StandardScaler().fit(X)
+    scorer = retrieval_scorer(
+        "map_at_r", "neighbor_recall", search="approximate", random_state=0
+    )
+    found = scorer(scaler, X, y)
+    assert list(found) == ["map_at_r", "neighbor_recall"]
+    assert 0.9 < found["neighbor_recall"] <= 1
+
+
+def test_recall_at_k_takes_options(iris):
+    X, y = iris
+    scaler = StandardScaler().fit(X)
+    scorer = scorers.recall_at_k(2, metric="cosine", average="macro")
+    expected = recall_at_k_score(
+        scaler.transform(X), y, k=2, metric="cosine", average="macro"
+    )
+    assert scorer(scaler, X, y) == expected
+    assert expected != scorers.recall_at_k(2)(scaler, X, y)
+
+
 def test_options_reach_the_metrics():
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(60, 3)), np.arange(60) % 6

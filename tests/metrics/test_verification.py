@@ -8,6 +8,7 @@ from sklearn import config_context
 from sklearn.metrics.pairwise import paired_distances
 
 from sk_dml.metrics import sample_pairs, verification_scores, verification_threshold
+from sk_dml.neighbors import RetrievalIndex
 
 METRICS = ["euclidean", "cosine"]
 
@@ -43,7 +44,7 @@ def test_scores_equal_fractions(seed):
     X, labels = grid(seed)
     same, different = pairs_of(X, labels)
     rates = (0.05, 0.125, 0.5, 0.9)
-    found = verification_scores(X, labels, metric="euclidean", far=rates)
+    found = verification_scores(X, labels, far=rates)
     # Mann-Whitney: how often a same-class pair is nearer, ties counting half.
     wins = sum((s < d) + Fraction(s == d, 2) for s in same for d in different)
     expected = {"roc_auc": wins / (len(same) * len(different))}
@@ -70,7 +71,7 @@ def test_rates_that_are_whole_pairs(seed):
     is_same = is_same[np.triu_indices(20, k=1)]
     different = np.sort(distances[~is_same])  # 100 of them
     rates = np.arange(1, 100) / 100
-    found = verification_scores(X, np.arange(20) % 2, metric="euclidean", far=rates)
+    found = verification_scores(X, np.arange(20) % 2, far=rates)
     # As many false accepts as allowed, and all that is nearer than the next one.
     expected = [(distances[is_same] < different[n]).mean() for n in range(1, 100)]
     assert list(found.values())[2:] == pytest.approx(expected)
@@ -90,14 +91,24 @@ def test_constant_embedding_scores_chance(metric):
 def test_equal_directions_tie_for_the_cosine():
     rng = np.random.default_rng(0)
     X = rng.integers(1, 9, size=7) * rng.integers(1, 99, size=(40, 1))
-    found = verification_scores(X, np.arange(40) % 2, far=0.1)
+    found = verification_scores(X, np.arange(40) % 2, metric="cosine", far=0.1)
     assert found["roc_auc"] == pytest.approx(0.5, abs=1e-12)
 
 
+def test_equal_cosines_tie():
+    # All rows are of one length: the cosine sorts and ties as whole numbers do.
+    rng = np.random.default_rng(0)
+    X = rng.permuted(np.tile(np.arange(1.0, 6), (40, 1)), axis=1)
+    labels = rng.integers(0, 3, size=40)
+    expected = verification_scores(X, labels, far=0.1)
+    found = verification_scores(X, labels, metric="cosine", far=0.1)
+    assert found == pytest.approx(expected, abs=1e-12)
+
+
 def test_equal_distances_of_decimal_points_tie():
-    X, labels = grid(0, n=40)
-    expected = verification_scores(X, labels, metric="euclidean", far=0.1)
-    found = verification_scores(X / 10, labels, metric="euclidean", far=0.1)
+    X, labels = np.random.default_rng(0).integers(-9, 10, (60, 1)), np.arange(60) % 4
+    expected = verification_scores(X, labels, far=0.1)
+    found = verification_scores(X / 10, labels, far=0.1)
     assert found == pytest.approx(expected, abs=1e-12)
 
 
@@ -113,7 +124,7 @@ def test_separated_classes_are_perfect(metric):
 
 
 @pytest.mark.parametrize("metric", METRICS)
-@pytest.mark.parametrize("factor", [1e-300, 1e150, 1e300])
+@pytest.mark.parametrize("factor", [1e-300, 1e150, 1e299])
 def test_scale_does_not_matter(metric, factor):
     rng = np.random.default_rng(0)
     X, labels = rng.normal(size=(60, 3)), rng.integers(0, 6, size=60)
@@ -129,13 +140,15 @@ def test_rows_of_any_length_have_a_direction():
     rng = np.random.default_rng(0)
     X, labels = rng.normal(size=(60, 3)), rng.integers(0, 6, size=60)
     lengths = 10.0 ** rng.integers(-200, 200, size=(60, 1))
-    expected = verification_scores(X, labels, far=0.1)
-    assert verification_scores(X * lengths, labels, far=0.1) == expected
+    expected = verification_scores(X, labels, metric="cosine", far=0.1)
+    assert (
+        verification_scores(X * lengths, labels, metric="cosine", far=0.1) == expected
+    )
 
 
 def test_rows_of_zeros_are_far_from_all():
     X = np.array([[0.0, 0.0], [0.0, 0.0], [1.0, 0.0], [1.0, 1.0]])
-    scores = verification_scores(X, [0, 0, 1, 1], far=0.3)
+    scores = verification_scores(X, [0, 0, 1, 1], metric="cosine", far=0.3)
     assert scores["roc_auc"] == pytest.approx((1 + 0.5) / 2)
 
 
@@ -184,7 +197,7 @@ def test_threshold_keeps_what_it_promises(metric, far):
 @pytest.mark.parametrize("n_pairs", [1, 7, 10**6, None])
 def test_pairs_are_pairs(n_pairs):
     labels = np.random.default_rng(0).integers(0, 5, size=40)
-    first, second, is_same = sample_pairs(labels, n_pairs, random_state=0)
+    first, second, is_same = sample_pairs(labels, n_pairs=n_pairs, random_state=0)
     assert (is_same == (labels[first] == labels[second])).all()
     drawn = {frozenset(pair) for pair in np.stack([first, second], 1).tolist()}
     assert len(drawn) == len(first)
@@ -199,7 +212,9 @@ def test_all_pairs_of_a_kind_are_equally_likely():
     labels = np.array(["b", "a", "b", "b", "c", "a", "d"])
     counts = {True: {}, False: {}}
     for seed in range(1500):
-        for i, j, same in zip(*sample_pairs(labels, 2, random_state=seed), strict=True):
+        for i, j, same in zip(
+            *sample_pairs(labels, n_pairs=2, random_state=seed), strict=True
+        ):
             pair = frozenset((int(i), int(j)))
             counts[bool(same)][pair] = counts[bool(same)].get(pair, 0) + 1
     for same, n_kind in ((True, 4), (False, 17)):
@@ -212,9 +227,9 @@ def test_all_pairs_of_a_kind_are_equally_likely():
 def test_random_state_decides():
     labels = np.arange(60) % 7
     before = np.random.get_state()[1].copy()  # noqa: NPY002
-    first = sample_pairs(labels, 20, random_state=3)
-    assert np.array_equal(first, sample_pairs(labels, 20, random_state=3))
-    assert not np.array_equal(first, sample_pairs(labels, 20, random_state=4))
+    first = sample_pairs(labels, n_pairs=20, random_state=3)
+    assert np.array_equal(first, sample_pairs(labels, n_pairs=20, random_state=3))
+    assert not np.array_equal(first, sample_pairs(labels, n_pairs=20, random_state=4))
     assert (np.random.get_state()[1] == before).all()  # noqa: NPY002
 
 
@@ -232,7 +247,7 @@ def test_sampling_takes_no_square_of_the_samples():
     labels = np.arange(50_000) % 11
     X = np.ones((50_000, 2)) * (1 + labels[:, None])
     tracemalloc.start()
-    verification_scores(X, labels, metric="euclidean", n_pairs=1000, random_state=0)
+    verification_scores(X, labels, n_pairs=1000, random_state=0)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 40e6
@@ -241,9 +256,7 @@ def test_sampling_takes_no_square_of_the_samples():
 def test_rates_below_one_pair_are_told():
     X, labels = np.arange(6.0)[:, None], [0, 0, 0, 1, 1, 1]
     with pytest.warns(UserWarning, match=r"far=0\.1, 0\.01 .*in 9, .*needs 100 or"):
-        scores = verification_scores(
-            X, labels, metric="euclidean", far=(0.1, 0.5, 0.01)
-        )
+        scores = verification_scores(X, labels, far=(0.1, 0.5, 0.01))
     # The nearest pair of different classes is at distance 1, as are four of one class.
     assert scores["tar_at_far_0.1"] == scores["tar_at_far_0.01"] == 0
     assert scores["tar_at_far_0.5"] > 0
@@ -251,10 +264,55 @@ def test_rates_below_one_pair_are_told():
         verification_threshold(X, labels, far=0.1)
 
 
+@pytest.mark.parametrize("outlier", [1e7, 1e299])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_an_outlier_costs_the_others_no_digits(outlier, sign):
+    rng = np.random.default_rng(0)
+    labels = np.arange(100) % 5
+    X = rng.normal(size=(5, 4))[labels] * 3 + rng.normal(size=(100, 4))
+    options = {"far": 0.1, "n_pairs": None}
+    expected = verification_scores(X, labels, **options)
+    threshold = verification_threshold(X, labels)
+    assert expected["roc_auc"] > 0.9
+    # Of a class of its own: nothing but 100 pairs more, farther than all others.
+    X, labels = np.vstack([X, np.full(4, sign * outlier)]), np.append(labels, 9)
+    found = verification_scores(X, labels, **options)
+    n = 100 * 99 // 2 - 5 * 20 * 19 // 2
+    auc = (expected["roc_auc"] * n + 100) / (n + 100)
+    assert found["roc_auc"] == pytest.approx(auc, abs=1e-12)
+    assert verification_threshold(X, labels) == pytest.approx(threshold, rel=0.02)
+
+
+def test_a_wide_column_that_does_not_vary_costs_no_digits():
+    rng = np.random.default_rng(0)
+    X, labels = rng.integers(0, 99, size=(60, 3)).astype(float), np.arange(60) % 6
+    wide = np.hstack([X, np.full((60, 1), 2.0**60)])
+    assert verification_scores(wide, labels, far=0.1) == verification_scores(
+        X, labels, far=0.1
+    )
+    assert verification_threshold(wide, labels) == verification_threshold(X, labels)
+
+
+def test_threshold_is_a_distance_of_the_index():
+    rng = np.random.default_rng(0)
+    labels = np.arange(60) % 3
+    X = 20 * np.eye(3)[labels] + rng.normal(size=(60, 3))
+    threshold = verification_threshold(X, labels)
+    distances, neighbors = RetrievalIndex(59).fit(X).kneighbors()
+    same = labels[neighbors] == labels[:, None]
+    assert ((distances <= threshold) == same).all()
+
+
+def test_each_rate_once():
+    for far in [(0.1, 0.5, 0.1), (0.1, 0.1 + 1e-12)]:
+        with pytest.raises(ValueError, match=r"far must name each rate once, got 0\.1"):
+            verification_scores(X, y, far=far)
+
+
 @pytest.mark.filterwarnings("ignore:far=:UserWarning")
 def test_names_are_plain_numbers():
     scores = verification_scores([[0.0], [0.1], [3.0]], [0, 0, 1], far=(1e-5, 0.25))
-    assert list(scores)[2:] == ["tar_at_far_0.00001", "tar_at_far_0.25"]
+    assert list(scores)[2:] == ["tar_at_far_1e-05", "tar_at_far_0.25"]
     assert len(verification_scores([[0.0], [0.1], [3.0]], [0, 0, 1], far=())) == 2
 
 
@@ -274,10 +332,13 @@ y = ["a", "a", "b", "b", "c", "c"]
         ),
         ((X, list("abcdef")), {}, ValueError, "no pair of one class.*6 samples in 6"),
         ((X[:1], y[:1]), {}, ValueError, "no pair of"),
-        ((X, y[:5]), {}, ValueError, r"inconsistent numbers of samples: \[6, 5\]"),
-        ((X * np.nan, y), {}, ValueError, "X contains NaN"),
+        ((X, y[:5]), {}, ValueError, "labels has 5 entries and X has 6 rows"),
+        ((X * np.nan, y), {}, ValueError, "X contains NaN in 6 of 6 rows"),
+        ((X, [{}] * 6), {}, TypeError, "labels holds labels that cannot be hashed"),
+        ((X, None), {}, ValueError, r"labels must be of shape \(n_samples,\), .*None"),
+        (([], []), {}, ValueError, "X is empty"),
         ((X + np.inf, y), {}, ValueError, "X contains infinity"),
-        ((X[:, 0], y), {}, ValueError, "Expected 2D array"),
+        ((X[:, 0], y), {}, ValueError, "must be a 2D array"),
         (
             (X, ["a", None, "b", "b", "c", "c"]),
             {},
@@ -286,12 +347,28 @@ y = ["a", "a", "b", "b", "c", "c"]
         ),
         ((X, np.array(["a", 1] * 3, object)), {}, TypeError, "labels mixes"),
         ((X, y), {"metric": "l1"}, ValueError, r"metric must be one of .*'l1'"),
-        ((X, y), {"far": 0.0}, ValueError, r"far must be in \(0, 1\), got 0\.0"),
-        ((X, y), {"far": 1}, ValueError, r"far must be in \(0, 1\), got 1"),
-        ((X, y), {"far": np.nan}, ValueError, r"far must be in \(0, 1\), got nan"),
-        ((X, y), {"far": "0.1"}, ValueError, r"far must be in \(0, 1\), got '0\.1'"),
-        ((X, y), {"n_pairs": 0}, ValueError, "n_pairs must be an integer >= 1 or None"),
-        ((X, y), {"n_pairs": 1.5}, ValueError, r"n_pairs must be .*got 1\.5"),
+        (
+            (X, y),
+            {"far": 0.0},
+            ValueError,
+            r"far must be a number in \(0, 1\), got 0\.0",
+        ),
+        ((X, y), {"far": 1}, ValueError, r"far must be a number in \(0, 1\), got 1"),
+        (
+            (X, y),
+            {"far": np.nan},
+            ValueError,
+            r"far must be a number in \(0, 1\), got nan",
+        ),
+        (
+            (X, y),
+            {"far": "0.1"},
+            TypeError,
+            r"far must be a number in \(0, 1\), got '0\.1'",
+        ),
+        ((X, y), {"n_pairs": True}, TypeError, "n_pairs must be .*got True"),
+        ((X, y), {"n_pairs": 0}, ValueError, "n_pairs must be an integer >= 1, got 0"),
+        ((X, y), {"n_pairs": 1.5}, TypeError, r"n_pairs must be .*got 1\.5"),
     ],
 )
 def test_bad_input(function, arguments, options, error, message):
@@ -300,5 +377,7 @@ def test_bad_input(function, arguments, options, error, message):
 
 
 def test_threshold_wants_one_rate():
-    with pytest.raises(ValueError, match=r"far must be in \(0, 1\), got \(0\.1, 0\.2"):
+    with pytest.raises(
+        TypeError, match=r"far must be a number in \(0, 1\), got \(0\.1, 0\.2"
+    ):
         verification_threshold(X, y, far=(0.1, 0.2))

@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 
 from sk_dml.utils import encode_label_sets, encode_labels
@@ -54,10 +55,20 @@ def test_strings_and_integers_do_not_meet():
 
 
 @pytest.mark.parametrize(
-    "labels", [["a", None], [0.0, np.nan], np.array([1, np.nan], dtype=object)]
+    "labels",
+    [
+        ["a", None],
+        [0.0, np.nan],
+        np.array([1, np.nan], dtype=object),
+        np.array(["2000-01-01", "NaT"], "M8[D]"),
+        np.array(["2000-01-01", "NaT"], "M8[ns]").astype("m8[ns]"),
+        pd.Series(pd.to_datetime(["2000-01-01", None])),
+        pd.Series(pd.to_datetime(["2000-01-01", None], utc=True)),
+        pd.Series(["a", None], dtype="string"),
+    ],
 )
 def test_missing_labels_are_counted(labels):
-    if None in labels:
+    if isinstance(labels, list) and None in labels:
         labels = np.array(labels, dtype=object)
     with pytest.raises(ValueError, match=r"ids holds 1 missing labels .* among 2"):
         encode_labels(labels, name="ids")
@@ -67,3 +78,44 @@ def test_mixed_labels_name_the_kinds():
     labels = np.array(["a", 1], dtype=object)
     with pytest.raises(TypeError, match=r"y mixes .*\['int', 'str'\]"):
         encode_labels(labels)
+
+
+def test_missing_labels_of_two_sets():
+    days = np.array(["2000-01-01", "NaT"], "M8[D]")
+    with pytest.raises(ValueError, match="labels and gallery_labels holds 2 missing"):
+        encode_label_sets(days, days, names=NAMES)
+
+
+@pytest.mark.parametrize("labels", [[{"a": 1}] * 2, [{1}, {2}], [[1], [1, 2]]])
+def test_unhashable_labels_are_named(labels):
+    kind = type(labels[0]).__name__
+    with pytest.raises(TypeError, match=rf"ids .* cannot be hashed \(found \['{kind}'"):
+        encode_labels(labels, name="ids")
+
+
+def test_labels_without_order_are_named():
+    with pytest.raises(
+        TypeError, match=r"ids holds labels that cannot be sorted .*obj"
+    ):
+        encode_labels([object(), object()], name="ids")
+
+
+@pytest.mark.parametrize(
+    ("labels", "got"),
+    [
+        (None, "got None"),
+        (3, "got 3"),
+        ([("a", 1), ("b", 2)], r"got shape \(2, 2\)"),
+        (np.zeros((2, 1, 1)), r"got shape \(2, 1, 1\)"),
+    ],
+)
+def test_one_label_a_sample(labels, got):
+    message = rf"labels must be of shape \(n_samples,\).*{got}"
+    with pytest.raises(ValueError, match=message):
+        encode_labels(labels, name="labels")
+    with pytest.raises(ValueError, match=message):
+        encode_label_sets(labels, [1, 2], names=NAMES)
+
+
+def test_a_column_of_labels_is_one_label_a_sample():
+    assert encode_labels([[3], [1], [3]])[1].tolist() == [1, 0, 1]

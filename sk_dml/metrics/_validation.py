@@ -1,0 +1,136 @@
+"""What the metrics accept, and what they say to the rest."""
+
+from collections.abc import Iterable
+
+import numpy as np
+from sklearn.preprocessing import normalize
+from sklearn.utils import check_random_state
+
+from sk_dml.neighbors._validation import check_choice, check_positive, check_rows
+from sk_dml.utils import encode_labels
+
+AVERAGES = ("micro", "macro")
+
+
+def check_embeddings(X, labels):
+    """Check embeddings and their labels.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_samples, n_features)
+    labels : array-like of shape (n_samples,)
+
+    Returns
+    -------
+    X : ndarray of shape (n_samples, n_features), float32 or float64
+    classes : ndarray of shape (n_classes,)
+    codes : ndarray of shape (n_samples,), dtype int64
+    """
+    X = check_rows(X, "X")
+    classes, codes = encode_labels(labels, name="labels")
+    check_length(codes, "labels", X, "X")
+    return X, classes, codes
+
+
+def check_length(labels, name, rows, rows_name):
+    """Refuse labels that are more or fewer than what they label.
+
+    Parameters
+    ----------
+    labels, rows : sized
+    name, rows_name : str
+        What to call them in an error.
+    """
+    if len(labels) != len(rows):
+        raise ValueError(
+            f"{name} has {len(labels)} entries and {rows_name} has {len(rows)} rows; "
+            "every row needs one."
+        )
+
+
+def check_names(names, known, pattern=None):
+    """Check names of metrics.
+
+    Parameters
+    ----------
+    names : str or iterable of str
+    known : sequence of str
+    pattern : re.Pattern or None, default=None
+        What other names have to match.
+
+    Returns
+    -------
+    tuple of str
+
+    Raises
+    ------
+    ValueError
+        If there is none, one is unknown, or one comes twice.
+    """
+    single = isinstance(names, str) or not isinstance(names, Iterable)
+    names = (names,) if single else tuple(names)
+    unknown = [
+        name
+        for name in names
+        if name not in known and not (pattern and pattern.fullmatch(str(name)))
+    ]
+    if unknown or not names:
+        families = ["precision_at_<k>", "recall_at_<k>"] if pattern else []
+        raise ValueError(
+            f"metrics must name one or more of {[*known, *families]}, "
+            f"got {list(names)}."
+        )
+    repeated = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+    if repeated:
+        raise ValueError(f"metrics must name each metric once, got {repeated} twice.")
+    return tuple(map(str, names))
+
+
+def check_fraction(value, name):
+    """Check a number between 0 and 1.
+
+    Parameters
+    ----------
+    value : float
+    name : str
+        Name of the parameter.
+    """
+    message = f"{name} must be a number in (0, 1), got {value!r}."
+    if not isinstance(value, float | np.floating | int):
+        raise TypeError(message)
+    if not 0 < value < 1:
+        raise ValueError(message)
+
+
+def check_interval(average, confidence_level, n_resamples, random_state):
+    """Check the parameters of an interval.
+
+    Parameters
+    ----------
+    average : str
+    confidence_level : float or None
+    n_resamples : int
+    random_state : int, RandomState instance or None
+    """
+    check_choice(average, AVERAGES, "average")
+    if confidence_level is not None:
+        check_fraction(confidence_level, "confidence_level")
+    check_positive(n_resamples, "n_resamples")
+    check_random_state(random_state)
+
+
+def unit_rows(X):
+    """Make all rows of length one.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_features), float64
+        Rows of zeros stay.
+    """
+    # First by the largest value, so that no square overflows or vanishes.
+    largest = np.abs(X).max(axis=1, keepdims=True).astype(np.float64)
+    return normalize(X / np.where(largest > 0, largest, 1))
