@@ -1,6 +1,5 @@
 """BaseEmbedder: all that makes a trained network a scikit-learn transformer."""
 
-import warnings
 from dataclasses import KW_ONLY, dataclass
 from numbers import Integral, Real
 from typing import Any
@@ -33,6 +32,7 @@ from sk_dml.utils import (
     add_shared_documentation,
     resolve_device,
     torch_seed,
+    warn,
 )
 
 
@@ -148,64 +148,76 @@ class BaseEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         classes, targets = check_targets(self, X, y)
         batch_size = check_batch_size(self, classes, targets)
         if self.n_components == 1:
-            warnings.warn(
+            warn(
                 "n_components=1 leaves rows of length one but two values, 1 and -1, "
-                "and most methods no gradient. Use 2 or more.",
-                stacklevel=3,
+                "and most methods no gradient. Use 2 or more."
             )
         device = resolve_device(self.device)
         random_state = check_random_state(self.random_state)
         seed, sampling_seed = random_state.randint(np.iinfo(np.int32).max, size=2)
-        mean, scale = training_statistics(X)
         if device.type == "mps" and X.dtype == np.float64:  # MPS has no float64
-            X, mean, scale = X.astype(np.float32), mean.float(), scale.float()
+            X = X.astype(np.float32)
         with torch_seed(int(seed), device):
-            network = build_network(
-                self.module,
-                net_params.pop("module"),
-                input_shape=X.shape[1:],
-                n_components=self.n_components,
-                mean=mean,
-                scale=scale,
-            )
-            loss = self._make_criterion(len(classes), len(X))
-            net = EmbeddingNet(
-                network,
-                criterion=loss,
-                max_epochs=self.max_epochs,
-                lr=self.lr,
-                lr_schedule=self.lr_schedule,
+            net = self._make_net(
+                X,
+                len(classes),
+                net_params,
+                device=device,
                 batch_size=batch_size,
-                samples_per_class=self.samples_per_class,
-                weight_decay=self.weight_decay,
-                proxy_lr=self.proxy_lr,
                 sampling_seed=int(sampling_seed),
-                train_split=None,
-                device=str(device),
-                verbose=self.verbose,
-                callbacks=clone(self.callbacks, safe=False),
-                **net_params,
             )
             net.fit(X, targets)
+        self._input_shape = X.shape[1:]
+        self.classes_, self.device_ = classes, device
+        return self._keep(net)
+
+    def _make_net(self, X, n_classes, net_params, *, device, **settings):
+        """Build the network, the loss and the net that trains them."""
+        mean, scale = training_statistics(X)
+        if device.type == "mps":
+            mean, scale = mean.float(), scale.float()
+        network = build_network(
+            self.module,
+            net_params.pop("module"),
+            input_shape=X.shape[1:],
+            n_components=self.n_components,
+            mean=mean,
+            scale=scale,
+        )
+        return EmbeddingNet(
+            network,
+            criterion=self._make_criterion(n_classes, len(X)),
+            max_epochs=self.max_epochs,
+            lr=self.lr,
+            lr_schedule=self.lr_schedule,
+            samples_per_class=self.samples_per_class,
+            weight_decay=self.weight_decay,
+            proxy_lr=self.proxy_lr,
+            train_split=None,
+            device=str(device),
+            verbose=self.verbose,
+            callbacks=clone(self.callbacks, safe=False),
+            **settings,
+            **net_params,
+        )
+
+    def _keep(self, net):
+        """Keep a trained net and the story of its training."""
         epochs = [row for row in net.history if "train_loss" in row]
         if len(epochs) < self.max_epochs and not self.callbacks:
             if not epochs:
                 raise KeyboardInterrupt
-            warnings.warn(
+            warn(
                 f"Training was interrupted in epoch {len(epochs) + 1} of "
-                f"{self.max_epochs}; the embedding is as far as it came.",
-                stacklevel=3,
+                f"{self.max_epochs}; the embedding is as far as it came."
             )
         self.net_ = net
-        self.classes_ = classes
-        self.device_ = device
         self.n_iter_ = len(epochs)
         self.history_ = [
             {name: row[name] for name in ("epoch", "train_loss", "duration")}
             for row in epochs
         ]
         self.loss_curve_ = [row["train_loss"] for row in epochs]
-        self._input_shape = X.shape[1:]
         self._n_features_out = self.n_components
         return self
 

@@ -1,7 +1,6 @@
 """What the displays compute from: embeddings, their classes, their neighbours."""
 
 import inspect
-import warnings
 from typing import Any
 
 import numpy as np
@@ -9,7 +8,7 @@ import numpy as np
 from sk_dml.inspection._style import check_matplotlib_support
 from sk_dml.metrics import _validation
 from sk_dml.neighbors import nearest_neighbors
-from sk_dml.utils import embed, encode_labels
+from sk_dml.utils import embed, encode_labels, warn
 
 
 class FromEstimatorMixin:
@@ -98,11 +97,9 @@ def draw_sample(n_samples, size, random_state):
 def warn_left_out(n_left_out, n_samples):
     """Warn of samples that a picture leaves out, if there are any."""
     if n_left_out:
-        warnings.warn(
+        warn(
             f"{n_left_out} of {n_samples} samples are left out of the picture: nothing "
             "else is of their class.",
-            UserWarning,
-            stacklevel=4,
         )
 
 

@@ -1,10 +1,10 @@
 """Two dimensions of many, and where on a map there is room."""
 
-import warnings
-
 import numpy as np
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
+
+from sk_dml.utils import warn
 
 FEWEST_UMAP = 4  # samples: of fewer it cannot tell who is near whom
 METHODS = ("pca", "tsne", "umap")
@@ -23,11 +23,9 @@ def reduce(X, method, random_state):
                 "`pip install umap-learn`."
             ) from error
     if (X[0] == X).all():
-        warnings.warn(
+        warn(
             f"All {len(X)} samples are embedded at the same point: there is nothing "
             "to map.",
-            UserWarning,
-            stacklevel=3,
         )
         return np.zeros((len(X), 2)), axis_names
     if method == "pca":

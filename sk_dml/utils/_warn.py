@@ -31,5 +31,6 @@ def warn(message, category=UserWarning):
 
 
 def _is_ours(frame):
-    package = frame.f_globals.get("__name__", "").partition(".")[0]
-    return package == __name__.partition(".")[0]
+    module = frame.f_globals.get("__name__", "")
+    # scikit-learn wraps fit, to check the parameters.
+    return module == "sklearn.base" or module.startswith("sk_dml.")

@@ -204,7 +204,7 @@ def test_bad_input():
         EmbeddingDisplay.from_embeddings(X, labels, method="lda")
     with pytest.raises(ValueError, match="max_samples must be >= 2 or None, got 1"):
         EmbeddingDisplay.from_embeddings(X, labels, max_samples=1)
-    with pytest.raises(ValueError, match="minimum of 2"):
+    with pytest.raises(ValueError, match="at least 2 features, got 1"):
         EmbeddingDisplay.from_embeddings(X[:, :1], labels)
     with pytest.raises(ValueError, match="images has 3 entries for 30 samples"):
         EmbeddingDisplay.from_embeddings(X, labels, images=np.zeros((3, 4, 4)))
