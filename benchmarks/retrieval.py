@@ -5,12 +5,13 @@ by faiss-cpu alone and by scikit-learn for as many neighbours as a class has ite
 the bare product of all rows in tiles. Medians of runs in turns, and their ratios; the
 largest memory that ours and AccuracyCalculator add to processes of their own. The first
 call, which compiles or loads compiled code, is told apart. Then the approximate search,
-once a size, beside the exact one, for lists of neighbours and for scores; compiling is
-told apart. Needs Linux.
+once a size, beside the exact one, for lists of neighbours and scores, on random rows or
+on the principal components of images; compiling is told apart. Needs Linux.
 """
 
 import argparse
 import functools
+import os
 import statistics
 import time
 import warnings
@@ -77,12 +78,26 @@ def product(X, labels, tile=1024):
             np.matmul(rows, columns.T, out=out[: len(rows), : len(columns)])
 
 
-def approximate(n, n_features, per_class):
+def components(path, n):
+    """Read images and project them, as rows of length one."""
+    from sklearn.decomposition import PCA
+    from sklearn.preprocessing import normalize
+
+    with np.load(path) as archive:
+        X, labels = archive["X"], archive["y"]
+    X = X.reshape(len(X), -1).astype(np.float32)
+    X = PCA(128, svd_solver="randomized", random_state=0).fit_transform(X)
+    order = np.random.default_rng(0).permutation(len(X))[:n]
+    return normalize(X)[order].astype(np.float32), labels[order]
+
+
+def approximate(n, path):
     """Time lists of 10 neighbours and scores, exact and approximate, once each."""
     from sk_dml.metrics import retrieval_scores
     from sk_dml.neighbors import nearest_neighbors, neighbor_recall
 
-    X, labels = data(n, n_features, per_class)
+    warnings.simplefilter("ignore")
+    X, labels = components(path, n) if path else data(n, 128, 20)
     few = X[:2000], labels[:2000] % 100
     found = {}
     start = time.perf_counter()
@@ -160,6 +175,7 @@ def main():
         default=[30_000, 60_000, 118_898],
         help="rows to search approximately",
     )
+    parser.add_argument("--images", help="a file with images X and classes y")
     parser.add_argument("--call", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.call:
@@ -186,13 +202,14 @@ def main():
             print(f"{line}|", flush=True)
     if not given.approximate:
         return
-    print("\n## Approximate search, width 128, 20 a class\n")
+    what = "random rows" if given.images is None else os.path.basename(given.images)
+    print(f"\n## Approximate search, {what}, width 128, about 20 a class\n")
     print("| rows | lists of 10, s: exact | approximate | factor | recall@10 |", end="")
     print(" scores, s: exact | approximate | factor | MAP@R | less | first calls, s |")
     print("|---|---|---|---|---|---|---|---|---|---|---|")
     for n in given.approximate:
         found = in_process(
-            __file__, "approximate", threads=None, n=n, n_features=128, per_class=20
+            __file__, "approximate", threads=None, n=n, path=given.images
         )
         line = f"| {n:,} "
         for kind in ("lists", "scores"):
