@@ -34,8 +34,10 @@ DEEP_METRICS = {
     "mean_average_precision": _ranks.average_precision,
     "mean_reciprocal_rank": _ranks.reciprocal_rank,
 }
-# Items to search among from which search="auto" is approximate.
-AUTO_APPROXIMATE = 500_000
+# Items to search among from which search="auto" is approximate. At 118,898 of width 128
+# both take as long, without the 20 seconds or more that pynndescent compiles in every
+# process (benchmarks/results/retrieval.md); the exact time grows with the square.
+AUTO_APPROXIMATE = 250_000
 AT_K = re.compile(r"(precision|recall)_at_([1-9][0-9]*)")
 AT_K_METRICS = {"precision": _ranks.precision_at_k, "recall": _ranks.recall_at_k}
 

@@ -78,7 +78,7 @@ def retrieval_scores(
         class: one or more in every deal.
     search : {"exact", "approximate", "auto"}, default="exact"
         How neighbours are found. "approximate" lists them by pynndescent; what is
-        missing in its lists counts as not found. "auto" does so from 500,000 items to
+        missing in its lists counts as not found. "auto" does so from 250,000 items to
         search among on, unless a metric needs the whole ranking.
     confidence_level : float or None, default=None
         Adds intervals that hold the expected score with this probability, in (0, 1),

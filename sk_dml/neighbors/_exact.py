@@ -8,10 +8,14 @@ is not, all rows whose bounds are below that distance are compared too; where th
 many, products in double precision come first.
 """
 
+from concurrent.futures import ThreadPoolExecutor
+from threading import local
 from typing import Any
 
 import numpy as np
 from sklearn import get_config
+from sklearn.utils._openmp_helpers import _openmp_effective_n_threads
+from threadpoolctl import threadpool_limits
 
 from sk_dml.neighbors._gallery import Gallery, batches
 from sk_dml.neighbors._rows import equal_rows
@@ -110,24 +114,14 @@ class ExactSearch:
             offsets = bounds.without(hidden)
             # With more left to compare, a query waits for the next precision.
             most = MANY * n_kept if dtype is np.float32 else np.inf
-            size = np.dtype(dtype).itemsize
-            bytes_each = len(offsets) * (8 + 2 * size) + n_candidates * 64
+            n_threads = _openmp_effective_n_threads() if device is None else 1
             postponed = []
-            memory = None
-            for batch in _blocks(
-                waiting, bytes_each, bounds.n_products // len(offsets)
+            for batch, found in _in_threads(
+                bounds,
+                (queries, own, offsets, n_neighbors, n_candidates, most),
+                waiting,
+                n_threads,
             ):
-                if memory is None:  # once: fresh memory is slow; the first is largest
-                    memory = bounds.empty(len(batch))
-                found = bounds.search(
-                    queries[batch],
-                    own[batch],
-                    offsets,
-                    n_neighbors,
-                    n_candidates,
-                    most,
-                    memory[: len(batch)],
-                )
                 distances[batch], indices[batch], is_done = found
                 postponed.append(batch[~is_done])
             waiting = np.concatenate(postponed)
@@ -296,6 +290,38 @@ def _resolve(device):
             f"device={device!r} cannot be used to search: it has no double precision."
         )
     return resolved
+
+
+def _in_threads(bounds, task, waiting, n_threads):
+    """Search for queries in blocks, one in each thread; yield these and their rows."""
+    queries, own, offsets, n_neighbors, n_candidates, most = task
+    size = np.dtype(bounds.dtype).itemsize
+    bytes_each = len(offsets) * (8 + 2 * size) + n_candidates * 64
+    blocks = list(
+        _blocks(waiting, bytes_each * n_threads, bounds.n_products // len(offsets))
+    )
+    memory = local()
+
+    def search(batch):
+        if not hasattr(memory, "bounds"):
+            # Once: fresh memory is slow. No block is larger than the first.
+            memory.bounds = bounds.empty(len(blocks[0]))
+        return bounds.search(
+            queries[batch],
+            own[batch],
+            offsets,
+            n_neighbors,
+            n_candidates,
+            most,
+            memory.bounds[: len(batch)],
+        )
+
+    if len(blocks) == 1 or n_threads == 1:
+        yield from zip(blocks, map(search, blocks), strict=True)
+        return
+    # Products in several threads each would be in each other's way.
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(n_threads) as pool:
+        yield from zip(blocks, pool.map(search, blocks), strict=True)
 
 
 def _nearest(gallery, queries, columns, own, n_neighbors):
