@@ -219,10 +219,11 @@ class NotebookScreen:
 
     def draw(self, name, epoch, share, facts, closing):
         """Show the bar, or update the one that is there."""
+        bar = f"<progress value='{share:.4f}' max='1'></progress>"
+        head = f"{name}: {epoch}"
         bundle = {
-            "text/plain": f"{name}: {epoch}, {facts}",
-            "text/html": f"<div>{html.escape(f'{name}: {epoch}')} <progress value='{share:.4f}' "
-            f"max='1'></progress> {html.escape(facts)}</div>",
+            "text/plain": f"{head}, {facts}",
+            "text/html": f"<div>{html.escape(head)} {bar} {html.escape(facts)}</div>",
         }
         if self.handle is None:
             self.handle = self.display(bundle, raw=True, display_id=True)
@@ -266,10 +267,11 @@ def _screen():
     """Find where a bar can be drawn, if anywhere."""
     if multiprocessing.current_process().name != "MainProcess":
         return None
-    ipython = sys.modules.get("IPython")  # in a notebook it is there
-    shell = ipython.get_ipython() if ipython else None
-    if hasattr(shell, "kernel"):
-        return NotebookScreen(ipython.display.display)
+    if "IPython" in sys.modules:  # as it is in a notebook
+        from IPython import display, get_ipython
+
+        if hasattr(get_ipython(), "kernel"):
+            return NotebookScreen(display.display)
     if sys.stderr is not None and sys.stderr.isatty():
         return TerminalScreen(sys.stderr)
     return None
