@@ -19,7 +19,7 @@ INFERENCE_BATCH_SIZE = 512
 
 
 class StopTraining(Exception):  # noqa: N818 - it is no error
-    """Raised at the end of an epoch to make it the last one."""
+    """Raised by the net or a callback at the end of an epoch, to make it the last."""
 
 
 class EmbeddingNet(NeuralNet):
@@ -83,16 +83,20 @@ class EmbeddingNet(NeuralNet):
             self.watchers = ()
 
     def notify(self, method_name, **cb_kwargs):
-        """Tell the callbacks; an error of theirs says which one raised it."""
-        getattr(self, method_name)(self, **cb_kwargs)
-        for name, callback in self.callbacks_:
+        """Tell all that an event happened; errors of callbacks say whose they are."""
+        stop = None
+        others = [(None, watcher) for watcher in self.watchers]
+        for name, listener in [(None, self), *self.callbacks_, *others]:
             try:
-                getattr(callback, method_name)(self, **cb_kwargs)
+                getattr(listener, method_name)(self, **cb_kwargs)
+            except StopTraining as request:
+                stop = request  # once everybody has heard
             except Exception as error:
-                error.add_note(f"Raised by the callback {name} in {method_name}.")
+                if name is not None:
+                    error.add_note(f"Raised by the callback {name} in {method_name}.")
                 raise
-        for watcher in self.watchers:
-            getattr(watcher, method_name)(self, **cb_kwargs)
+        if stop is not None:
+            raise stop
 
     def get_dataset(self, X, y=None):
         """Wrap arrays so that a batch is one fetch."""

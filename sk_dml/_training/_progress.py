@@ -200,7 +200,7 @@ class TerminalScreen:
             self.gone = True  # and the training goes on
 
     def _bar(self, share):
-        full = round(share * self.bar_width)
+        full = int(share * self.bar_width)  # all of it at the end only
         return self.full * full + self.empty * (self.bar_width - full)
 
 
