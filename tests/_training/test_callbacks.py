@@ -6,6 +6,7 @@ import warnings
 import numpy as np
 import pytest
 import skorch
+import torch
 from sklearn.base import clone
 from sklearn.callback import AutoPropagatedCallback, FitCallback, ScoringMonitor
 from sklearn.model_selection import GridSearchCV
@@ -121,6 +122,16 @@ def test_a_kept_embedder_is_that_of_a_fit_that_stopped_there():
         np.testing.assert_array_equal(fitted.transform(X), shorter.transform(X))
         restored = pickle.loads(pickle.dumps(fitted.set_callbacks()))
         np.testing.assert_array_equal(restored.transform(X), shorter.transform(X))
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_kept_embedder_on_cuda():
+    keeper = Keeper()
+    embedder = quick(keeper, device="cuda").fit(X, y)
+    embeddings = [fitted.transform(X) for *_, fitted in keeper.kept]
+    np.testing.assert_array_equal(embeddings[-1], embedder.transform(X))
+    assert np.abs(embeddings[0] - embeddings[-1]).max() > 1e-4
 
 
 def test_scoring_monitor():
