@@ -20,13 +20,17 @@ from sklearn.utils.validation import check_is_fitted
 from sk_dml._backbones import build_network
 from sk_dml._training import (
     OPTIMIZERS,
+    CallbackSupportMixin,
     EmbeddingNet,
+    callback_tasks,
     check_batch_size,
     check_inputs,
     check_net_params,
     check_targets,
     is_net_key,
+    progress,
     training_statistics,
+    with_callbacks,
 )
 from sk_dml.utils import (
     add_shared_documentation,
@@ -37,7 +41,12 @@ from sk_dml.utils import (
 
 
 @dataclass(eq=False, repr=False)
-class BaseEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class BaseEmbedder(
+    CallbackSupportMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    BaseEstimator,
+):
     """Base class of all embedders.
 
     A subclass is a keyword-only dataclass in one file with its loss. It adds the
@@ -116,6 +125,7 @@ class BaseEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             )
         return loss
 
+    @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y):
         """Learn the embedding.
@@ -144,6 +154,7 @@ class BaseEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         """
         net_params = check_net_params(self)
         self.__dict__.pop("net_", None)  # a failed fit leaves nothing to embed with
+        tasks = callback_tasks(self, X, y, self._fitted_attributes)
         X = check_inputs(self, X, reset=True)
         classes, targets = check_targets(self, X, y)
         batch_size = check_batch_size(self, classes, targets)
@@ -166,9 +177,14 @@ class BaseEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
                 batch_size=batch_size,
                 sampling_seed=int(sampling_seed),
             )
-            net.fit(X, targets)
-        self._input_shape = X.shape[1:]
-        self.classes_, self.device_ = classes, device
+            self._input_shape = X.shape[1:]
+            self.classes_, self.device_ = classes, device
+            name = type(self).__name__
+            with (
+                progress(name, self.verbose, self.max_epochs) as shown,
+                net.watched_by(*shown, *tasks),
+            ):
+                net.fit(X, targets)
         return self._keep(net)
 
     def _make_net(self, X, n_classes, net_params, *, device, **settings):
@@ -203,23 +219,31 @@ class BaseEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
 
     def _keep(self, net):
         """Keep a trained net and the story of its training."""
-        epochs = [row for row in net.history if "train_loss" in row]
-        if len(epochs) < self.max_epochs and not self.callbacks:
-            if not epochs:
+        fitted = self._fitted_attributes(net)
+        n_epochs = fitted["n_iter_"]
+        if n_epochs < self.max_epochs and not self.callbacks and not net.stopped_:
+            if not n_epochs:
                 raise KeyboardInterrupt
             warn(
-                f"Training was interrupted in epoch {len(epochs) + 1} of "
+                f"Training was interrupted in epoch {n_epochs + 1} of "
                 f"{self.max_epochs}; the embedding is as far as it came."
             )
-        self.net_ = net
-        self.n_iter_ = len(epochs)
-        self.history_ = [
-            {name: row[name] for name in ("epoch", "train_loss", "duration")}
-            for row in epochs
-        ]
-        self.loss_curve_ = [row["train_loss"] for row in epochs]
-        self._n_features_out = self.n_components
+        self.__dict__.update(fitted)
         return self
+
+    def _fitted_attributes(self, net):
+        """List what a trained net makes of the embedder, by name."""
+        epochs = [row for row in net.history if "train_loss" in row]
+        return {
+            "net_": net,
+            "n_iter_": len(epochs),
+            "history_": [
+                {name: row[name] for name in ("epoch", "train_loss", "duration")}
+                for row in epochs
+            ],
+            "loss_curve_": [row["train_loss"] for row in epochs],
+            "_n_features_out": self.n_components,
+        }
 
     def transform(self, X):
         """Embed samples.

@@ -318,16 +318,6 @@ def test_callbacks_are_called_and_not_changed(wine):
     assert not hasattr(counter, "best_score_")
 
 
-def test_verbose_prints_a_line_an_epoch(wine, capsys):
-    quick(verbose=1).fit(*wine)
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[:2] for line in lines] == [
-        ["epoch", str(i)] for i in (1, 2, 3)
-    ]
-    quick().fit(*wine)
-    assert capsys.readouterr().out == ""
-
-
 def test_interruption_leaves_a_usable_embedder_and_a_warning(wine):
     class Interrupt(torch.optim.SGD):
         calls = 0

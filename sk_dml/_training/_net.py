@@ -1,6 +1,8 @@
 """The skorch net: how a batch becomes a loss, and the loss a step."""
 
+import copy
 import time
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,10 @@ from sk_dml._training._sampling import ClassBatches, ShuffledBatches
 
 # Rows or images that are embedded at once, outside training.
 INFERENCE_BATCH_SIZE = 512
+
+
+class StopTraining(Exception):  # noqa: N818 - it is no error
+    """Raised by the net or a callback at the end of an epoch, to make it the last."""
 
 
 class EmbeddingNet(NeuralNet):
@@ -54,9 +60,43 @@ class EmbeddingNet(NeuralNet):
         self.sampling_seed = sampling_seed
         super().__init__(*args, **kwargs)
 
+    watchers: tuple = ()
+    stopped_ = False
+
     @property
     def _default_callbacks(self):
         return []
+
+    @contextmanager
+    def watched_by(self, *watchers):
+        """Let more callbacks take part in a ``with`` block, after all others.
+
+        Parameters
+        ----------
+        *watchers : skorch.callbacks.Callback
+            They are no part of the net's parameters and stay out of its pickles.
+        """
+        self.watchers = watchers
+        try:
+            yield self
+        finally:
+            self.watchers = ()
+
+    def notify(self, method_name, **cb_kwargs):
+        """Tell all that an event happened; errors of callbacks say whose they are."""
+        stop = None
+        others = [(None, watcher) for watcher in self.watchers]
+        for name, listener in [(None, self), *self.callbacks_, *others]:
+            try:
+                getattr(listener, method_name)(self, **cb_kwargs)
+            except StopTraining as request:
+                stop = request  # once everybody has heard
+            except Exception as error:
+                if name is not None:
+                    error.add_note(f"Raised by the callback {name} in {method_name}.")
+                raise
+        if stop is not None:
+            raise stop
 
     def get_dataset(self, X, y=None):
         """Wrap arrays so that a batch is one fetch."""
@@ -121,10 +161,14 @@ class EmbeddingNet(NeuralNet):
                 total_steps=n_steps,
                 cycle_momentum=False,
             )
+        self.stopped_ = False
         try:
-            return super().fit_loop(X, y, epochs, **fit_params)
+            super().fit_loop(X, y, epochs, **fit_params)
+        except StopTraining:
+            self.stopped_ = True
         finally:
             self.schedule_ = None
+        return self
 
     def get_loss(self, y_pred, y_true, X=None, training=False):
         """Call the criterion with embeddings and labels."""
@@ -164,8 +208,6 @@ class EmbeddingNet(NeuralNet):
                 f"longer finite. The learning rate is the likely cause: lower lr "
                 f"(now {self.lr}) or, for a loss with proxies, proxy_lr."
             )
-        if self.verbose:
-            print(f"epoch {epoch:4d}  loss {loss:10.4f}  {duration:6.1f} s")
 
     def embed(self, X):
         """Embed rows or images.
@@ -182,9 +224,29 @@ class EmbeddingNet(NeuralNet):
         self._set_training(False)
         return unit_rows(self.forward(X).float()).numpy()
 
+    def snapshot(self):
+        """Copy the net as it is; training it further leaves the copy alone.
+
+        Returns
+        -------
+        EmbeddingNet
+            With own weights and history. The optimizer and the callbacks are shared.
+        """
+        net = copy.copy(self.__dict__)
+        # A copy of a compiled module would be compiled anew.
+        module = getattr(self.module_, "_orig_mod", self.module_)
+        net["module_"] = net["module"] = copy.deepcopy(module)
+        net["criterion_"] = net["criterion"] = copy.deepcopy(self.criterion_)
+        net["history_"] = copy.deepcopy(self.history_)
+        net["watchers"] = ()
+        snapshot = object.__new__(type(self))
+        snapshot.__dict__.update(net)
+        return snapshot
+
     def __getstate__(self):
         # The trained module_ and criterion_ are all there is to keep.
-        return {**super().__getstate__(), "module": None, "criterion": None}
+        left_out = {"module": None, "criterion": None, "watchers": ()}
+        return {**super().__getstate__(), **left_out}
 
     def __setstate__(self, state):
         super().__setstate__(state)

@@ -82,7 +82,8 @@ def check_net_params(embedder):
         ):
             raise TypeError(
                 "callbacks must be a list of skorch callbacks, or of tuples (name, "
-                f"callback), got {callback!r} in it."
+                f"callback), got {callback!r} in it. Those of scikit-learn go to "
+                "set_callbacks."
             )
     given = embedder.net_params or {}
     own = embedder.get_params(deep=False)

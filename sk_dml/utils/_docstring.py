@@ -47,11 +47,14 @@ random_state : int, RandomState instance or None, default={random_state}
     Seeds the weights, the batches and dropout. An int gives the same embedding to the
     bit on the same CPU.
 verbose : int, default={verbose}
-    With 1 or more, prints a line an epoch.
+    1 draws a progress bar in terminals (on the standard error) and notebooks, and
+    nothing in pipes and in the worker processes of a search. 2 or more prints a line an
+    epoch to the standard output, wherever that leads.
 callbacks : list of skorch callbacks or None, default={callbacks}
-    Called by the skorch net during training. There is no validation loss for them to
-    watch. To stop early by the ``train_loss`` misleads: under a schedule it falls late,
-    and the mean over the terms that are not zero need not fall at all.
+    Called by the skorch net during training. Callbacks of scikit-learn go to
+    :meth:`set_callbacks` instead. There is no validation loss for them to watch. To
+    stop early by the ``train_loss`` misleads: under a schedule it falls late, and the
+    mean over the terms that are not zero need not fall at all.
 net_params : dict or None, default={net_params}
     More settings of the skorch net and what it holds: ``module__*`` (say
     ``module__hidden``), ``optimizer__*``, ``iterator_train__*``, ``iterator_valid__*``,

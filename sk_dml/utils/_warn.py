@@ -32,5 +32,7 @@ def warn(message, category=UserWarning):
 
 def _is_ours(frame):
     module = frame.f_globals.get("__name__", "")
-    # scikit-learn wraps fit, to check the parameters.
-    return module == "sklearn.base" or module.startswith("sk_dml.")
+    # scikit-learn wraps fit, to check the parameters and to manage callbacks.
+    return module == "sklearn.base" or module.startswith(
+        ("sk_dml.", "sklearn.callback.")
+    )

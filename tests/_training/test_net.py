@@ -1,8 +1,12 @@
+import pickle
+
 import numpy as np
 import pytest
 import torch
+from skorch.callbacks import Callback
 
 from sk_dml._training import EmbeddingNet
+from sk_dml._training._net import StopTraining
 from sk_dml.losses import NormalizedSoftmaxLoss
 
 
@@ -100,3 +104,73 @@ def test_skorch_workers_serve_batches(data):
     plain.fit(*data)
     workers.fit(*data)
     np.testing.assert_array_equal(plain.embed(data[0]), workers.embed(data[0]))
+
+
+# Watchers
+
+
+class Watcher(Callback):
+    def __init__(self, name, heard, error=None):
+        self.name, self.heard, self.error = name, heard, error
+
+    def on_epoch_end(self, net, **kwargs):
+        self.heard.append((self.name, net.history[-1]["train_loss"]))
+        if self.error:
+            raise self.error
+
+
+def test_watchers_come_last_and_go(data):
+    heard = []
+    net = make_net(callbacks=[Watcher("callback", heard)], max_epochs=1)
+    with net.watched_by(Watcher("first", heard), Watcher("second", heard)):
+        net.fit(*data)
+        assert pickle.loads(pickle.dumps(net)).watchers == ()
+    assert [name for name, _ in heard] == ["callback", "first", "second"]
+    assert len({loss for _, loss in heard}) == 1
+    net.fit(*data)
+    assert [name for name, _ in heard[3:]] == ["callback"]
+
+
+def test_watchers_go_after_an_error(data):
+    net = make_net()
+    with pytest.raises(RuntimeError), net.watched_by(Watcher("", [], RuntimeError())):
+        net.fit(*data)
+    assert net.watchers == ()
+
+
+def test_watchers_and_callbacks_may_stop_the_training(data):
+    stopper = Watcher("", [], StopTraining())
+    net, by_callback = make_net(), make_net(callbacks=[stopper])
+    with net.watched_by(stopper):
+        net.fit(*data)
+    by_callback.fit(*data)
+    assert len(net.history) == len(by_callback.history) == 1
+    assert net.stopped_
+    assert by_callback.stopped_
+    net.fit(*data)
+    assert len(net.history) == 3
+    assert not net.stopped_
+
+
+def test_all_hear_of_the_last_epoch(data):
+    heard = []
+    net = make_net(callbacks=[Watcher("a", heard, StopTraining()), Watcher("b", heard)])
+    with net.watched_by(Watcher("c", heard)):
+        net.fit(*data)
+    assert [name for name, _ in heard] == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_snapshot_stays_as_it_is(compiled, data):
+    net = make_net(lr=0.1, max_epochs=1).fit(*data)
+    before = net.embed(data[0])
+    if compiled:  # only wrapped; it would be compiled when called
+        net.module_ = torch.compile(net.module_)
+    snapshot = net.snapshot()
+    net.module_ = getattr(net.module_, "_orig_mod", net.module_)
+    net.partial_fit(*data)
+    assert np.abs(net.embed(data[0]) - before).max() > 1e-3
+    np.testing.assert_array_equal(snapshot.embed(data[0]), before)
+    assert (len(snapshot.history), len(net.history)) == (1, 2)
+    restored = pickle.loads(pickle.dumps(snapshot))
+    np.testing.assert_array_equal(restored.embed(data[0]), before)
