@@ -147,9 +147,7 @@ class TrainingDisplay:
         self.lines_[key].set_label(_style.plain(key.replace("_", " ")))
 
     @classmethod
-    def from_estimator(
-        cls, estimator, *, diagnostics=False, ax=None, line_kwargs=None
-    ):
+    def from_estimator(cls, estimator, *, diagnostics=False, ax=None, line_kwargs=None):
         """Draw the history of a fitted embedder.
 
         Parameters
