@@ -249,7 +249,7 @@ class BaseEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             {name: row[name] for name in RECORDED if name in row} for row in epochs
         ]
         self.loss_curve_ = [row["train_loss"] for row in epochs]
-        warn_of_failures(self.history_, self.n_components)
+        warn_of_failures(epochs, self.n_components)
         return self
 
     def transform(self, X):

@@ -31,8 +31,8 @@ class Diagnostics:
                 net.history.record(name, value)
         gradients = [p.grad for p in net.module_.parameters() if p.grad is not None]
         if gradients:
-            norms = torch.stack(torch._foreach_norm(gradients))
-            net.history.record("gradient_norm", norms.float().norm().item())
+            norm = torch.nn.utils.get_total_norm(gradients)
+            net.history.record("gradient_norm", norm.item())
 
 
 @torch.no_grad()
@@ -113,24 +113,18 @@ def warn_of_failures(history, n_components):
     if n_components == 1 or not history:
         return
     last = history[-1]
-    similarity, rank = last.get("mean_similarity"), last.get("effective_rank")
-    if (similarity is not None and similarity > COLLAPSED_SIMILARITY) or rank == 0:
-        found = "all are zero"
-        if rank:
-            found = (
-                f"the mean cosine similarity of different classes is {similarity:.4f}"
-            )
+    # What is missing says nothing.
+    similarity = last.get("mean_similarity", -1)
+    rank = last.get("effective_rank", n_components)
+    on_line = n_components > 2 and last.get("batch_classes", 0) >= LINE_CLASSES
+    if similarity > COLLAPSED_SIMILARITY or rank == 0:
+        likeness = f"samples of different classes have mean cosine {similarity:.4f}"
         warn(
-            f"The embedding has collapsed to a point: {found}. Lower lr, train for "
-            "longer, or take a method or mining that does not only look at the "
-            "hardest pairs."
+            "The embedding has collapsed to a point: "
+            f"{likeness if rank else 'all rows are zero'}. Lower lr, train for longer, "
+            "or take a method or mining that does not only look at the hardest pairs."
         )
-    elif (
-        rank is not None
-        and rank < LINE_RANK
-        and n_components > 2
-        and last["batch_classes"] >= LINE_CLASSES
-    ):
+    elif rank < LINE_RANK and on_line:
         warn(
             f"The embedding has collapsed to a line: its effective rank is {rank:.2f} "
             f"of {n_components}. Lower lr or weight_decay, or take another method."

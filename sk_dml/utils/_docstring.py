@@ -53,8 +53,9 @@ early_stopping : bool, default={early_stopping}
 validation_fraction : float, default={validation_fraction}
     Share of the classes, or of the samples, to hold out, in (0, 1).
 n_iter_no_change : int, default={n_iter_no_change}
-    After how many epochs in a row without progress to stop, at least 1. A schedule that
-    falls late may bring progress late.
+    After how many epochs in a row without progress to stop, at least 1. The low
+    learning rates at the end of "onecycle" often bring progress after a long
+    standstill: take a quarter of ``max_epochs`` or more with it.
 tol : float, default={tol}
     Progress is a score at least this much above the best so far, at least 0.
 scoring : str or callable, default={scoring!r}

@@ -137,7 +137,6 @@ def share_of_mined(epsilon):
     similarities = unit(ROWS) @ unit(ROWS).T
     active = []
     for i, j in pairs():
-        own = [similarities[i, k] for k in range(12) if LABELS[k] == LABELS[i] != k - i]
         own = [
             similarities[i, k] for k in range(12) if LABELS[k] == LABELS[i] and k != i
         ]
@@ -258,6 +257,11 @@ class Zero(Constant):
         return torch.relu(self.linear(X) - 1e4)
 
 
+class Line(Constant):
+    def forward(self, X):
+        return X[:, :1] * torch.arange(1.0, 5.0) + 1e-4 * self.linear(X)
+
+
 class Detached(Constant):
     def forward(self, X):
         return self.linear(X).detach() + 0 * self.linear(X)
@@ -295,10 +299,16 @@ def test_failures_are_warned_of(cls, params, message):
 def test_networks_that_return_zeros_are_warned_of(iris):
     embedder = quick(NormalizedSoftmaxEmbedder, module=Zero)
     with (
-        pytest.warns(UserWarning, match="collapsed to a point: all are zero"),
+        pytest.warns(UserWarning, match="collapsed to a point: all rows are zero"),
         pytest.warns(UserWarning, match="gradient is dead"),
     ):
         embedder.fit(*iris)
+
+
+def test_embeddings_on_a_line_are_warned_of():
+    X = rng.normal(size=(80, 2))
+    with pytest.warns(UserWarning, match=r"collapsed to a line.* 1\.0\d of 4"):
+        quick(module=Line, lr=1e-6).fit(X, np.arange(80) % 5)
 
 
 def row(**told):

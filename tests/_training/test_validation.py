@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn import config_context
 from sklearn.datasets import load_digits, load_iris
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -293,6 +294,25 @@ def test_state_of_a_validation_can_be_taken_over(iris):
     weights = second.best_weights["module"]
     assert all(isinstance(tensor, torch.Tensor) for tensor in weights.values())
     assert second.state_dict() == first.state_dict()
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_cuda(iris):
+    script = Script(0.5, 0.7, 0.6)
+    embedder = quick(early_stopping=True, scoring=script, device="cuda").fit(*iris)
+    np.testing.assert_array_equal(
+        embedder.transform(script.seen[1][1]), script.seen[1][0]
+    )
+
+
+def test_metadata_routing(iris):
+    X, y = iris
+    with config_context(enable_metadata_routing=True):
+        embedder = quick().set_fit_request(validation_data=True)
+        pipeline = make_pipeline(StandardScaler(), embedder)
+        pipeline.fit(X, y, validation_data=(X, y))
+    assert pipeline[-1].best_epoch_ in (1, 2, 3)
 
 
 # Bad input
