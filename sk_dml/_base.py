@@ -157,9 +157,16 @@ class BaseEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         Raises
         ------
         ValueError
-            If the data or a parameter do not fit, or training diverges.
+            If the data or a parameter do not fit, training diverges, or the scorer
+            returns no number.
         TypeError
             If y mixes labels of several kinds.
+
+        Warns
+        -----
+        UserWarning
+            If training was interrupted, or came to nothing: the embedding collapsed to
+            a point or a line, the gradient died, or the loss was always 0.
         """
         net_params = check_net_params(self)
         check_scoring(self.scoring)

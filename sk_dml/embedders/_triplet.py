@@ -67,8 +67,8 @@ class TripletLoss(PairLoss):
         distances = F.euclidean_distances(rows, gallery)
         masks = F.pair_masks(labels, gallery_labels)
         if self.mining != "all":
-            terms = self._mine(distances, *masks)
-            return F.masked_mean(terms, terms > 0)
+            terms, mined = self._mine(distances, *masks)
+            return F.masked_mean(terms, mined & (terms > 0))
         reach, sorted_negatives, n_active = self._reach(distances, *masks)
         finite = sorted_negatives.where(sorted_negatives.isfinite(), 0)
         sums = nn.functional.pad(finite.cumsum(dim=1), (1, 0))
@@ -79,22 +79,23 @@ class TripletLoss(PairLoss):
         distances = F.euclidean_distances(rows, gallery)
         positives, negatives = F.pair_masks(labels, gallery_labels)
         if self.mining != "all":
-            terms = self._mine(distances, positives, negatives)
-            return (terms > 0).sum(), (terms > -torch.inf).sum()
+            terms, mined = self._mine(distances, positives, negatives)
+            return (mined & (terms > 0)).sum(), (mined & terms.isfinite()).sum()
         _, _, n_active = self._reach(distances, positives, negatives)
         return n_active.sum(), (positives.sum(1) * negatives.sum(1)).sum()
 
     def _mine(self, distances, positives, negatives):
-        """Compute the terms before the hinge; minus infinity where nothing is mined."""
+        """Compute the terms before the hinge, and tell which of them count."""
         if self.mining == "hard":
             # A column for whom there is none, also in an empty batch.
             farthest = _padded(distances.where(positives, -torch.inf), -torch.inf)
             nearest = _padded(distances.where(negatives, torch.inf), torch.inf)
-            return farthest.amax(dim=1) - nearest.amin(dim=1) + self.margin
+            terms = farthest.amax(dim=1) - nearest.amin(dim=1) + self.margin
+            return terms, positives.any(dim=1)
         sorted_negatives = _sorted_negatives(distances, negatives)
         first_farther = _count_below(sorted_negatives, distances, right=True)
         nearest = _padded(sorted_negatives, torch.inf).gather(1, first_farther)
-        return (distances - nearest + self.margin).where(positives, -torch.inf)
+        return distances - nearest + self.margin, positives
 
     def _reach(self, distances, positives, negatives):
         """Count the negatives that are nearer than each positive and the margin."""
