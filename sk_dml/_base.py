@@ -20,16 +20,22 @@ from sklearn.utils.validation import check_is_fitted
 from sk_dml._backbones import build_network
 from sk_dml._training import (
     OPTIMIZERS,
+    RECORDED,
     CallbackSupportMixin,
+    Diagnostics,
     EmbeddingNet,
+    Validation,
     callback_tasks,
     check_batch_size,
     check_inputs,
     check_net_params,
+    check_scoring,
     check_targets,
     is_net_key,
     progress,
+    split_validation,
     training_statistics,
+    warn_of_failures,
     with_callbacks,
 )
 from sk_dml.utils import (
@@ -65,6 +71,11 @@ class BaseEmbedder(
     optimizer: Any = "adamw"
     weight_decay: float = 1e-2
     proxy_lr: float | None = None
+    early_stopping: bool = False
+    validation_fraction: float = 0.1
+    n_iter_no_change: int = 10
+    tol: float = 1e-4
+    scoring: Any = "map_at_r"
     device: Any = "auto"
     random_state: Any = None
     verbose: int = 0
@@ -89,6 +100,11 @@ class BaseEmbedder(
         "optimizer": [StrOptions(set(OPTIMIZERS)), HasMethods(["step", "zero_grad"])],
         "weight_decay": [Interval(Real, 0, None, closed="left")],
         "proxy_lr": [Interval(Real, 0, None, closed="neither"), None],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "scoring": [str, callable],
         "device": [str, torch.device],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
@@ -127,7 +143,7 @@ class BaseEmbedder(
 
     @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y):
+    def fit(self, X, y, *, validation_data=None):
         """Learn the embedding.
 
         Parameters
@@ -139,6 +155,9 @@ class BaseEmbedder(
             are standardised inside.
         y : array-like of shape (n_samples,)
             The classes: strings, integers, booleans or objects.
+        validation_data : tuple (X, y) or None, default=None
+            Samples to score after every epoch, of the same classes or others. None
+            holds some of X out if ``early_stopping=True``.
 
         Returns
         -------
@@ -148,44 +167,57 @@ class BaseEmbedder(
         Raises
         ------
         ValueError
-            If the data or a parameter do not fit, or training diverges.
+            If the data or a parameter do not fit, training diverges, or the scorer
+            returns no number.
         TypeError
             If y mixes labels of several kinds.
+
+        Warns
+        -----
+        UserWarning
+            If training was interrupted, or came to nothing: the embedding collapsed to
+            a point or a line, the gradient died, or the loss was always 0.
         """
         net_params = check_net_params(self)
+        check_scoring(self.scoring)
         self.__dict__.pop("net_", None)  # a failed fit leaves nothing to embed with
         tasks = callback_tasks(self, X, y, self._fitted_attributes)
         X = check_inputs(self, X, reset=True)
+        self._input_shape, self._n_features_out = X.shape[1:], self.n_components
         classes, targets = check_targets(self, X, y)
-        batch_size = check_batch_size(self, classes, targets)
         if self.n_components == 1:
             warn(
                 "n_components=1 leaves rows of length one but two values, 1 and -1, "
                 "and most methods no gradient. Use 2 or more."
             )
-        device = resolve_device(self.device)
+        self.device_ = resolve_device(self.device)
         random_state = check_random_state(self.random_state)
         seed, sampling_seed = random_state.randint(np.iinfo(np.int32).max, size=2)
-        if device.type == "mps" and X.dtype == np.float64:  # MPS has no float64
+        X, classes, targets, held_out = split_validation(
+            self, X, classes, targets, validation_data, random_state
+        )
+        batch_size = check_batch_size(self, classes, targets)
+        self.classes_ = classes
+        validation = held_out and Validation(self, *held_out)
+        if self.device_.type == "mps" and X.dtype == np.float64:  # MPS has no float64
             X = X.astype(np.float32)
-        with torch_seed(int(seed), device):
+        with torch_seed(int(seed), self.device_):
             net = self._make_net(
                 X,
                 len(classes),
                 net_params,
-                device=device,
+                device=self.device_,
                 batch_size=batch_size,
                 sampling_seed=int(sampling_seed),
+                monitors=[Diagnostics(), *filter(None, [validation])],
             )
-            self._input_shape = X.shape[1:]
-            self.classes_, self.device_ = classes, device
             name = type(self).__name__
             with (
                 progress(name, self.verbose, self.max_epochs) as shown,
                 net.watched_by(*shown, *tasks),
             ):
                 net.fit(X, targets)
-        return self._keep(net)
+        return self._keep(net, validation)
 
     def _make_net(self, X, n_classes, net_params, *, device, **settings):
         """Build the network, the loss and the net that trains them."""
@@ -217,8 +249,9 @@ class BaseEmbedder(
             **net_params,
         )
 
-    def _keep(self, net):
+    def _keep(self, net, validation):
         """Keep a trained net and the story of its training."""
+        net.monitors = ()  # they hold data
         fitted = self._fitted_attributes(net)
         n_epochs = fitted["n_iter_"]
         if n_epochs < self.max_epochs and not self.callbacks and not net.stopped_:
@@ -229,6 +262,13 @@ class BaseEmbedder(
                 f"{self.max_epochs}; the embedding is as far as it came."
             )
         self.__dict__.update(fitted)
+        self.best_score_ = self.best_epoch_ = None
+        if validation:
+            validation.restore(net)
+            self.best_score_ = validation.best_score
+            self.best_epoch_ = validation.best_epoch
+        epochs = [row for row in net.history if "train_loss" in row]
+        warn_of_failures(epochs, self.n_components)
         return self
 
     def _fitted_attributes(self, net):
@@ -238,8 +278,7 @@ class BaseEmbedder(
             "net_": net,
             "n_iter_": len(epochs),
             "history_": [
-                {name: row[name] for name in ("epoch", "train_loss", "duration")}
-                for row in epochs
+                {name: row[name] for name in RECORDED if name in row} for row in epochs
             ],
             "loss_curve_": [row["train_loss"] for row in epochs],
             "_n_features_out": self.n_components,
@@ -267,6 +306,13 @@ class BaseEmbedder(
             If X has other features, or images another shape, than in fit.
         """
         check_is_fitted(self, "net_")
+        X = self._check_new(X)
+        if self.device_.type == "mps" and X.dtype == np.float64:
+            X = X.astype(np.float32)
+        return self.net_.embed(X)
+
+    def _check_new(self, X):
+        """Check samples that are to be of the kind and shape of the training data."""
         X = check_inputs(self, X, reset=False)
         if X.shape[1:] != self._input_shape:
             raise ValueError(
@@ -274,9 +320,7 @@ class BaseEmbedder(
                 f"{type(self).__name__} was fitted with samples of shape "
                 f"{self._input_shape}."
             )
-        if self.device_.type == "mps" and X.dtype == np.float64:
-            X = X.astype(np.float32)
-        return self.net_.embed(X)
+        return X
 
     def get_params(self, deep=True):
         """Get the parameters of this embedder.

@@ -81,6 +81,32 @@ class PairLoss(Loss):
     def _compare(self, rows, gallery, labels, gallery_labels):
         raise NotImplementedError
 
+    @torch.no_grad()
+    def active_share(self, embeddings, labels):
+        """Tell how many of the pairs or triplets of a batch take part in the loss.
+
+        Parameters
+        ----------
+        embeddings : tensor of shape (n, d), floating point
+            Rows of any length.
+        labels : tensor of shape (n,), int
+            The classes.
+
+        Returns
+        -------
+        float or None
+            The share, in [0, 1]; where something is mined, of what is mined. None if
+            all that the loss compares takes part, or the batch has nothing to compare.
+        """
+        rows, labels = F.check_batch(embeddings, labels)
+        rows = self._prepare(rows)
+        active, counted = map(float, self._count_active(rows, rows, labels, labels))
+        return active / counted if counted else None
+
+    def _count_active(self, rows, gallery, labels, gallery_labels):
+        """Count the pairs or triplets with a part in the loss, and all of them."""
+        return 0, 0
+
 
 class CrossBatchMemory(nn.Module):
     """A loss on pairs whose batches are compared with the samples before them too.

@@ -16,6 +16,18 @@ from sk_dml._training._sampling import ClassBatches, ShuffledBatches
 
 # Rows or images that are embedded at once, outside training.
 INFERENCE_BATCH_SIZE = 512
+# What the history of an embedder tells of an epoch, where it is known.
+RECORDED = (
+    "epoch",
+    "train_loss",
+    "valid_score",
+    "lr",
+    "active_share",
+    "mean_similarity",
+    "effective_rank",
+    "gradient_norm",
+    "duration",
+)
 
 
 class StopTraining(Exception):  # noqa: N818 - it is no error
@@ -41,6 +53,9 @@ class EmbeddingNet(NeuralNet):
         How the learning rates move from step to step.
     sampling_seed : int, default=0
         Seed of the batches.
+    monitors : sequence of objects, default=()
+        Their ``on_epoch_end(net)`` is called after every epoch, before that of the
+        callbacks; they may add to the history, or ``net.stop()``.
     """
 
     def __init__(
@@ -51,6 +66,7 @@ class EmbeddingNet(NeuralNet):
         proxy_lr=None,
         lr_schedule=None,
         sampling_seed=0,
+        monitors=(),
         **kwargs,
     ):
         self.samples_per_class = samples_per_class
@@ -58,6 +74,7 @@ class EmbeddingNet(NeuralNet):
         self.proxy_lr = proxy_lr
         self.lr_schedule = lr_schedule
         self.sampling_seed = sampling_seed
+        self.monitors = monitors
         super().__init__(*args, **kwargs)
 
     watchers: tuple = ()
@@ -150,7 +167,7 @@ class EmbeddingNet(NeuralNet):
 
     def fit_loop(self, X, y=None, epochs=None, **fit_params):
         """Train, moving the learning rates along their schedule."""
-        self.schedule_ = None
+        self.schedule_, self.last_batch_, self.stopped_ = None, None, False
         n_batches = len(self.get_iterator(self.get_dataset(X, y), training=True))
         n_steps = n_batches * (epochs or self.max_epochs)
         # Too few steps to rise and fall would all be tiny ones.
@@ -161,14 +178,17 @@ class EmbeddingNet(NeuralNet):
                 total_steps=n_steps,
                 cycle_momentum=False,
             )
-        self.stopped_ = False
         try:
             super().fit_loop(X, y, epochs, **fit_params)
         except StopTraining:
             self.stopped_ = True
         finally:
-            self.schedule_ = None
+            self.schedule_ = self.last_batch_ = None
         return self
+
+    def stop(self):
+        """Make the present epoch the last, once all who watch it were told."""
+        self.stopped_ = True
 
     def get_loss(self, y_pred, y_true, X=None, training=False):
         """Call the criterion with embeddings and labels."""
@@ -186,9 +206,11 @@ class EmbeddingNet(NeuralNet):
         super().on_epoch_begin(net, **kwargs)
         self.epoch_start_ = time.perf_counter()
 
-    def on_batch_end(self, net, training=False, **kwargs):
-        """Move the learning rates."""
-        super().on_batch_end(net, training=training, **kwargs)
+    def on_batch_end(self, net, batch=None, training=False, **kwargs):
+        """Keep what the monitors look at; move the learning rates."""
+        super().on_batch_end(net, batch=batch, training=training, **kwargs)
+        if training and kwargs.get("y_pred") is not None:
+            self.last_batch_ = kwargs["y_pred"].detach(), batch[1]
         if training and self.schedule_ is not None:
             self.schedule_.step()
 
@@ -198,9 +220,7 @@ class EmbeddingNet(NeuralNet):
         losses = np.array(self.history[-1, "batches", :, "train_loss"])
         sizes = np.array(self.history[-1, "batches", :, "train_batch_size"])
         epoch, loss = len(self.history), float(np.average(losses, weights=sizes))
-        duration = time.perf_counter() - self.epoch_start_
         self.history.record("train_loss", loss)
-        self.history.record("duration", duration)
         tensors = [*self.module_.parameters(), *self.criterion_.parameters()]
         if not np.isfinite(loss) or not all(t.isfinite().all() for t in tensors):
             raise ValueError(
@@ -208,6 +228,12 @@ class EmbeddingNet(NeuralNet):
                 f"longer finite. The learning rate is the likely cause: lower lr "
                 f"(now {self.lr}) or, for a loss with proxies, proxy_lr."
             )
+        self.history.record("lr", self.optimizer_.param_groups[0]["lr"])
+        for monitor in self.monitors:
+            monitor.on_epoch_end(self)
+        self.history.record("duration", time.perf_counter() - self.epoch_start_)
+        if self.stopped_:
+            raise StopTraining
 
     def embed(self, X):
         """Embed rows or images.
@@ -238,7 +264,7 @@ class EmbeddingNet(NeuralNet):
         net["module_"] = net["module"] = copy.deepcopy(module)
         net["criterion_"] = net["criterion"] = copy.deepcopy(self.criterion_)
         net["history_"] = copy.deepcopy(self.history_)
-        net["watchers"] = ()
+        net["watchers"] = net["monitors"] = ()
         snapshot = object.__new__(type(self))
         snapshot.__dict__.update(net)
         return snapshot

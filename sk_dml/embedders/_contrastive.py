@@ -56,14 +56,20 @@ class ContrastiveLoss(PairLoss):
         self.pos_margin = pos_margin
         self.neg_margin = neg_margin
 
-    def _compare(self, rows, gallery, labels, gallery_labels):
+    def _compare(self, *batch):
+        (pull, pulls), (push, pushes) = self._terms(*batch)
+        return F.masked_mean(pull, pulls) + F.masked_mean(push, pushes)
+
+    def _count_active(self, rows, *batch):
+        (_, pulls), (_, pushes) = self._terms(rows, *batch)
+        return pulls.sum() + pushes.sum(), len(rows) * (len(rows) - 1)
+
+    def _terms(self, rows, gallery, labels, gallery_labels):
         distances = F.euclidean_distances(rows, gallery)
         positives, negatives = F.pair_masks(labels, gallery_labels)
         pull = distances - self.pos_margin
         push = self.neg_margin - distances
-        return F.masked_mean(pull, positives & (pull > 0)) + F.masked_mean(
-            push, negatives & (push > 0)
-        )
+        return (pull, positives & (pull > 0)), (push, negatives & (push > 0))
 
 
 @dataclass(eq=False, repr=False)

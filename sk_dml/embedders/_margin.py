@@ -88,12 +88,7 @@ class MarginLoss(PairLoss):
     def _compare(self, rows, gallery, labels, gallery_labels):
         distances = F.euclidean_distances(rows, gallery)
         positives, negatives = F.pair_masks(labels, gallery_labels)
-        beta = self.beta.to(rows.dtype)
-        if beta.ndim:
-            F.check_batch(rows, labels, n_classes=len(beta))
-            beta = beta[labels][:, None]
-        pull = distances - beta + self.margin
-        push = beta + self.margin - distances
+        pull, push = self._hinges(distances, labels)
         weights = self._weights(distances, negatives, rows.shape[1])
         # One negative for every positive of the anchor.
         weights = (weights * positives.sum(dim=1, keepdim=True)).where(push > 0, 0)
@@ -101,6 +96,19 @@ class MarginLoss(PairLoss):
         n_terms = pulls.sum() + weights.sum()
         total = pull.where(pulls, 0).sum() + (weights * push).sum()
         return total / n_terms.where(n_terms > 0, 1)
+
+    def _hinges(self, distances, labels):
+        beta = self.beta.to(distances.dtype)
+        if beta.ndim:
+            F.check_batch(distances, labels, n_classes=len(beta))
+            beta = beta[labels][:, None]
+        return distances - beta + self.margin, beta + self.margin - distances
+
+    def _count_active(self, rows, gallery, labels, gallery_labels):
+        positives, negatives = F.pair_masks(labels, gallery_labels)
+        pull, push = self._hinges(F.euclidean_distances(rows, gallery), labels)
+        active = positives & (pull > 0) | negatives & (push > 0)
+        return active.sum(), (positives | negatives).sum()
 
     @torch.no_grad()
     def _weights(self, distances, negatives, n_features):

@@ -68,11 +68,7 @@ class MultiSimilarityLoss(PairLoss):
         similarities = F.similarities(rows, gallery)
         positives, negatives = F.pair_masks(labels, gallery_labels)
         counted = positives.any(dim=1) & negatives.any(dim=1)
-        if self.epsilon is not None and len(rows):
-            hardest_negative = similarities.where(negatives, -torch.inf).amax(dim=1)
-            hardest_positive = similarities.where(positives, torch.inf).amin(dim=1)
-            positives &= similarities < hardest_negative[:, None] + self.epsilon
-            negatives &= similarities > hardest_positive[:, None] - self.epsilon
+        positives, negatives = self._mine(similarities, positives, negatives)
         offsets = similarities - self.base
         # softplus(logsumexp(v)) is log(1 + sum(exp(v))), without overflow.
         pull = nn.functional.softplus(
@@ -82,6 +78,22 @@ class MultiSimilarityLoss(PairLoss):
             F.masked_logsumexp(self.beta * offsets, negatives)
         )
         return F.masked_mean(pull / self.alpha + push / self.beta, counted)
+
+    def _mine(self, similarities, positives, negatives):
+        if self.epsilon is None or not len(similarities):
+            return positives, negatives
+        hardest_negative = similarities.where(negatives, -torch.inf).amax(dim=1)
+        hardest_positive = similarities.where(positives, torch.inf).amin(dim=1)
+        near = similarities < hardest_negative[:, None] + self.epsilon
+        far = similarities > hardest_positive[:, None] - self.epsilon
+        return positives & near, negatives & far
+
+    def _count_active(self, rows, gallery, labels, gallery_labels):
+        if self.epsilon is None:
+            return 0, 0
+        masks = F.pair_masks(labels, gallery_labels)
+        mined = self._mine(F.similarities(rows, gallery), *masks)
+        return sum(mask.sum() for mask in mined), sum(mask.sum() for mask in masks)
 
 
 @dataclass(eq=False, repr=False)

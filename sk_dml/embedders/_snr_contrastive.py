@@ -65,7 +65,20 @@ class SNRContrastiveLoss(PairLoss):
         self.neg_margin = neg_margin
         self.regularization = regularization
 
-    def _compare(self, rows, gallery, labels, gallery_labels):
+    def _compare(self, rows, *batch):
+        (pull, pulls), (push, pushes) = self._terms(rows, *batch)
+        offsets = rows.sum(dim=1).abs().sum() / max(len(rows), 1)
+        return (
+            F.masked_mean(pull, pulls)
+            + F.masked_mean(push, pushes)
+            + self.regularization * offsets
+        )
+
+    def _count_active(self, rows, *batch):
+        (_, pulls), (_, pushes) = self._terms(rows, *batch)
+        return pulls.sum() + pushes.sum(), len(rows) * (len(rows) - 1)
+
+    def _terms(self, rows, gallery, labels, gallery_labels):
         # On centred rows the ratio of the variances is that of the squared lengths.
         centered = gallery - gallery.mean(dim=1, keepdim=True)
         gram = centered[: len(rows)] @ centered.T
@@ -77,12 +90,9 @@ class SNRContrastiveLoss(PairLoss):
         positives, negatives = F.pair_masks(labels, gallery_labels)
         pull = distances - self.pos_margin
         push = self.neg_margin - distances
-        offsets = rows.sum(dim=1).abs().sum() / max(len(rows), 1)
-        return (
-            F.masked_mean(pull, positives & has_signal & (pull > 0))
-            + F.masked_mean(push, negatives & has_signal & (push > 0))
-            + self.regularization * offsets
-        )
+        pulls = positives & has_signal & (pull > 0)
+        pushes = negatives & has_signal & (push > 0)
+        return (pull, pulls), (push, pushes)
 
 
 @dataclass(eq=False, repr=False)

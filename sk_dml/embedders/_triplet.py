@@ -65,28 +65,50 @@ class TripletLoss(PairLoss):
 
     def _compare(self, rows, gallery, labels, gallery_labels):
         distances = F.euclidean_distances(rows, gallery)
-        positives, negatives = F.pair_masks(labels, gallery_labels)
-        if self.mining == "hard":
-            # A column for whom there is none, also in an empty batch.
-            farthest = _padded(distances.where(positives, -torch.inf), -torch.inf)
-            nearest = _padded(distances.where(negatives, torch.inf), torch.inf)
-            farthest, nearest = farthest.amax(dim=1), nearest.amin(dim=1)
-            terms = farthest - nearest + self.margin
-            return F.masked_mean(terms, terms > 0)
-        # Each anchor's negatives, nearest first: n^2 log n steps and n^2 numbers
-        # instead of the n^3 of listing the triplets.
-        sorted_negatives = distances.where(negatives, torch.inf).sort(dim=1).values
-        if self.mining == "semihard":
-            first_farther = _count_below(sorted_negatives, distances, right=True)
-            nearest = _padded(sorted_negatives, torch.inf).gather(1, first_farther)
-            terms = distances - nearest + self.margin
-            return F.masked_mean(terms, positives & (terms > 0))
-        reach = distances + self.margin
-        n_active = _count_below(sorted_negatives, reach).where(positives, 0)
+        masks = F.pair_masks(labels, gallery_labels)
+        if self.mining != "all":
+            terms, mined = self._mine(distances, *masks)
+            return F.masked_mean(terms, mined & (terms > 0))
+        reach, sorted_negatives, n_active = self._reach(distances, *masks)
         finite = sorted_negatives.where(sorted_negatives.isfinite(), 0)
         sums = nn.functional.pad(finite.cumsum(dim=1), (1, 0))
         total = (n_active * reach - sums.gather(1, n_active)).sum()
         return total / n_active.sum().clamp(min=1)
+
+    def _count_active(self, rows, gallery, labels, gallery_labels):
+        distances = F.euclidean_distances(rows, gallery)
+        positives, negatives = F.pair_masks(labels, gallery_labels)
+        if self.mining != "all":
+            terms, mined = self._mine(distances, positives, negatives)
+            return (mined & (terms > 0)).sum(), (mined & terms.isfinite()).sum()
+        _, _, n_active = self._reach(distances, positives, negatives)
+        return n_active.sum(), (positives.sum(1) * negatives.sum(1)).sum()
+
+    def _mine(self, distances, positives, negatives):
+        """Compute the terms before the hinge, and tell which of them count."""
+        if self.mining == "hard":
+            # A column for whom there is none, also in an empty batch.
+            farthest = _padded(distances.where(positives, -torch.inf), -torch.inf)
+            nearest = _padded(distances.where(negatives, torch.inf), torch.inf)
+            terms = farthest.amax(dim=1) - nearest.amin(dim=1) + self.margin
+            return terms, positives.any(dim=1)
+        sorted_negatives = _sorted_negatives(distances, negatives)
+        first_farther = _count_below(sorted_negatives, distances, right=True)
+        nearest = _padded(sorted_negatives, torch.inf).gather(1, first_farther)
+        return distances - nearest + self.margin, positives
+
+    def _reach(self, distances, positives, negatives):
+        """Count the negatives that are nearer than each positive and the margin."""
+        sorted_negatives = _sorted_negatives(distances, negatives)
+        reach = distances + self.margin
+        n_active = _count_below(sorted_negatives, reach).where(positives, 0)
+        return reach, sorted_negatives, n_active
+
+
+def _sorted_negatives(distances, negatives):
+    # Each anchor's negatives, nearest first: n^2 log n steps and n^2 numbers instead of
+    # the n^3 of listing the triplets.
+    return distances.where(negatives, torch.inf).sort(dim=1).values
 
 
 def _padded(rows, value):

@@ -9,6 +9,7 @@ from sk_dml.inspection import _style
 
 PARTS = ("train", "valid")  # what the keys of a history begin with
 LEFT_OUT = ("epoch", "duration")
+DIAGNOSTICS = ("active_share", "mean_similarity", "effective_rank", "gradient_norm")
 
 
 class TrainingDisplay:
@@ -25,6 +26,10 @@ class TrainingDisplay:
         ``duration``, in seconds, is summed up in the title.
     name : str or None, default=None
         What was trained, for the title.
+    diagnostics : bool, default=False
+        Whether to draw what an embedder's ``history_`` tells of the last batch of every
+        epoch too: ``active_share``, ``mean_similarity``, ``effective_rank`` and
+        ``gradient_norm``.
 
     Attributes
     ----------
@@ -46,12 +51,13 @@ class TrainingDisplay:
     >>> embedder = CircleEmbedder(max_epochs=3, random_state=0).fit(X, y)
     >>> display = TrainingDisplay.from_estimator(embedder)
     >>> sorted(display.lines_)
-    ['train_loss']
+    ['lr', 'train_loss']
     """
 
-    def __init__(self, history, *, name=None):
+    def __init__(self, history, *, name=None, diagnostics=False):
         self.history = history
         self.name = name
+        self.diagnostics = diagnostics
 
     def plot(self, ax=None, *, line_kwargs=None):
         """Draw the curves.
@@ -76,7 +82,7 @@ class TrainingDisplay:
         ValueError
             If the history is empty, or there are fewer or more axes than quantities.
         """
-        panels = _panels(self.history)
+        panels = _panels(self.history, () if self.diagnostics else DIAGNOSTICS)
         if ax is not None:
             ax = np.atleast_1d(np.asarray(ax, dtype=object)).ravel()
             if len(ax) != len(panels):
@@ -141,7 +147,7 @@ class TrainingDisplay:
         self.lines_[key].set_label(_style.plain(key.replace("_", " ")))
 
     @classmethod
-    def from_estimator(cls, estimator, *, ax=None, line_kwargs=None):
+    def from_estimator(cls, estimator, *, diagnostics=False, ax=None, line_kwargs=None):
         """Draw the history of a fitted embedder.
 
         Parameters
@@ -149,6 +155,8 @@ class TrainingDisplay:
         estimator : object
             A fitted embedder, a Pipeline that holds one, or a search whose best
             estimator is one of these.
+        diagnostics : bool, default=False
+            Whether to draw what is told of the last batch of every epoch too.
         ax : matplotlib Axes, array-like of them or None, default=None
             As for :meth:`plot`.
         line_kwargs : dict or None, default=None
@@ -171,7 +179,8 @@ class TrainingDisplay:
                 f"estimator {estimator!r} has no history_; give a fitted embedder, or "
                 "a fitted Pipeline or search that holds one."
             )
-        display = cls(embedder.history_, name=type(embedder).__name__)
+        name = type(embedder).__name__
+        display = cls(embedder.history_, name=name, diagnostics=diagnostics)
         return display.plot(ax, line_kwargs=line_kwargs)
 
 
@@ -190,13 +199,13 @@ def _is_number(value):
     return isinstance(value, Real) and np.asarray(value).dtype.kind in "iuf"
 
 
-def _panels(history):
+def _panels(history, left_out):
     """Group the keys of a history by what they measure, the loss first."""
     keys = {
         key: None
         for row in history
         for key, value in row.items()
-        if key not in LEFT_OUT and _is_number(value)
+        if key not in (*LEFT_OUT, *left_out) and _is_number(value)
     }
     if not keys:
         raise ValueError(

@@ -41,6 +41,28 @@ weight_decay : float, default={weight_decay}
 proxy_lr : float or None, default={proxy_lr}
     Learning rate of what the loss itself learns, such as proxies. None takes ten times
     ``lr``. A loss that learns nothing allows None only.
+early_stopping : bool, default={early_stopping}
+    Whether to hold samples out, score them after every epoch, stop where the score
+    stands still, and go back to the weights of the best epoch. Where
+    ``validation_fraction`` of the classes with two or more samples comes to five or
+    more, so many classes are held out whole, and the score is one of classes never
+    seen; otherwise that share of every class, but for classes that it would leave with
+    fewer than two samples on either side. Samples given to :meth:`fit` as
+    ``validation_data`` take the place of those held out; without ``early_stopping``
+    they are scored, and nothing else.
+validation_fraction : float, default={validation_fraction}
+    Share of the classes, or of the samples, to hold out, in (0, 1).
+n_iter_no_change : int, default={n_iter_no_change}
+    After how many epochs in a row without progress to stop, at least 1. The low
+    learning rates at the end of "onecycle" often bring progress after a long
+    standstill: take a quarter of ``max_epochs`` or more with it.
+tol : float, default={tol}
+    Progress is a score at least this much above the best so far, at least 0.
+scoring : str or callable, default={scoring!r}
+    What to score by: a retrieval metric of :func:`sk_dml.metrics.retrieval_scores`, or
+    a callable ``scorer(estimator, X, y)`` that returns a number, larger for better,
+    such as ``retrieval_scorer("map_at_r", n_classes=20, random_state=0)``. The fewer
+    classes are held out, the higher the scores, and the less they say of many.
 device : str or torch.device, default={device!r}
     Where to compute. "auto" takes CUDA or MPS where there is one, the CPU otherwise.
 random_state : int, RandomState instance or None, default={random_state}
@@ -52,9 +74,10 @@ verbose : int, default={verbose}
     epoch to the standard output, wherever that leads.
 callbacks : list of skorch callbacks or None, default={callbacks}
     Called by the skorch net during training. Callbacks of scikit-learn go to
-    :meth:`set_callbacks` instead. There is no validation loss for them to watch. To
-    stop early by the ``train_loss`` misleads: under a schedule it falls late, and the
-    mean over the terms that are not zero need not fall at all.
+    :meth:`set_callbacks` instead. They find ``valid_score`` in its history, if there is
+    validation, and no validation loss. To stop early by the ``train_loss`` misleads:
+    under a schedule it falls late, and the mean over the terms that are not zero need
+    not fall at all.
 net_params : dict or None, default={net_params}
     More settings of the skorch net and what it holds: ``module__*`` (say
     ``module__hidden``), ``optimizer__*``, ``iterator_train__*``, ``iterator_valid__*``,
@@ -75,11 +98,16 @@ MEMORY_REFERENCE = """\
 .. [m] X. Wang, H. Zhang, W. Huang, M. R. Scott. "Cross-Batch Memory for Embedding
        Learning". CVPR 2020."""
 
+RANK_REFERENCE = """\
+.. [r] O. Roy, M. Vetterli. "The Effective Rank: A Measure of Effective Dimensionality".
+       EUSIPCO 2007."""
+
 ATTRIBUTES = """\
 net_ : EmbeddingNet
     The trained skorch net.
 classes_ : ndarray of shape (n_classes,)
-    The labels seen in :meth:`fit`, sorted.
+    The labels learned from in :meth:`fit`, sorted. Those of classes held out are not
+    among them.
 n_features_in_ : int
     Number of features seen in :meth:`fit`; for images, of values of one image.
 feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -87,8 +115,18 @@ feature_names_in_ : ndarray of shape (n_features_in_,)
 n_iter_ : int
     Number of epochs trained.
 history_ : list of dict
-    A row for every epoch: ``epoch``, ``train_loss`` (mean over the samples) and
-    ``duration`` (seconds).
+    A row for every epoch: ``epoch``, from 1; ``train_loss``, the mean over the samples;
+    ``lr``, the learning rate at its end; and ``duration`` in seconds. With validation,
+    ``valid_score``. Of its last batch: ``active_share``, the share of its pairs, of its
+    triplets or of those mined that take part in the loss, for losses that leave some
+    out; ``mean_similarity``, the mean cosine of samples of different classes, near 1
+    where the embedding collapses; ``effective_rank``, the number of dimensions in use
+    [r]_; and ``gradient_norm``, of the network's weights.
+best_score_ : float or None
+    The highest ``valid_score``; None without validation.
+best_epoch_ : int or None
+    The epoch that first had it, whose weights ``early_stopping`` restores; None without
+    validation.
 loss_curve_ : list of float
     The ``train_loss`` of every epoch.
 device_ : torch.device
@@ -127,6 +165,7 @@ def add_shared_documentation(embedder):
     references = [formula.get("References"), own.get("References")]
     if has_memory:
         references.append(MEMORY_REFERENCE)
+    references.append(RANK_REFERENCE)
     sections = {
         "Parameters": collected("Parameters", shared),
         "Attributes": collected("Attributes", ATTRIBUTES),

@@ -47,6 +47,16 @@ def test_embedders_wherever_they_are():
             TrainingDisplay.from_estimator(other)
 
 
+def test_diagnostics_are_drawn_if_asked_for():
+    X, y = load_iris(return_X_y=True)
+    embedder = CircleEmbedder(2, max_epochs=2, random_state=0).fit(X, y)
+    display = TrainingDisplay.from_estimator(embedder)
+    assert [*display.lines_] == ["train_loss", "lr"]
+    display = TrainingDisplay.from_estimator(embedder, diagnostics=True)
+    told = ["lr", "mean_similarity", "effective_rank", "gradient_norm"]
+    assert [*display.lines_] == ["train_loss", *told]
+
+
 def test_every_quantity_has_its_panel():
     display = TrainingDisplay(FULL).plot()
     assert [*display.lines_] == ["train_loss", "valid_loss", "valid_score", "lr"]

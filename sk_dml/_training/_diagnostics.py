@@ -1,0 +1,149 @@
+"""What an epoch tells about its training, and warnings where it went wrong."""
+
+import numpy as np
+import torch
+
+from sk_dml._functional import unit_rows
+from sk_dml.utils import warn
+
+# Rows of a batch that are looked at: more tell little more.
+LARGEST_SAMPLE = 512
+# Samples of different classes that are more alike than this are as good as one point.
+COLLAPSED_SIMILARITY = 0.99
+# An effective rank below this is a line, on which two classes can be apart, not four.
+LINE_RANK, LINE_CLASSES = 1.05, 4
+# A gradient is dead if it is so small a part of a loss that is not zero.
+DEAD_GRADIENT = 1e-9
+
+
+class Diagnostics:
+    """Looks at the last batch of every epoch: no step of the training costs more."""
+
+    def on_epoch_end(self, net):
+        """Record what the last batch of an epoch tells.
+
+        Parameters
+        ----------
+        net : EmbeddingNet
+        """
+        if net.last_batch_ is not None:
+            for name, value in describe_batch(net.criterion_, *net.last_batch_).items():
+                net.history.record(name, value)
+        gradients = [p.grad for p in net.module_.parameters() if p.grad is not None]
+        if gradients:
+            norm = torch.nn.utils.get_total_norm(gradients)
+            net.history.record("gradient_norm", norm.item())
+
+
+@torch.no_grad()
+def describe_batch(criterion, embeddings, labels):
+    """Describe the embeddings of a batch.
+
+    Parameters
+    ----------
+    criterion : torch.nn.Module
+        The loss; if it has ``active_share(embeddings, labels)``, this is told too.
+    embeddings : tensor of shape (n, n_components)
+    labels : tensor of shape (n,), int
+
+    Returns
+    -------
+    dict of str to number
+        ``mean_similarity`` (unless all are of one class), ``effective_rank``,
+        ``batch_classes``, and maybe ``active_share``.
+    """
+    embeddings, labels = embeddings[:LARGEST_SAMPLE].float(), labels[:LARGEST_SAMPLE]
+    described = {}
+    # A memory holds the loss.
+    loss = getattr(criterion, "loss", criterion)
+    if hasattr(loss, "active_share"):
+        share = loss.active_share(embeddings, labels.to(embeddings.device))
+        if share is not None:
+            described["active_share"] = share
+    rows, labels = unit_rows(embeddings.cpu()).double().numpy(), labels.cpu().numpy()
+    described["effective_rank"] = effective_rank(rows)
+    classes, codes = np.unique(labels, return_inverse=True)
+    if len(classes) > 1:
+        # Sums of inner products, from sums of rows.
+        own = np.zeros((len(classes), rows.shape[1]))
+        np.add.at(own, codes, rows)
+        n_pairs = len(rows) ** 2 - (np.bincount(codes) ** 2).sum()
+        total = np.square(own.sum(axis=0)).sum() - np.square(own).sum()
+        described["mean_similarity"] = float(total / n_pairs)
+    described["batch_classes"] = len(classes)
+    return described
+
+
+def effective_rank(rows):
+    """Count the dimensions that rows make use of.
+
+    The exponential of the entropy of the singular values, scaled to sum to one (O. Roy,
+    M. Vetterli. "The Effective Rank: A Measure of Effective Dimensionality". EUSIPCO
+    2007).
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n, d), float64
+
+    Returns
+    -------
+    float
+        In [1, min(n, d)], or 0 if all rows are zero or one is not finite.
+    """
+    gram = rows @ rows.T if len(rows) < rows.shape[1] else rows.T @ rows
+    if not np.isfinite(gram).all():
+        return 0.0
+    singular = np.sqrt(np.linalg.eigvalsh(gram).clip(min=0))
+    if not singular.any():
+        return 0.0
+    shares = singular[singular > 0] / singular.sum()
+    return float(np.exp(-(shares * np.log(shares)).sum()))
+
+
+def warn_of_failures(history, n_components):
+    """Warn, once each, of a training that came to nothing.
+
+    Parameters
+    ----------
+    history : list of dict
+        A row for every epoch, with the keys of :func:`describe_batch`.
+    n_components : int
+        Width of the embedding; of width 1 nothing can be said.
+    """
+    if n_components == 1 or not history:
+        return
+    last = history[-1]
+    # What is missing says nothing.
+    similarity = last.get("mean_similarity", -1)
+    rank = last.get("effective_rank", n_components)
+    on_line = n_components > 2 and last.get("batch_classes", 0) >= LINE_CLASSES
+    if similarity > COLLAPSED_SIMILARITY or rank == 0:
+        likeness = f"samples of different classes have mean cosine {similarity:.4f}"
+        warn(
+            "The embedding has collapsed to a point: "
+            f"{likeness if rank else 'all rows are zero'}. Lower lr, train for longer, "
+            "or take a method or mining that does not only look at the hardest pairs."
+        )
+    elif rank < LINE_RANK and on_line:
+        warn(
+            f"The embedding has collapsed to a line: its effective rank is {rank:.2f} "
+            f"of {n_components}. Lower lr or weight_decay, or take another method."
+        )
+    if all(row["train_loss"] == 0 for row in history):
+        warn(
+            "The loss was 0 in every epoch, so nothing was learned: no pair or triplet "
+            "of a batch counted. Take larger batches, a larger margin, or another "
+            "mining."
+        )
+    elif all(_is_dead(row) for row in history[-2:]):
+        warn(
+            "The gradient is dead: it is zero while the loss is not "
+            f"({last['train_loss']:.4g}). Lower lr, or take a module whose "
+            "activations do not saturate; inputs on another scale than the module "
+            "expects do it too."
+        )
+
+
+def _is_dead(row):
+    gradient = row.get("gradient_norm")
+    return gradient is not None and gradient < DEAD_GRADIENT * abs(row["train_loss"])
