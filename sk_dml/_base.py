@@ -2,6 +2,7 @@
 
 from dataclasses import KW_ONLY, dataclass
 from numbers import Integral, Real
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -21,11 +22,14 @@ from sk_dml._backbones import build_network
 from sk_dml._training import (
     OPTIMIZERS,
     EmbeddingNet,
+    carry_over,
     check_batch_size,
     check_inputs,
     check_net_params,
     check_targets,
     is_net_key,
+    merge_classes,
+    open_checkpoint,
     training_statistics,
 )
 from sk_dml.utils import (
@@ -59,6 +63,8 @@ class BaseEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
     device: Any = "auto"
     random_state: Any = None
     verbose: int = 0
+    warm_start: bool = False
+    checkpoint_dir: Any = None
     callbacks: list | None = None
     net_params: dict | None = None
 
@@ -83,6 +89,8 @@ class BaseEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         "device": [str, torch.device],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
+        "warm_start": ["boolean"],
+        "checkpoint_dir": [str, PathLike, None],
         "callbacks": [list, None],
         "net_params": [dict, None],
     }
@@ -142,11 +150,62 @@ class BaseEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         TypeError
             If y mixes labels of several kinds.
         """
+        if not self.warm_start:
+            self.__dict__.pop("net_", None)  # a failed fit leaves nothing to embed with
+        return self._train(X, y)
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y, classes=None):
+        """Go on learning, for one epoch of these samples.
+
+        The learning rate is ``lr`` throughout, whatever the schedule. With all samples
+        in every call, as many calls as ``max_epochs`` do what :meth:`fit` does with
+        ``lr_schedule=None``. Inputs are standardised by the first call's samples.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or images
+            Samples as :meth:`fit` takes them, of one shape in all calls.
+        y : array-like of shape (n_samples,)
+            Their classes, two or more. Later calls may bring new ones only if the loss
+            learns nothing for each class: proxies are made in the first call.
+        classes : array-like of shape (n_classes,), default=None
+            All classes of this call and, for a loss with proxies, of later ones. None
+            takes those of y, and those known before.
+
+        Returns
+        -------
+        self : object
+            The embedder.
+
+        Raises
+        ------
+        ValueError
+            If the data or a parameter do not fit, y has new classes and the loss
+            proxies, ``checkpoint_dir`` is set, or training diverges. What was learned
+            before stays.
+        TypeError
+            If y mixes labels of several kinds.
+        """
+        self._validate_params()
+        if self.checkpoint_dir is not None:
+            raise ValueError(
+                f"checkpoint_dir={self.checkpoint_dir!r} is for fit: partial_fit "
+                "cannot know which call to go on from. Allowed is None."
+            )
+        return self._train(X, y, classes=classes, partial=True)
+
+    def _train(self, X, y, *, classes=None, partial=False):
+        """Train a net, which goes on from the one that is there."""
         net_params = check_net_params(self)
-        self.__dict__.pop("net_", None)  # a failed fit leaves nothing to embed with
-        X = check_inputs(self, X, reset=True)
-        classes, targets = check_targets(self, X, y)
-        batch_size = check_batch_size(self, classes, targets)
+        previous = vars(self).get("net_")
+        X = check_inputs(self, X, reset=previous is None)
+        found, targets = check_targets(self, X, y)
+        batch_size = check_batch_size(self, found, targets)
+        known = None if previous is None else vars(self)["classes_"]
+        classes, targets, places = merge_classes(
+            found, targets, known=known, classes=classes
+        )
         if self.n_components == 1:
             warn(
                 "n_components=1 leaves rows of length one but two values, 1 and -1, "
@@ -154,22 +213,35 @@ class BaseEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             )
         device = resolve_device(self.device)
         random_state = check_random_state(self.random_state)
-        seed, sampling_seed = random_state.randint(np.iinfo(np.int32).max, size=2)
+        seeds = random_state.randint(np.iinfo(np.int32).max, size=2).tolist()
+        checkpoint = open_checkpoint(
+            self, {"X": X, "y": targets, "classes": classes}, seeds, device
+        )
+        if checkpoint is not None:
+            seeds = checkpoint.seeds
         if device.type == "mps" and X.dtype == np.float64:  # MPS has no float64
             X = X.astype(np.float32)
-        with torch_seed(int(seed), device):
+        with torch_seed(seeds[0], device):
             net = self._make_net(
                 X,
                 len(classes),
                 net_params,
                 device=device,
                 batch_size=batch_size,
-                sampling_seed=int(sampling_seed),
+                sampling_seed=seeds[1],
             )
-            net.fit(X, targets)
+            if partial:
+                net.max_epochs, net.lr_schedule = 1, None
+            net.initialize()
+            if previous is not None:
+                carry_over(previous, net, classes, places, optimizer=partial)
+            net.checkpoint_ = checkpoint
+            n_before = len(net.history)
+            net.partial_fit(X, targets)
+        self._keep(net, n_before)
         self._input_shape = X.shape[1:]
         self.classes_, self.device_ = classes, device
-        return self._keep(net)
+        return self
 
     def _make_net(self, X, n_classes, net_params, *, device, **settings):
         """Build the network, the loss and the net that trains them."""
@@ -201,15 +273,18 @@ class BaseEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             **net_params,
         )
 
-    def _keep(self, net):
+    def _keep(self, net, n_before):
         """Keep a trained net and the story of its training."""
         epochs = [row for row in net.history if "train_loss" in row]
-        if len(epochs) < self.max_epochs and not self.callbacks:
-            if not epochs:
+        n_planned = n_before + net.max_epochs
+        # A callback may have ended the training, but does so between two epochs.
+        in_epoch = len(net.history) > len(epochs)
+        if in_epoch or (len(epochs) < n_planned and not self.callbacks):
+            if len(epochs) == n_before:
                 raise KeyboardInterrupt
             warn(
-                f"Training was interrupted in epoch {len(epochs) + 1} of "
-                f"{self.max_epochs}; the embedding is as far as it came."
+                f"Training was interrupted in epoch {len(epochs) + 1} of {n_planned}; "
+                "the embedding is as far as it came."
             )
         self.net_ = net
         self.n_iter_ = len(epochs)
@@ -219,7 +294,6 @@ class BaseEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         ]
         self.loss_curve_ = [row["train_loss"] for row in epochs]
         self._n_features_out = self.n_components
-        return self
 
     def transform(self, X):
         """Embed samples.
@@ -244,12 +318,6 @@ class BaseEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         """
         check_is_fitted(self, "net_")
         X = check_inputs(self, X, reset=False)
-        if X.shape[1:] != self._input_shape:
-            raise ValueError(
-                f"X holds samples of shape {X.shape[1:]}, but "
-                f"{type(self).__name__} was fitted with samples of shape "
-                f"{self._input_shape}."
-            )
         if self.device_.type == "mps" and X.dtype == np.float64:
             X = X.astype(np.float32)
         return self.net_.embed(X)

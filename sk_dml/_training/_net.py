@@ -11,6 +11,7 @@ from torch.optim.lr_scheduler import OneCycleLR
 from sk_dml._functional import unit_rows
 from sk_dml._training._data import ArrayDataset
 from sk_dml._training._sampling import ClassBatches, ShuffledBatches
+from sk_dml._training._state import RandomNumbers
 
 # Rows or images that are embedded at once, outside training.
 INFERENCE_BATCH_SIZE = 512
@@ -35,6 +36,15 @@ class EmbeddingNet(NeuralNet):
         How the learning rates move from step to step.
     sampling_seed : int, default=0
         Seed of the batches.
+
+    Attributes
+    ----------
+    checkpointed : dict of str to object
+        What checkpoints hold besides the net's own: anything with ``state_dict`` and
+        ``load_state_dict``. It is to be there when training begins. One whose
+        attribute ``finished`` is true ends a training that is resumed.
+    checkpoint_ : Checkpoint or None
+        Where to save every epoch.
     """
 
     def __init__(
@@ -52,7 +62,19 @@ class EmbeddingNet(NeuralNet):
         self.proxy_lr = proxy_lr
         self.lr_schedule = lr_schedule
         self.sampling_seed = sampling_seed
+        # Underscored, as skorch takes other attributes for parameters.
+        self.checkpointed_, self.checkpoint_ = {}, None
         super().__init__(*args, **kwargs)
+
+    @property
+    def checkpointed(self):
+        """What checkpoints hold besides the net's own, by name."""
+        return self.checkpointed_
+
+    def initialize(self):
+        """Begin with fresh weights and random numbers."""
+        self.random_ = RandomNumbers(self.sampling_seed, self.device)
+        return super().initialize()
 
     @property
     def _default_callbacks(self):
@@ -72,13 +94,17 @@ class EmbeddingNet(NeuralNet):
             rows = np.arange(len(dataset))
             batches = np.split(rows, range(size, len(rows), size))
         else:
-            rng = np.random.default_rng(self.sampling_seed)
+            rng = self.random_.sampling
             if self.samples_per_class is None:
                 batches = ShuffledBatches(len(dataset), self.batch_size, rng)
             else:
+                labels = dataset.y
+                if not np.bincount(labels).all():  # there are more classes than here
+                    labels = np.unique(labels, return_inverse=True)[1]
                 batches = ClassBatches(
-                    dataset.y, self.batch_size, self.samples_per_class, rng
+                    labels, self.batch_size, self.samples_per_class, rng
                 )
+            self.random_.loader = params.setdefault("generator", self.random_.loader)
         # Without a generator of its own, a DataLoader draws from the global one.
         params.setdefault("generator", torch.Generator())
         return getattr(self, prefix)(
@@ -110,9 +136,10 @@ class EmbeddingNet(NeuralNet):
 
     def fit_loop(self, X, y=None, epochs=None, **fit_params):
         """Train, moving the learning rates along their schedule."""
+        epochs = epochs or self.max_epochs
         self.schedule_ = None
         n_batches = len(self.get_iterator(self.get_dataset(X, y), training=True))
-        n_steps = n_batches * (epochs or self.max_epochs)
+        n_steps = n_batches * epochs
         # Too few steps to rise and fall would all be tiny ones.
         if self.lr_schedule == "onecycle" and n_steps >= 10:
             self.schedule_ = OneCycleLR(
@@ -122,9 +149,15 @@ class EmbeddingNet(NeuralNet):
                 cycle_momentum=False,
             )
         try:
-            return super().fit_loop(X, y, epochs, **fit_params)
+            if self.checkpoint_ is not None:
+                epochs -= self.checkpoint_.restore(self, epochs)
+            super().fit_loop(X, y, epochs, **fit_params)
+            if self.checkpoint_ is not None:
+                self.checkpoint_.save(self)
+            return self
         finally:
             self.schedule_ = None
+            self.random_state_ = self.random_.state_dict()
 
     def get_loss(self, y_pred, y_true, X=None, training=False):
         """Call the criterion with embeddings and labels."""
@@ -139,6 +172,8 @@ class EmbeddingNet(NeuralNet):
         """Start the clock, and forget the batches of earlier epochs."""
         if len(self.history):
             self.history[-1].pop("batches", None)
+        if self.checkpoint_ is not None:  # now that all callbacks have been called
+            self.checkpoint_.save(self)
         super().on_epoch_begin(net, **kwargs)
         self.epoch_start_ = time.perf_counter()
 
@@ -184,7 +219,8 @@ class EmbeddingNet(NeuralNet):
 
     def __getstate__(self):
         # The trained module_ and criterion_ are all there is to keep.
-        return {**super().__getstate__(), "module": None, "criterion": None}
+        dropped = {"module": None, "criterion": None, "checkpoint_": None}
+        return {**super().__getstate__(), **dropped, "checkpointed_": {}}
 
     def __setstate__(self, state):
         super().__setstate__(state)

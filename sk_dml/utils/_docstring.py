@@ -48,6 +48,18 @@ random_state : int, RandomState instance or None, default={random_state}
     bit on the same CPU.
 verbose : int, default={verbose}
     With 1 or more, prints a line an epoch.
+warm_start : bool, default={warm_start}
+    Whether :meth:`fit` goes on from the network and the proxies of the fit before, for
+    ``max_epochs`` more, with a new optimizer and schedule. ``n_iter_`` and
+    ``history_`` go on too. The classes must be the same, or fewer, unless the loss
+    learns nothing for each class.
+checkpoint_dir : str, path-like or None, default={checkpoint_dir}
+    A directory of this fit alone, which then holds its latest epoch, in
+    ``checkpoint.safetensors``. A fit that was killed and is called again, with the same
+    data and parameters, goes on from there, and ends with the weights that it would
+    have had: to the bit on the CPU. One that had come to its end is only loaded. A
+    checkpoint of other data or parameters is refused. Callbacks are saved if they have
+    ``state_dict`` and ``load_state_dict``.
 callbacks : list of skorch callbacks or None, default={callbacks}
     Called by the skorch net during training. There is no validation loss for them to
     watch. To stop early by the ``train_loss`` misleads: under a schedule it falls late,
