@@ -279,7 +279,8 @@ class BaseEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         n_planned = n_before + net.max_epochs
         # A callback may have ended the training, but does so between two epochs.
         in_epoch = len(net.history) > len(epochs)
-        if in_epoch or (len(epochs) < n_planned and not self.callbacks):
+        ended = bool(self.callbacks) or net.finished
+        if in_epoch or (len(epochs) < n_planned and not ended):
             if len(epochs) == n_before:
                 raise KeyboardInterrupt
             warn(

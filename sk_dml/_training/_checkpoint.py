@@ -148,9 +148,7 @@ class Checkpoint:
                 f"of the callbacks begin anew: {stateless} have no state_dict and "
                 "load_state_dict."
             )
-        if any(getattr(part, "finished", False) for part in net.checkpointed.values()):
-            return n_planned
-        return len(net.history) - n_before
+        return n_planned if net.finished else len(net.history) - n_before
 
     def save(self, net):
         """Replace the file by the present state of a net.

@@ -86,7 +86,7 @@ def _digest(array):
         return digest.hexdigest()[:16]
     array = np.atleast_1d(array)
     n_rows = max(1, BLOCK * len(array) // max(array.nbytes, 1))
-    for rows in gen_batches(len(array), n_rows):
+    for rows in gen_batches(len(array), n_rows) if len(array) else ():
         digest.update(array[rows].tobytes())
     return digest.hexdigest()[:16]
 

@@ -42,7 +42,7 @@ class EmbeddingNet(NeuralNet):
     checkpointed : dict of str to object
         What checkpoints hold besides the net's own: anything with ``state_dict`` and
         ``load_state_dict``. It is to be there when training begins. One whose
-        attribute ``finished`` is true ends a training that is resumed.
+        attribute ``finished`` is true has ended the training early.
     checkpoint_ : Checkpoint or None
         Where to save every epoch.
     """
@@ -70,6 +70,12 @@ class EmbeddingNet(NeuralNet):
     def checkpointed(self):
         """What checkpoints hold besides the net's own, by name."""
         return self.checkpointed_
+
+    @property
+    def finished(self):
+        """Whether something that is checkpointed has ended the training early."""
+        parts = self.checkpointed.values()
+        return any(getattr(part, "finished", False) for part in parts)
 
     def initialize(self):
         """Begin with fresh weights and random numbers."""
