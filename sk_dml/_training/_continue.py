@@ -92,8 +92,9 @@ def carry_over(previous, net, classes, places, *, optimizer):
     if new_classes and _shapes(previous.criterion_) != _shapes(net.criterion_):
         raise ValueError(
             f"y holds new classes, {len(new_classes)} of them (for example "
-            f"{new_classes[0]!r}), and {loss} learns something for each class. Name all classes in the first call, partial_fit(X, y, "
-            "classes=...), fit anew, or choose a method without proxies."
+            f"{new_classes[0]!r}), and {loss} learns something for each class. Name "
+            "all classes in the first call, partial_fit(X, y, classes=...), fit anew, "
+            "or choose a method without proxies."
         )
     for name, own in ("module", "network"), ("criterion", "loss"):
         state = getattr(previous, f"{name}_").state_dict()

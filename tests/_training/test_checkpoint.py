@@ -149,7 +149,9 @@ def test_without_random_state_the_seeds_are_in_the_checkpoint(tmp_path, monkeypa
     killed_fit(monkeypatch, embedder(checkpoint_dir=first, **params), X, y, step=1)
     shutil.copytree(first, second)
     resumed = embedder(checkpoint_dir=first, **params).fit(X, y)
-    assert_same(embedder(checkpoint_dir=second, **params).fit(X, y), resumed)
+    again = embedder(checkpoint_dir=second, **params).fit(X, y)
+    assert_same(again, resumed)
+    assert again.net_.sampling_seed == resumed.net_.sampling_seed
     other = embedder(**params).fit(X, y)
     assert (other.transform(X) != resumed.transform(X)).any()
 
