@@ -146,9 +146,12 @@ class BaseEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         Raises
         ------
         ValueError
-            If the data or a parameter do not fit, or training diverges.
+            If the data or a parameter do not fit, ``checkpoint_dir`` holds another
+            training, or training diverges.
         TypeError
             If y mixes labels of several kinds.
+        OSError
+            If a checkpoint cannot be written; the one before it stays.
         """
         if not self.warm_start:
             self.__dict__.pop("net_", None)  # a failed fit leaves nothing to embed with
