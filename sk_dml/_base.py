@@ -2,6 +2,7 @@
 
 from dataclasses import KW_ONLY, dataclass
 from numbers import Integral, Real
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -24,14 +25,18 @@ from sk_dml._training import (
     CallbackSupportMixin,
     Diagnostics,
     EmbeddingNet,
+    FlatNetParamsMixin,
     Validation,
     callback_tasks,
+    carry_over,
     check_batch_size,
     check_inputs,
     check_net_params,
     check_scoring,
     check_targets,
-    is_net_key,
+    check_validation_data,
+    merge_classes,
+    open_checkpoint,
     progress,
     split_validation,
     training_statistics,
@@ -48,6 +53,7 @@ from sk_dml.utils import (
 
 @dataclass(eq=False, repr=False)
 class BaseEmbedder(
+    FlatNetParamsMixin,
     CallbackSupportMixin,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
@@ -79,6 +85,8 @@ class BaseEmbedder(
     device: Any = "auto"
     random_state: Any = None
     verbose: int = 0
+    warm_start: bool = False
+    checkpoint_dir: Any = None
     callbacks: list | None = None
     net_params: dict | None = None
 
@@ -108,6 +116,8 @@ class BaseEmbedder(
         "device": [str, torch.device],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
+        "warm_start": ["boolean"],
+        "checkpoint_dir": [str, PathLike, None],
         "callbacks": [list, None],
         "net_params": [dict, None],
     }
@@ -167,8 +177,55 @@ class BaseEmbedder(
         Raises
         ------
         ValueError
-            If the data or a parameter do not fit, training diverges, or the scorer
-            returns no number.
+            If the data or a parameter do not fit, ``checkpoint_dir`` holds another
+            training, training diverges, or the scorer returns no number.
+        TypeError
+            If y mixes labels of several kinds.
+        OSError
+            If a checkpoint cannot be written; the one before it stays.
+
+        Warns
+        -----
+        UserWarning
+            If training was interrupted, or came to nothing: the embedding collapsed to
+            a point or a line, the gradient died, or the loss was always 0.
+        """
+        if not self.warm_start:
+            self.__dict__.pop("net_", None)  # a failed fit leaves nothing to embed with
+        tasks = callback_tasks(self, X, y, self._fitted_attributes)
+        return self._train(X, y, validation_data=validation_data, tasks=tasks)
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y, classes=None):
+        """Go on learning, for one epoch of these samples.
+
+        The learning rate is ``lr`` throughout, whatever the schedule. With all samples
+        in every call, as many calls as ``max_epochs`` do what :meth:`fit` does with
+        ``lr_schedule=None``. Inputs are standardised by the first call's samples.
+        Nothing is held out.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or images
+            Samples as :meth:`fit` takes them, of one shape in all calls.
+        y : array-like of shape (n_samples,)
+            Their classes, two or more. Later calls may bring new ones only if the loss
+            learns nothing for each class: proxies are made in the first call.
+        classes : array-like of shape (n_classes,), default=None
+            All classes of this call and, for a loss with proxies, of later ones. None
+            takes those of y, and those known before.
+
+        Returns
+        -------
+        self : object
+            The embedder.
+
+        Raises
+        ------
+        ValueError
+            If the data or a parameter do not fit, y has new classes and the loss
+            proxies, ``checkpoint_dir`` is set, or training diverges. What was learned
+            before stays.
         TypeError
             If y mixes labels of several kinds.
 
@@ -178,13 +235,42 @@ class BaseEmbedder(
             If training was interrupted, or came to nothing: the embedding collapsed to
             a point or a line, the gradient died, or the loss was always 0.
         """
+        self._validate_params()
+        if self.checkpoint_dir is not None:
+            raise ValueError(
+                f"checkpoint_dir={self.checkpoint_dir!r} is for fit: partial_fit "
+                "cannot know which call to go on from. Allowed is None."
+            )
+        return self._train(X, y, classes=classes, partial=True)
+
+    def _train(self, X, y, **how):
+        """Train a net; if that fails, what was learned before stays."""
         net_params = check_net_params(self)
         check_scoring(self.scoring)
-        self.__dict__.pop("net_", None)  # a failed fit leaves nothing to embed with
-        tasks = callback_tasks(self, X, y, self._fitted_attributes)
-        X = check_inputs(self, X, reset=True)
+        before = dict(vars(self))
+        try:
+            return self._train_net(X, y, net_params, **how)
+        except BaseException:
+            self.__dict__.update(before)
+            raise
+
+    def _train_net(
+        self,
+        X,
+        y,
+        net_params,
+        *,
+        tasks=(),
+        validation_data=None,
+        classes=None,
+        partial=False,
+    ):
+        """Train a net, which goes on from the one that is there."""
+        previous = vars(self).get("net_")
+        known = vars(self).get("classes_") if previous else None
+        X = check_inputs(self, X, reset=previous is None)
         self._input_shape, self._n_features_out = X.shape[1:], self.n_components
-        classes, targets = check_targets(self, X, y)
+        found, targets = check_targets(self, X, y)
         if self.n_components == 1:
             warn(
                 "n_components=1 leaves rows of length one but two values, 1 and -1, "
@@ -192,32 +278,50 @@ class BaseEmbedder(
             )
         self.device_ = resolve_device(self.device)
         random_state = check_random_state(self.random_state)
-        seed, sampling_seed = random_state.randint(np.iinfo(np.int32).max, size=2)
-        X, classes, targets, held_out = split_validation(
-            self, X, classes, targets, validation_data, random_state
+        seeds = random_state.randint(np.iinfo(np.int32).max, size=2).tolist()
+        data = {"X": X, "y": targets, "classes": found}
+        if validation_data is not None:
+            validation_data = check_validation_data(self, validation_data)
+            data |= zip(("validation X", "validation y"), validation_data, strict=True)
+        checkpoint = open_checkpoint(self, data, seeds, self.device_)
+        if checkpoint is not None:
+            seeds = checkpoint.seeds
+        if self.early_stopping and validation_data is None and not partial:
+            X, found, targets, validation_data = split_validation(
+                self, X, found, targets, np.random.RandomState(seeds[1])
+            )
+        batch_size = check_batch_size(self, found, targets)
+        self.classes_, targets, places = merge_classes(
+            found, targets, known=known, classes=classes
         )
-        batch_size = check_batch_size(self, classes, targets)
-        self.classes_ = classes
-        validation = held_out and Validation(self, *held_out)
+        validation = validation_data and Validation(self, *validation_data)
         if self.device_.type == "mps" and X.dtype == np.float64:  # MPS has no float64
             X = X.astype(np.float32)
-        with torch_seed(int(seed), self.device_):
+        with torch_seed(seeds[0], self.device_):
             net = self._make_net(
                 X,
-                len(classes),
+                len(self.classes_),
                 net_params,
                 device=self.device_,
                 batch_size=batch_size,
-                sampling_seed=int(sampling_seed),
+                sampling_seed=seeds[1],
                 monitors=[Diagnostics(), *filter(None, [validation])],
             )
-            name = type(self).__name__
-            with (
-                progress(name, self.verbose, self.max_epochs) as shown,
-                net.watched_by(*shown, *tasks),
-            ):
-                net.fit(X, targets)
-        return self._keep(net, validation)
+            if partial:
+                net.max_epochs, net.lr_schedule = 1, None
+            net.initialize()
+            if previous is not None:
+                carry_over(previous, net, self.classes_, places, optimizer=partial)
+            net.checkpoint_ = checkpoint
+            if validation:
+                net.checkpointed["validation"] = validation
+            n_before = len(net.history)
+            shown = progress(
+                type(self).__name__, self.verbose, n_before + net.max_epochs
+            )
+            with shown as bars, net.watched_by(*bars, *tasks):
+                net.partial_fit(X, targets)
+        return self._keep(net, n_before, validation)
 
     def _make_net(self, X, n_classes, net_params, *, device, **settings):
         """Build the network, the loss and the net that trains them."""
@@ -249,17 +353,20 @@ class BaseEmbedder(
             **net_params,
         )
 
-    def _keep(self, net, validation):
+    def _keep(self, net, n_before, validation):
         """Keep a trained net and the story of its training."""
         net.monitors = ()  # they hold data
         fitted = self._fitted_attributes(net)
-        n_epochs = fitted["n_iter_"]
-        if n_epochs < self.max_epochs and not self.callbacks and not net.stopped_:
-            if not n_epochs:
+        n_epochs, n_planned = fitted["n_iter_"], n_before + net.max_epochs
+        # A callback may have ended the training, but does so between two epochs.
+        in_epoch = len(net.history) > n_epochs
+        ended = bool(self.callbacks) or net.stopped_ or net.finished
+        if in_epoch or (n_epochs < n_planned and not ended):
+            if n_epochs == n_before:
                 raise KeyboardInterrupt
             warn(
-                f"Training was interrupted in epoch {n_epochs + 1} of "
-                f"{self.max_epochs}; the embedding is as far as it came."
+                f"Training was interrupted in epoch {n_epochs + 1} of {n_planned}; the "
+                "embedding is as far as it came."
             )
         self.__dict__.update(fitted)
         self.best_score_ = self.best_epoch_ = None
@@ -306,64 +413,10 @@ class BaseEmbedder(
             If X has other features, or images another shape, than in fit.
         """
         check_is_fitted(self, "net_")
-        X = self._check_new(X)
+        X = check_inputs(self, X, reset=False)
         if self.device_.type == "mps" and X.dtype == np.float64:
             X = X.astype(np.float32)
         return self.net_.embed(X)
-
-    def _check_new(self, X):
-        """Check samples that are to be of the kind and shape of the training data."""
-        X = check_inputs(self, X, reset=False)
-        if X.shape[1:] != self._input_shape:
-            raise ValueError(
-                f"X holds samples of shape {X.shape[1:]}, but "
-                f"{type(self).__name__} was fitted with samples of shape "
-                f"{self._input_shape}."
-            )
-        return X
-
-    def get_params(self, deep=True):
-        """Get the parameters of this embedder.
-
-        Parameters
-        ----------
-        deep : bool, default=True
-            Whether to list the entries of ``net_params`` as parameters too.
-
-        Returns
-        -------
-        dict
-            Parameter names mapped to their values.
-        """
-        params = super().get_params(deep=False)
-        if deep and isinstance(self.net_params, dict):
-            params = {**self.net_params, **params}
-        return params
-
-    def set_params(self, **params):
-        """Set parameters of this embedder, or entries of its ``net_params``.
-
-        Parameters
-        ----------
-        **params : dict
-            Parameters, and names such as ``module__hidden`` or ``compile``.
-
-        Returns
-        -------
-        self : object
-            The embedder.
-
-        Raises
-        ------
-        ValueError
-            If there is no such parameter.
-        """
-        names = self._get_param_names()
-        for_net = {k: params.pop(k) for k in list(params) if is_net_key(k, names)}
-        super().set_params(**params)
-        if for_net:
-            self.net_params = {**(self.net_params or {}), **for_net}
-        return self
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -226,6 +226,17 @@ class CrossBatchMemory(nn.Module):
         self.memory_labels[places] = labels[newest].long()
         self.n_seen += n
 
+    def relabel(self, places):
+        """Give the classes other numbers.
+
+        Parameters
+        ----------
+        places : array-like of shape (n_classes,), int
+            The new number of each class.
+        """
+        places = torch.as_tensor(places, device=self.memory_labels.device)
+        self.memory_labels.copy_(places[self.memory_labels])
+
     def get_extra_state(self):
         """Put the count of samples into the state dict.
 

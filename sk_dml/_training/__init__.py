@@ -5,6 +5,8 @@ from sk_dml._training._callbacks import (
     callback_tasks,
     with_callbacks,
 )
+from sk_dml._training._checkpoint import open_checkpoint
+from sk_dml._training._continue import carry_over, merge_classes
 from sk_dml._training._data import (
     ArrayDataset,
     check_inputs,
@@ -12,13 +14,15 @@ from sk_dml._training._data import (
     training_statistics,
 )
 from sk_dml._training._diagnostics import Diagnostics, warn_of_failures
+from sk_dml._training._flat_params import FlatNetParamsMixin
 from sk_dml._training._net import RECORDED, EmbeddingNet
-from sk_dml._training._params import OPTIMIZERS, check_net_params, is_net_key
+from sk_dml._training._params import OPTIMIZERS, check_net_params
 from sk_dml._training._progress import progress
 from sk_dml._training._sampling import check_batch_size
 from sk_dml._training._validation import (
     Validation,
     check_scoring,
+    check_validation_data,
     split_validation,
 )
 
@@ -29,14 +33,18 @@ __all__ = [
     "CallbackSupportMixin",
     "Diagnostics",
     "EmbeddingNet",
+    "FlatNetParamsMixin",
     "Validation",
     "callback_tasks",
+    "carry_over",
     "check_batch_size",
     "check_inputs",
     "check_net_params",
     "check_scoring",
     "check_targets",
-    "is_net_key",
+    "check_validation_data",
+    "merge_classes",
+    "open_checkpoint",
     "progress",
     "split_validation",
     "training_statistics",

@@ -58,7 +58,22 @@ def check_inputs(estimator, X, *, reset):
     ndarray
         Of shape (n, n_features), float32 or float64, or of shape (n, C, H, W), float32
         or uint8.
+
+    Raises
+    ------
+    ValueError
+        If X is no such data or, with ``reset=False``, of another shape than in fit.
     """
+    X = _check_inputs(estimator, X, reset)
+    if not reset and X.shape[1:] != estimator._input_shape:
+        raise ValueError(
+            f"X holds samples of shape {X.shape[1:]}, but {type(estimator).__name__} "
+            f"was fitted with samples of shape {estimator._input_shape}."
+        )
+    return X
+
+
+def _check_inputs(estimator, X, reset):
     name = type(estimator).__name__
     n_dims = getattr(X, "ndim", None)
     if n_dims is None and isinstance(X, (list, tuple)) and len(X):

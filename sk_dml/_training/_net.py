@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import OneCycleLR
 from sk_dml._functional import unit_rows
 from sk_dml._training._data import ArrayDataset
 from sk_dml._training._sampling import ClassBatches, ShuffledBatches
+from sk_dml._training._state import RandomNumbers
 
 # Rows or images that are embedded at once, outside training.
 INFERENCE_BATCH_SIZE = 512
@@ -56,6 +57,15 @@ class EmbeddingNet(NeuralNet):
     monitors : sequence of objects, default=()
         Their ``on_epoch_end(net)`` is called after every epoch, before that of the
         callbacks; they may add to the history, or ``net.stop()``.
+
+    Attributes
+    ----------
+    checkpointed : dict of str to object
+        What checkpoints hold besides the net's own: anything with ``state_dict`` and
+        ``load_state_dict``. It is to be there when training begins. One whose
+        attribute ``finished`` is true has ended the training early.
+    checkpoint_ : Checkpoint or None
+        Where to save every epoch.
     """
 
     def __init__(
@@ -75,10 +85,28 @@ class EmbeddingNet(NeuralNet):
         self.lr_schedule = lr_schedule
         self.sampling_seed = sampling_seed
         self.monitors = monitors
+        # Underscored, as skorch takes other attributes for parameters.
+        self.checkpointed_, self.checkpoint_ = {}, None
         super().__init__(*args, **kwargs)
 
     watchers: tuple = ()
     stopped_ = False
+
+    @property
+    def checkpointed(self):
+        """What checkpoints hold besides the net's own, by name."""
+        return self.checkpointed_
+
+    @property
+    def finished(self):
+        """Whether something that is checkpointed has ended the training early."""
+        parts = self.checkpointed.values()
+        return any(getattr(part, "finished", False) for part in parts)
+
+    def initialize(self):
+        """Begin with fresh weights and random numbers."""
+        self.random_ = RandomNumbers(self.sampling_seed, self.device)
+        return super().initialize()
 
     @property
     def _default_callbacks(self):
@@ -129,13 +157,17 @@ class EmbeddingNet(NeuralNet):
             rows = np.arange(len(dataset))
             batches = np.split(rows, range(size, len(rows), size))
         else:
-            rng = np.random.default_rng(self.sampling_seed)
+            rng = self.random_.sampling
             if self.samples_per_class is None:
                 batches = ShuffledBatches(len(dataset), self.batch_size, rng)
             else:
+                labels = dataset.y
+                if not np.bincount(labels).all():  # there are more classes than here
+                    labels = np.unique(labels, return_inverse=True)[1]
                 batches = ClassBatches(
-                    dataset.y, self.batch_size, self.samples_per_class, rng
+                    labels, self.batch_size, self.samples_per_class, rng
                 )
+            self.random_.loader = params.setdefault("generator", self.random_.loader)
         # Without a generator of its own, a DataLoader draws from the global one.
         params.setdefault("generator", torch.Generator())
         return getattr(self, prefix)(
@@ -167,9 +199,10 @@ class EmbeddingNet(NeuralNet):
 
     def fit_loop(self, X, y=None, epochs=None, **fit_params):
         """Train, moving the learning rates along their schedule."""
+        epochs = epochs or self.max_epochs
         self.schedule_, self.last_batch_, self.stopped_ = None, None, False
         n_batches = len(self.get_iterator(self.get_dataset(X, y), training=True))
-        n_steps = n_batches * (epochs or self.max_epochs)
+        n_steps = n_batches * epochs
         # Too few steps to rise and fall would all be tiny ones.
         if self.lr_schedule == "onecycle" and n_steps >= 10:
             self.schedule_ = OneCycleLR(
@@ -179,12 +212,21 @@ class EmbeddingNet(NeuralNet):
                 cycle_momentum=False,
             )
         try:
-            super().fit_loop(X, y, epochs, **fit_params)
-        except StopTraining:
-            self.stopped_ = True
+            if self.checkpoint_ is not None:
+                epochs -= self.checkpoint_.restore(self, epochs)
+            self._train_epochs(X, y, epochs, **fit_params)
+            if self.checkpoint_ is not None:
+                self.checkpoint_.save(self)
         finally:
             self.schedule_ = self.last_batch_ = None
+            self.random_state_ = self.random_.state_dict()
         return self
+
+    def _train_epochs(self, *args, **fit_params):
+        try:
+            super().fit_loop(*args, **fit_params)
+        except StopTraining:
+            self.stopped_ = True
 
     def stop(self):
         """Make the present epoch the last, once all who watch it were told."""
@@ -203,6 +245,8 @@ class EmbeddingNet(NeuralNet):
         """Start the clock, and forget the batches of earlier epochs."""
         if len(self.history):
             self.history[-1].pop("batches", None)
+        if self.checkpoint_ is not None:  # now that all callbacks have been called
+            self.checkpoint_.save(self)
         super().on_epoch_begin(net, **kwargs)
         self.epoch_start_ = time.perf_counter()
 
@@ -271,7 +315,13 @@ class EmbeddingNet(NeuralNet):
 
     def __getstate__(self):
         # The trained module_ and criterion_ are all there is to keep.
-        left_out = {"module": None, "criterion": None, "watchers": ()}
+        left_out: dict = {
+            "module": None,
+            "criterion": None,
+            "watchers": (),
+            "checkpoint_": None,
+            "checkpointed_": {},
+        }
         return {**super().__getstate__(), **left_out}
 
     def __setstate__(self, state):

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from sklearn.model_selection import StratifiedShuffleSplit
 
-from sk_dml._training._data import check_targets
+from sk_dml._training._data import check_inputs, check_targets
 from sk_dml._training._sampling import check_batch_size
 from sk_dml.metrics._evaluate import check_options
 from sk_dml.metrics._scorer import retrieval_scorer
@@ -44,8 +44,8 @@ def check_scoring(scoring):
     return retrieval_scorer(scoring)
 
 
-def split_validation(embedder, X, classes, targets, validation_data, random_state):
-    """Take the samples to validate on from what was given, or hold some out.
+def split_validation(embedder, X, classes, targets, random_state):
+    """Hold samples out to validate on.
 
     Parameters
     ----------
@@ -55,20 +55,14 @@ def split_validation(embedder, X, classes, targets, validation_data, random_stat
         The labels.
     targets : ndarray of shape (n,), int64
         Places in ``classes``.
-    validation_data : tuple (X, y) or None
     random_state : RandomState
 
     Returns
     -------
     X, classes, targets
         Those to learn from.
-    validation_data : tuple of ndarrays (X, y) or None
-        None if there is nothing to validate on.
+    validation_data : tuple of ndarrays (X, y)
     """
-    if validation_data is not None:
-        return X, classes, targets, check_validation_data(embedder, validation_data)
-    if not embedder.early_stopping:
-        return X, classes, targets, None
     check_batch_size(embedder, classes, targets)  # before y is another
     held = hold_out(targets, embedder.validation_fraction, random_state)
     validation_data = X[held], classes[targets[held]]
@@ -141,7 +135,7 @@ def check_validation_data(embedder, validation_data):
     Parameters
     ----------
     embedder : BaseEmbedder
-        Its ``_check_new`` knows the kind and shape of the training data.
+        One that knows the kind and shape of the training data.
     validation_data : tuple (X, y)
 
     Returns
@@ -169,7 +163,7 @@ def check_validation_data(embedder, validation_data):
         )
     X, y = validation_data
     try:
-        X = embedder._check_new(X)
+        X = check_inputs(embedder, X, reset=False)
         classes, targets = check_targets(embedder, X, y)
     except (ValueError, TypeError) as error:
         raise type(error)(f"validation_data does not fit: {error}") from error
@@ -213,6 +207,14 @@ class Validation:
         self.n_no_change = 0
         self.best_weights: dict | None = None
 
+    @property
+    def finished(self):
+        """Whether the score stood still for long enough to stop."""
+        return (
+            self.embedder.early_stopping
+            and self.n_no_change >= self.embedder.n_iter_no_change
+        )
+
     def on_epoch_end(self, net):
         """Record the score, and stop where it stands still.
 
@@ -233,10 +235,7 @@ class Validation:
                 self.best_weights = {
                     name: _copied(part.state_dict()) for name, part in _parts(net)
                 }
-        if (
-            self.embedder.early_stopping
-            and self.n_no_change >= self.embedder.n_iter_no_change
-        ):
+        if self.finished:
             net.stop()
 
     def _score(self, net, epoch):

@@ -72,6 +72,18 @@ verbose : int, default={verbose}
     1 draws a progress bar in terminals (on the standard error) and notebooks, and
     nothing in pipes and in the worker processes of a search. 2 or more prints a line an
     epoch to the standard output, wherever that leads.
+warm_start : bool, default={warm_start}
+    Whether :meth:`fit` goes on from the network and the proxies of the fit before, for
+    ``max_epochs`` more, with a new optimizer and schedule. ``n_iter_`` and
+    ``history_`` go on too. The classes must be the same, or fewer, unless the loss
+    learns nothing for each class.
+checkpoint_dir : str, path-like or None, default={checkpoint_dir}
+    A directory of this fit alone, which then holds its latest epoch, in
+    ``checkpoint.safetensors``. A fit that was killed and is called again, with the same
+    data and parameters, goes on from there, and ends with the weights that it would
+    have had: to the bit on the CPU. One that had come to its end is only loaded. A
+    checkpoint of other data or parameters is refused. Callbacks are saved if they have
+    ``state_dict`` and ``load_state_dict``.
 callbacks : list of skorch callbacks or None, default={callbacks}
     Called by the skorch net during training. Callbacks of scikit-learn go to
     :meth:`set_callbacks` instead. They find ``valid_score`` in its history, if there is

@@ -1,0 +1,256 @@
+"""Checkpoints: a file that a training which was killed goes on from."""
+
+import json
+import os
+import tempfile
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+
+from sk_dml._training._encoding import decode, encode
+from sk_dml._training._fingerprint import describe, describe_run, differences
+from sk_dml._training._state import has_state, load_training_state, training_state
+from sk_dml.utils import warn
+
+FORMAT = 1
+NAME = "checkpoint.safetensors"
+PREFIX, SUFFIX = "checkpoint-", ".tmp"
+
+
+def open_checkpoint(embedder, data, seeds, device):
+    """Find out where the checkpoints of a fit go, and what is there.
+
+    Parameters
+    ----------
+    embedder : BaseEmbedder
+        About to be fitted.
+    data : dict of str to ndarray
+        All data that the fit sees, by the names to use in an error.
+    seeds : list of int
+        What ``random_state`` led to.
+    device : torch.device
+
+    Returns
+    -------
+    Checkpoint or None
+        None if ``checkpoint_dir`` is None.
+    """
+    if embedder.checkpoint_dir is None:
+        return None
+    previous = vars(embedder).get("net_")
+    start = previous and [describe(previous.module_), describe(previous.criterion_)]
+    settings = {
+        "random_state": None if embedder.random_state is None else seeds,
+        "device": device.type,
+        "the fit before": start,
+    }
+    run = describe_run(embedder, data, **settings)
+    return Checkpoint(embedder.checkpoint_dir, run, seeds)
+
+
+class Checkpoint:
+    """The latest epoch of a training, in one file.
+
+    The file is in the safetensors format: the tensors, and in its metadata, as JSON,
+    all else. Nothing in it is ever executed. A new one replaces the old one as a whole,
+    so that whatever happens there is either the one or the other.
+
+    Parameters
+    ----------
+    directory : str or path-like
+        Where the file is; made if it does not exist.
+    run : dict
+        The parameters and the data, as ``describe_run`` returns them.
+    seeds : list of int
+        Seeds of the training.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    seeds : list of int
+        Those of the training in the file, if there is one.
+
+    Raises
+    ------
+    OSError
+        If the directory cannot be made, or the file not be read.
+    ValueError
+        If the file is damaged or holds another training.
+    """
+
+    def __init__(self, directory, run, seeds):
+        self.path = Path(directory) / NAME
+        self.run, self.seeds = run, [int(seed) for seed in seeds]
+        self.n_saved = None  # epochs in the file
+        try:
+            os.makedirs(directory, exist_ok=True)
+            for leftover in Path(directory).glob(f"{PREFIX}*{SUFFIX}"):
+                leftover.unlink()  # of a training that was killed while it wrote
+        except OSError as error:
+            raise self._failure(
+                f"checkpoint_dir={str(directory)!r} cannot be used", error
+            ) from error
+        if self.path.exists():
+            self._check()
+
+    def _check(self):
+        """Refuse a file that is damaged or of another training."""
+        with self._open() as file:
+            header = self._header(file)
+        differing = differences(header["run"], self.run)
+        if differing:
+            raise ValueError(
+                f"checkpoint_dir holds another training, in {str(self.path)!r}: "
+                f"{'; '.join(differing)}. Give the same data and parameters to "
+                "continue it, or an empty directory to begin another."
+            )
+        if header["versions"] != _versions():
+            warn(
+                f"The checkpoint {str(self.path)!r} was written with "
+                f"{header['versions']}, and this is {_versions()}: training continues, "
+                "but may not end with the weights that it would have had."
+            )
+        self.seeds = header["seeds"]
+        self.n_saved = header["n_epochs"]
+
+    def restore(self, net, n_planned):
+        """Bring a net to the epoch in the file, if there is one.
+
+        Parameters
+        ----------
+        net : EmbeddingNet
+            Initialised by the seeds of the checkpoint, about to be trained.
+        n_planned : int
+            Epochs of the training.
+
+        Returns
+        -------
+        int
+            The epochs that are done; all that were planned, if it stopped early.
+        """
+        if self.n_saved is None:
+            return 0
+        n_before = len(net.history)
+        with self._open() as file:
+            tree = self._header(file)["state"]
+            # Clones: what is read in place depends on the file.
+            names = file.keys()
+            tensors = {name: file.get_tensor(name).clone() for name in names}
+        load_training_state(net, decode(tree, tensors))
+        stateless = [name for name, c in net.callbacks_ if not has_state(c)]
+        if stateless:
+            warn(
+                f"Training continues after epoch {self.n_saved}, but {len(stateless)} "
+                f"of the callbacks begin anew: {stateless} have no state_dict and "
+                "load_state_dict."
+            )
+        return n_planned if net.finished else len(net.history) - n_before
+
+    def save(self, net):
+        """Replace the file by the present state of a net.
+
+        Parameters
+        ----------
+        net : EmbeddingNet
+            Between two epochs.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written; the one before it stays.
+        TypeError
+            If the state holds what a checkpoint cannot.
+        """
+        state = training_state(net)
+        n_epochs = len(state["history"])
+        if n_epochs == self.n_saved:
+            return
+        tensors: dict[str, torch.Tensor] = {}
+        header = {
+            "format": FORMAT,
+            "n_epochs": n_epochs,
+            "seeds": self.seeds,
+            "versions": _versions(),
+            "run": self.run,
+            "state": encode(state, tensors),
+        }
+        content = safetensors.torch.save(tensors, {"sk_dml": json.dumps(header)})
+        try:
+            _replace(self.path, content)
+        except OSError as error:
+            kept = "There is none from before."
+            if self.n_saved is not None:
+                kept = (
+                    f"That of epoch {self.n_saved} is kept: solve this, and fit with "
+                    "the same parameters and data continues from it."
+                )
+            raise self._failure(
+                f"checkpoint_dir: the checkpoint of epoch {n_epochs} cannot be written "
+                f"to {str(self.path)!r}",
+                error,
+                kept,
+            ) from error
+        self.n_saved = n_epochs
+
+    def _open(self):
+        try:
+            return safetensors.safe_open(self.path, framework="pt", device="cpu")
+        except SafetensorError as error:
+            raise self._damaged(error) from error
+        except OSError as error:
+            raise self._failure(
+                f"checkpoint_dir: {str(self.path)!r} cannot be read", error
+            ) from error
+
+    def _header(self, file):
+        try:
+            header = json.loads((file.metadata() or {})["sk_dml"])
+            known = header["format"]
+        except (KeyError, TypeError, ValueError) as error:
+            raise self._damaged("it holds none of sk_dml's metadata") from error
+        if known != FORMAT:
+            raise ValueError(
+                f"checkpoint_dir: {str(self.path)!r} has the format {known}, and this "
+                f"version of sk_dml reads {FORMAT} only. Use the version that wrote "
+                "it, or an empty directory."
+            )
+        return header
+
+    def _damaged(self, reason):
+        return ValueError(
+            f"checkpoint_dir: {str(self.path)!r} is truncated or no checkpoint "
+            f"({reason}). Delete it to train from the beginning."
+        )
+
+    @staticmethod
+    def _failure(what, error, *more):
+        reason = error.strerror or str(error)
+        return OSError(error.errno, " ".join([f"{what}: {reason}.", *more]))
+
+
+def _replace(path, content):
+    """Write a file so that at any moment it is the old or the new one, as a whole."""
+    descriptor, name = tempfile.mkstemp(SUFFIX, PREFIX, path.parent)
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    if os.name == "posix":  # a rename is on the disk when its directory is
+        directory = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
+
+def _versions():
+    return {"torch": str(torch.__version__), "safetensors": safetensors.__version__}

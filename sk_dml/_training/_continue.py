@@ -1,0 +1,125 @@
+"""Going on from a network that is trained already: warm starts and partial fits."""
+
+import numpy as np
+
+from sk_dml._training._state import complete_epochs, load_history
+from sk_dml.utils import encode_labels
+
+
+def merge_classes(found, targets, *, known=None, classes=None):
+    """Give numbers to the classes of new data together with those from before.
+
+    Parameters
+    ----------
+    found : ndarray of shape (n_found,)
+        The classes of the data, sorted.
+    targets : ndarray of shape (n_samples,), int64
+        Places in ``found``.
+    known : ndarray of shape (n_known,) or None
+        The classes from before.
+    classes : array-like or None
+        Classes that the data may have; it need not have all of them.
+
+    Returns
+    -------
+    merged : ndarray of shape (n_classes,)
+        All classes, sorted.
+    targets : ndarray of shape (n_samples,), int64
+        Places in ``merged``.
+    places : ndarray of shape (n_known,), int64
+        Places of the known classes in ``merged``.
+
+    Raises
+    ------
+    ValueError
+        If the data have a class that ``classes`` lacks.
+    TypeError
+        If the classes are of several kinds.
+    """
+    merged = found
+    if classes is not None:
+        merged = encode_labels(classes, name="classes")[0]
+        merged, given, used = _union(merged, found, "classes and y")
+        if len(merged) > len(given):
+            missing = np.setdiff1d(used, given)
+            raise ValueError(
+                f"y holds {len(missing)} classes that classes lacks (for example "
+                f"{merged[missing[0]].item()!r}); classes must name all of them."
+            )
+        targets = used[targets]
+    if known is None:
+        return merged, targets, np.arange(0)
+    merged, places, used = _union(known, merged, "y and the y of earlier fits")
+    return merged, used[targets], places
+
+
+def _union(one, other, name):
+    if one.dtype.kind != other.dtype.kind:
+        # As objects: neither 1 and "1" nor two large integers become equal.
+        both = np.concatenate([one.astype(object), other.astype(object)])
+    else:
+        both = np.concatenate([one, other])
+    merged, codes = encode_labels(both, name=name)
+    codes, others = codes[: len(one)], codes[len(one) :]
+    return (one if len(merged) == len(one) else merged), codes, others
+
+
+def carry_over(previous, net, classes, places, *, optimizer):
+    """Let a net begin with what another has learned.
+
+    Parameters
+    ----------
+    previous : EmbeddingNet
+        A trained one; it is left as it is.
+    net : EmbeddingNet
+        Initialised, not trained.
+    classes : ndarray of shape (n_classes,)
+        The labels of the new net.
+    places : ndarray of shape (n_known,), int64
+        The number that each class of the previous net has in the new one.
+    optimizer : bool
+        Whether the moments of the optimizer are carried over too, to an optimizer of
+        the same class.
+
+    Raises
+    ------
+    ValueError
+        If the networks or the losses hold different things, as those with proxies do
+        for different classes.
+    """
+    loss = type(net.criterion_).__name__
+    new_classes = np.delete(classes, places).tolist()
+    if new_classes and _shapes(previous.criterion_) != _shapes(net.criterion_):
+        raise ValueError(
+            f"y holds new classes, {len(new_classes)} of them (for example "
+            f"{new_classes[0]!r}), and {loss} learns something for each class. Name "
+            "all classes in the first call, partial_fit(X, y, classes=...), fit anew, "
+            "or choose a method without proxies."
+        )
+    for name, own in ("module", "network"), ("criterion", "loss"):
+        state = getattr(previous, f"{name}_").state_dict()
+        try:
+            getattr(net, f"{name}_").load_state_dict(state)
+        except RuntimeError as error:
+            raise ValueError(
+                f"Training cannot go on from the fit before, whose {own} had other "
+                "parameters. Set what has changed (module, n_components, net_params, "
+                "or a parameter of the method) as it was, or fit anew with "
+                f"warm_start=False. {error}"
+            ) from error
+    if hasattr(net.criterion_, "relabel"):
+        net.criterion_.relabel(places)
+    if optimizer and type(previous.optimizer_) is type(net.optimizer_):
+        moments = previous.optimizer_.state_dict()["state"]
+        state = {**net.optimizer_.state_dict(), "state": moments}
+        net.optimizer_.load_state_dict(state)
+    numbers = dict(previous.random_state_)
+    if previous.random_.device.type != net.random_.device.type:
+        numbers["device"] = None
+    net.random_.load_state_dict(numbers)
+    load_history(net, complete_epochs(previous.history))
+
+
+def _shapes(module):
+    state = module.state_dict()
+    return {name: getattr(value, "shape", None) for name, value in state.items()}

@@ -1,0 +1,321 @@
+"""Warm starts and partial fits."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_wine
+
+from sk_dml import (
+    CircleEmbedder,
+    ContrastiveEmbedder,
+    MarginEmbedder,
+    NormalizedSoftmaxEmbedder,
+    map_at_r,
+)
+from sk_dml._training._continue import merge_classes
+from sk_dml.utils import all_embedders
+
+rng = np.random.default_rng(0)
+X = rng.normal(size=(40, 3))
+y = np.arange(40) % 4
+
+every_embedder = pytest.mark.parametrize(
+    "cls", [cls for _, cls in all_embedders()], ids=lambda cls: cls.__name__
+)
+
+
+def embedder(cls=CircleEmbedder, **params):
+    settings = {"max_epochs": 3, "random_state": 0, "batch_size": 20}
+    settings["net_params"] = {"module__hidden": (8,)}
+    return cls(**{**settings, **params})
+
+
+def parameters(estimator):
+    """Copy what is learned: batch statistics move at any learning rate."""
+    net = estimator.net_
+    learned = [*net.module_.parameters(), *net.criterion_.parameters()]
+    return [parameter.detach().clone() for parameter in learned]
+
+
+# partial_fit
+
+
+@every_embedder
+def test_partial_fits_do_what_fit_does(cls):
+    expected = embedder(cls, lr_schedule=None).fit(X, y)
+    partial = embedder(cls)
+    for i in range(3):
+        assert partial.partial_fit(X, y) is partial
+        assert partial.n_iter_ == len(partial.history_) == i + 1
+    np.testing.assert_array_equal(partial.transform(X), expected.transform(X))
+    assert partial.loss_curve_ == expected.loss_curve_
+    assert [row["epoch"] for row in partial.history_] == [1, 2, 3]
+
+
+def test_partial_fits_learn():
+    X, y = load_wine(return_X_y=True)
+    partial = CircleEmbedder(random_state=0)
+    scores = []
+    for _ in range(15):
+        partial.partial_fit(X[::2], y[::2])
+        scores.append(map_at_r(partial, X[1::2], y[1::2]))
+    assert scores[-1] > 0.85
+    assert scores[-1] > scores[0]
+
+
+@every_embedder
+def test_parts_with_some_of_the_classes(cls):
+    partial = embedder(cls).partial_fit(X, y)
+    some = y < 2
+    partial.partial_fit(X[some], y[some])
+    assert partial.classes_.tolist() == [0, 1, 2, 3]
+    assert partial.n_iter_ == 2
+    partial.partial_fit(X[~some], y[~some])
+    assert np.isfinite(partial.transform(X)).all()
+
+
+def test_targets_are_numbered_by_all_classes():
+    """A part's proxies alone are learned, whatever the part's own numbers are."""
+    partial = embedder(NormalizedSoftmaxEmbedder, optimizer="sgd", proxy_lr=1e-30)
+    partial.partial_fit(X, y)
+    proxies = partial.net_.criterion_.proxies.detach().clone()
+    some = y >= 2
+    partial.set_params(proxy_lr=10.0, max_epochs=1)
+    far = np.tile(X[some], (20, 1)), np.tile(y[some], 20)
+    for _ in range(5):
+        partial.partial_fit(*far)
+    embedding = torch.from_numpy(partial.transform(X[some]))
+    after = torch.nn.functional.normalize(partial.net_.criterion_.proxies.detach())
+    before = torch.nn.functional.normalize(proxies)
+    gain = (embedding @ (after - before).T).mean(dim=0)
+    assert min(gain[2:]) > max(gain[:2])
+
+
+def test_classes_of_the_first_call():
+    partial = embedder(NormalizedSoftmaxEmbedder)
+    partial.partial_fit(X[y < 2], y[y < 2], classes=[3, 2, 1, 0, 0])
+    assert partial.classes_.tolist() == [0, 1, 2, 3]
+    assert partial.net_.criterion_.proxies.shape[0] == 4
+    partial.partial_fit(X, y)
+    assert partial.classes_.tolist() == [0, 1, 2, 3]
+    with pytest.raises(ValueError, match=r"2 classes that classes lacks .*example 2\)"):
+        embedder().partial_fit(X, y, classes=[0, 1, 9])
+
+
+@every_embedder
+def test_new_classes_need_a_loss_that_learns_nothing_for_each(cls):
+    partial = embedder(cls).partial_fit(X[y > 1], y[y > 1])
+    if partial._compares_samples:
+        partial.partial_fit(X, y)
+        assert partial.classes_.tolist() == [0, 1, 2, 3]
+        assert np.isfinite(partial.transform(X)).all()
+    else:
+        assert_refuses_new_classes(partial)
+    if cls is MarginEmbedder:
+        partial = embedder(cls, learn_beta="class").partial_fit(X[y > 1], y[y > 1])
+        assert_refuses_new_classes(partial)
+
+
+def assert_refuses_new_classes(partial):
+    expected = partial.transform(X)
+    with pytest.raises(ValueError, match=r"y holds new classes, 2 of them .*example 0"):
+        partial.partial_fit(X, y)
+    np.testing.assert_array_equal(partial.transform(X), expected)
+    assert partial.classes_.tolist() == [2, 3]
+
+
+def test_memory_keeps_its_classes():
+    partial = embedder(memory_size=20, memory_warm_up=0.0, batch_size="auto")
+    partial.partial_fit(X[y > 1], np.array(["b", "d"])[y[y > 1] - 2])
+    before = partial.net_.criterion_.memory_labels.clone()
+    assert set(before.tolist()) == {0, 1}
+    criteria = []
+
+    class Spy(torch.optim.AdamW):
+        def step(self, closure=None):
+            raise KeyboardInterrupt
+
+    partial.set_params(optimizer=Spy)
+    make = type(partial)._make_criterion
+
+    class Watched(CircleEmbedder):
+        pass
+
+    def remember(self, *args):
+        criteria.append(make(self, *args))
+        return criteria[-1]
+
+    partial.__class__ = Watched
+    Watched._make_criterion = remember
+    memory = partial.net_.criterion_.memory.clone()
+    with pytest.raises(KeyboardInterrupt):
+        partial.partial_fit(X[:4], np.array(["a", "c", "a", "c"]))
+    new = criteria[-1]
+    kept = (new.memory[:, None] == memory[None]).all(dim=2)
+    rows, old_rows = kept.nonzero().T
+    assert len(rows) >= 10
+    classes = np.array(["a", "b", "c", "d"])
+    found = classes[new.memory_labels[rows].numpy()].tolist()
+    assert found == np.array(["b", "d"])[before[old_rows].numpy()].tolist()
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "merged"),
+    [
+        (["a", "b"], ["ccc", "a"], ["a", "b", "ccc"]),
+        ([2**60, 5], [2**60 + 1, 5], [5, 2**60, 2**60 + 1]),
+        ([1.0, 2.0], [2, 3], [1, 2, 3]),
+        ([True, False], [False, True], [False, True]),
+    ],
+)
+def test_labels_of_several_calls(first, second, merged):
+    partial = embedder(ContrastiveEmbedder).partial_fit(X, np.array(first)[y % 2])
+    partial.partial_fit(X, np.array(second)[y % 2])
+    assert partial.classes_.tolist() == merged
+
+
+def test_labels_of_another_kind():
+    partial = embedder().partial_fit(X, y)
+    with pytest.raises(TypeError, match="y and the y of earlier fits mixes labels"):
+        partial.partial_fit(X, y.astype(str))
+
+
+def test_merged_places():
+    known, found = np.array(["b", "d"]), np.array(["a", "d"])
+    merged, targets, places = merge_classes(found, np.array([1, 0, 0]), known=known)
+    assert merged.tolist() == ["a", "b", "d"]
+    assert merged[targets].tolist() == ["d", "a", "a"]
+    assert merged[places].tolist() == ["b", "d"]
+
+
+def test_new_learning_rates_hold_from_the_next_call():
+    partial = embedder(weight_decay=0.0).partial_fit(X, y)
+    before = parameters(partial)
+    moments = partial.net_.optimizer_.state_dict()["state"][0]["step"].item()
+    partial.set_params(lr=1e-12).partial_fit(X, y)
+    torch.testing.assert_close(parameters(partial), before)
+    assert [g["lr"] for g in partial.net_.optimizer_.param_groups] == [1e-12, 1e-12]
+    state = partial.net_.optimizer_.state_dict()["state"][0]
+    assert state["step"].item() == 2 * moments
+
+
+def test_partial_fit_goes_on_from_fit():
+    partial = embedder(max_epochs=20, batch_size=8).fit(X, y)
+    partial.partial_fit(X, y)
+    assert partial.n_iter_ == 21
+    assert partial.net_.optimizer_.param_groups[0]["lr"] == partial.lr
+
+
+def test_a_bad_part_costs_nothing():
+    partial = embedder().partial_fit(X, y)
+    expected = partial.transform(X)
+    with_nan = X.copy()
+    with_nan[0, 0] = np.nan
+    for data, message in [
+        ((with_nan, y), "NaN"),
+        ((X[:, :2], y), "2 features, but CircleEmbedder is expecting 3"),
+        ((X, y * 0), "1 class"),
+        ((X.reshape(40, 1, 3), y), "shape"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            partial.partial_fit(*data)
+    partial.set_params(lr=1e38, optimizer="sgd")
+    with pytest.raises(ValueError, match="diverged in epoch 2"):
+        partial.partial_fit(X, y)
+    np.testing.assert_array_equal(partial.transform(X), expected)
+    with pytest.raises(ValueError, match="lr"):
+        partial.set_params(lr=-1).partial_fit(X, y)
+
+
+def test_partial_fit_and_checkpoints(tmp_path):
+    with pytest.raises(ValueError, match=r"checkpoint_dir='.*' is for fit"):
+        embedder(checkpoint_dir=str(tmp_path)).partial_fit(X, y)
+
+
+def test_fit_forgets_what_partial_fit_learned():
+    partial = embedder().partial_fit(X, y)
+    np.testing.assert_array_equal(
+        partial.fit(X, y).transform(X), embedder().fit(X, y).transform(X)
+    )
+    assert partial.n_iter_ == 3
+
+
+def test_interrupted_part_leaves_what_was():
+    partial = embedder().partial_fit(X, y)
+    expected = partial.transform(X)
+
+    class Interrupt(torch.optim.SGD):
+        def step(self, closure=None):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        partial.set_params(optimizer=Interrupt).partial_fit(X, y)
+    np.testing.assert_array_equal(partial.transform(X), expected)
+    assert partial.n_iter_ == 1
+
+
+# warm_start
+
+
+@every_embedder
+def test_warm_start_goes_on(cls):
+    tiny = {"lr": 1e-12, "weight_decay": 0.0}  # to see where a training begins
+    warm = embedder(cls, warm_start=True).fit(X, y)
+    first = parameters(warm)
+    cold = parameters(embedder(cls, **tiny).fit(X, y))
+    warm.set_params(**tiny).fit(X, y)
+    torch.testing.assert_close(parameters(warm), first)
+    assert all((one != other).any() for one, other in zip(cold, first, strict=True))
+    assert warm.n_iter_ == len(warm.loss_curve_) == 6
+    assert [row["epoch"] for row in warm.history_] == [1, 2, 3, 4, 5, 6]
+
+
+def test_warm_start_takes_new_parameters():
+    warm = embedder(warm_start=True).fit(X, y)
+    warm.set_params(margin=0.1, max_epochs=2, optimizer="sgd", batch_size=8).fit(X, y)
+    assert warm.net_.criterion_.margin == 0.1
+    assert warm.n_iter_ == 5
+    assert isinstance(warm.net_.optimizer_, torch.optim.SGD)
+
+
+def test_warm_start_draws_new_batches():
+    """Were the same random numbers drawn again, so would be the batches."""
+    warm = embedder(warm_start=True, max_epochs=1).fit(X, y)
+    states = [warm.net_.random_state_["sampling"], warm.fit(X, y)]
+    assert warm.net_.random_state_["sampling"] != states[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"n_components": 5}, "whose network had other parameters"),
+        ({"net_params": {"module__hidden": (9,)}}, "whose network had other"),
+        ({"module": "linear", "net_params": None}, "whose network had other"),
+    ],
+)
+def test_warm_start_needs_the_same_network(change, message):
+    warm = embedder(warm_start=True).fit(X, y)
+    expected = warm.transform(X)
+    with pytest.raises(ValueError, match=message):
+        warm.set_params(**change).fit(X, y)
+    np.testing.assert_array_equal(warm.transform(X), expected)
+
+
+def test_warm_start_with_another_loss():
+    warm = embedder(warm_start=True).fit(X, y)
+    with pytest.raises(ValueError, match="whose loss had other parameters"):
+        warm.set_params(supervision="class", samples_per_class=None).fit(X, y)
+
+
+def test_warm_start_is_checkpointed_from_where_it_began(tmp_path):
+    plain = embedder(warm_start=True).fit(X, y).fit(X, y)
+    saved = embedder(warm_start=True, checkpoint_dir=tmp_path / "first").fit(X, y)
+    with pytest.raises(ValueError, match="the fit before was None and is"):
+        saved.fit(X, y)
+    saved.set_params(checkpoint_dir=tmp_path / "second").fit(X, y)
+    np.testing.assert_array_equal(saved.transform(X), plain.transform(X))
+    assert saved.n_iter_ == 6
+    again = embedder(warm_start=True).fit(X, y)
+    again.set_params(checkpoint_dir=tmp_path / "second").fit(X, y)
+    np.testing.assert_array_equal(again.transform(X), plain.transform(X))
+    assert again.n_iter_ == 6
