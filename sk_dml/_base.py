@@ -20,10 +20,13 @@ from sklearn.utils.validation import check_is_fitted
 from sk_dml._backbones import build_network
 from sk_dml._training import (
     OPTIMIZERS,
+    PRECISIONS,
+    SCHEDULES,
     EmbeddingNet,
     check_batch_size,
     check_inputs,
     check_net_params,
+    check_step,
     check_targets,
     is_net_key,
     training_statistics,
@@ -56,6 +59,9 @@ class BaseEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
     optimizer: Any = "adamw"
     weight_decay: float = 1e-2
     proxy_lr: float | None = None
+    backbone_lr: float | None = None
+    precision: str = "float32"
+    micro_batch_size: int | None = None
     device: Any = "auto"
     random_state: Any = None
     verbose: int = 0
@@ -71,7 +77,7 @@ class BaseEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         ],
         "max_epochs": [Interval(Integral, 1, None, closed="left")],
         "lr": [Interval(Real, 0, None, closed="neither")],
-        "lr_schedule": [StrOptions({"onecycle"}), None],
+        "lr_schedule": [StrOptions(set(SCHEDULES)), None],
         "batch_size": [
             StrOptions({"auto"}),
             Interval(Integral, 2, None, closed="left"),
@@ -80,6 +86,9 @@ class BaseEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         "optimizer": [StrOptions(set(OPTIMIZERS)), HasMethods(["step", "zero_grad"])],
         "weight_decay": [Interval(Real, 0, None, closed="left")],
         "proxy_lr": [Interval(Real, 0, None, closed="neither"), None],
+        "backbone_lr": [Interval(Real, 0, None, closed="left"), None],
+        "precision": [StrOptions(set(PRECISIONS))],
+        "micro_batch_size": [Interval(Integral, 2, None, closed="left"), None],
         "device": [str, torch.device],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
@@ -153,6 +162,7 @@ class BaseEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
                 "and most methods no gradient. Use 2 or more."
             )
         device = resolve_device(self.device)
+        check_step(self, device, batch_size)
         random_state = check_random_state(self.random_state)
         seed, sampling_seed = random_state.randint(np.iinfo(np.int32).max, size=2)
         if device.type == "mps" and X.dtype == np.float64:  # MPS has no float64
@@ -193,6 +203,9 @@ class BaseEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             samples_per_class=self.samples_per_class,
             weight_decay=self.weight_decay,
             proxy_lr=self.proxy_lr,
+            backbone_lr=self.backbone_lr,
+            precision=self.precision,
+            micro_batch_size=self.micro_batch_size,
             train_split=None,
             device=str(device),
             verbose=self.verbose,

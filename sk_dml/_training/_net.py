@@ -6,11 +6,17 @@ from typing import Any
 import numpy as np
 import torch
 from skorch import NeuralNet
-from torch.optim.lr_scheduler import OneCycleLR
 
 from sk_dml._functional import unit_rows
 from sk_dml._training._data import ArrayDataset
+from sk_dml._training._optimizer import (
+    frozen_modules,
+    parameter_groups,
+    without_gradients,
+)
 from sk_dml._training._sampling import ClassBatches, ShuffledBatches
+from sk_dml._training._schedule import Schedule
+from sk_dml._training._step import Step
 
 # Rows or images that are embedded at once, outside training.
 INFERENCE_BATCH_SIZE = 512
@@ -31,8 +37,20 @@ class EmbeddingNet(NeuralNet):
     proxy_lr : float or None, default=None
         Learning rate of the parameters of the criterion; None takes ten times ``lr``:
         each is trained by few samples of a batch.
-    lr_schedule : {"onecycle"} or None, default=None
-        How the learning rates move from step to step.
+    backbone_lr : float or None, default=None
+        Learning rate of all of the module but its head; None takes ``lr``, 0 freezes.
+    lr_schedule : str or None, default=None
+        How the learning rates move from step to step: one of SCHEDULES.
+    schedule_params : dict or None, default=None
+        Settings of the schedule.
+    precision : {"float32", "bfloat16", "float16"}, default="float32"
+        What the module computes in, in training.
+    micro_batch_size : int or None, default=None
+        Samples that go through the module at once, in training; None takes the batch.
+    freeze_batch_norm : bool, default=False
+        Whether batch norms stay as they are.
+    gradient_clip_value, gradient_clip_norm_type : float or None, float
+        Largest norm of all gradients, and which norm; None does not clip.
     sampling_seed : int, default=0
         Seed of the batches.
     """
@@ -43,14 +61,28 @@ class EmbeddingNet(NeuralNet):
         samples_per_class=None,
         weight_decay=0.0,
         proxy_lr=None,
+        backbone_lr=None,
         lr_schedule=None,
+        schedule_params=None,
+        precision="float32",
+        micro_batch_size=None,
+        freeze_batch_norm=False,
+        gradient_clip_value=None,
+        gradient_clip_norm_type=2,
         sampling_seed=0,
         **kwargs,
     ):
         self.samples_per_class = samples_per_class
         self.weight_decay = weight_decay
         self.proxy_lr = proxy_lr
+        self.backbone_lr = backbone_lr
         self.lr_schedule = lr_schedule
+        self.schedule_params = schedule_params
+        self.precision = precision
+        self.micro_batch_size = micro_batch_size
+        self.freeze_batch_norm = freeze_batch_norm
+        self.gradient_clip_value = gradient_clip_value
+        self.gradient_clip_norm_type = gradient_clip_norm_type
         self.sampling_seed = sampling_seed
         super().__init__(*args, **kwargs)
 
@@ -68,63 +100,61 @@ class EmbeddingNet(NeuralNet):
         params = self.get_params_for(prefix)
         size = params.pop("batch_size", INFERENCE_BATCH_SIZE)
         batches: Any
-        if not training:
+        if training:
+            batches = self._batches(len(dataset), dataset.y)
+        else:
             rows = np.arange(len(dataset))
             batches = np.split(rows, range(size, len(rows), size))
-        else:
-            rng = np.random.default_rng(self.sampling_seed)
-            if self.samples_per_class is None:
-                batches = ShuffledBatches(len(dataset), self.batch_size, rng)
-            else:
-                batches = ClassBatches(
-                    dataset.y, self.batch_size, self.samples_per_class, rng
-                )
         # Without a generator of its own, a DataLoader draws from the global one.
         params.setdefault("generator", torch.Generator())
         return getattr(self, prefix)(
             dataset, batch_size=None, sampler=batches, **params
         )
 
+    def _batches(self, n_samples, y):
+        rng = np.random.default_rng(self.sampling_seed)
+        if self.samples_per_class is None:
+            return ShuffledBatches(n_samples, self.batch_size, rng)
+        return ClassBatches(y, self.batch_size, self.samples_per_class, rng)
+
     def initialize_optimizer(self, triggered_directly=None):
         """Give weights, biases and the criterion's parameters their own settings."""
         params = self.get_params_for("optimizer")
         params.setdefault("lr", self.lr)
-        decayed: list[torch.nn.Parameter] = []
-        spared: list[torch.nn.Parameter] = []
-        for parameter in self.module_.parameters():
-            (decayed if parameter.ndim > 1 else spared).append(parameter)
-        learned = list(self.criterion_.parameters())
-        if not any(p.requires_grad for p in [*decayed, *spared, *learned]):
-            raise ValueError(
-                "module has no parameters to train (none that requires a gradient), "
-                "and neither has the loss; give a network that can learn."
-            )
-        proxy_lr = 10 * self.lr if self.proxy_lr is None else self.proxy_lr
-        groups = [
-            {"params": decayed, "weight_decay": self.weight_decay},
-            {"params": spared, "weight_decay": 0.0},
-            {"params": learned, "weight_decay": 0.0, "lr": proxy_lr},
-        ]
-        self.optimizer_ = self.optimizer([g for g in groups if g["params"]], **params)
+        groups = parameter_groups(
+            self.module_,
+            self.criterion_,
+            lr=self.lr,
+            backbone_lr=self.backbone_lr,
+            proxy_lr=self.proxy_lr,
+            weight_decay=self.weight_decay,
+            patterns=params.pop("param_groups", ()),
+        )
+        self.optimizer_ = self.optimizer(groups, **params)
         return self
 
     def fit_loop(self, X, y=None, epochs=None, **fit_params):
         """Train, moving the learning rates along their schedule."""
-        self.schedule_ = None
-        n_batches = len(self.get_iterator(self.get_dataset(X, y), training=True))
-        n_steps = n_batches * (epochs or self.max_epochs)
-        # Too few steps to rise and fall would all be tiny ones.
-        if self.lr_schedule == "onecycle" and n_steps >= 10:
-            self.schedule_ = OneCycleLR(
-                self.optimizer_,
-                max_lr=[group["lr"] for group in self.optimizer_.param_groups],
-                total_steps=n_steps,
-                cycle_momentum=False,
-            )
+        n_batches = len(self._batches(len(X), y))
+        self.schedule_ = Schedule(
+            self.lr_schedule,
+            self.optimizer_,
+            n_batches,
+            epochs or self.max_epochs,
+            **(self.schedule_params or {}),
+        )
+        self.step_ = Step(self)
+        self._set_training(False)  # so that the first step freezes what it is to
         try:
-            return super().fit_loop(X, y, epochs, **fit_params)
+            with without_gradients(self._frozen_modules()):
+                return super().fit_loop(X, y, epochs, **fit_params)
         finally:
-            self.schedule_ = None
+            del self.schedule_, self.step_
+
+    def train_step(self, batch, **fit_params):
+        """Train on a batch."""
+        self._set_training(True)
+        return self.step_.take(batch)
 
     def get_loss(self, y_pred, y_true, X=None, training=False):
         """Call the criterion with embeddings and labels."""
@@ -134,18 +164,28 @@ class EmbeddingNet(NeuralNet):
         # Walking through the layers costs as much as a small step: only on a change.
         if self.module_.training != training:
             super()._set_training(training)
+            for module in self._frozen_modules() if training else ():
+                module.training = False
+
+    def _frozen_modules(self):
+        return frozen_modules(
+            self.module_,
+            backbone_lr=self.backbone_lr,
+            freeze_batch_norm=self.freeze_batch_norm,
+        )
 
     def on_epoch_begin(self, net, **kwargs):
         """Start the clock, and forget the batches of earlier epochs."""
         if len(self.history):
             self.history[-1].pop("batches", None)
+            self.schedule_.end_epoch(self.history[-1])  # whose row is complete now
         super().on_epoch_begin(net, **kwargs)
         self.epoch_start_ = time.perf_counter()
 
     def on_batch_end(self, net, training=False, **kwargs):
         """Move the learning rates."""
         super().on_batch_end(net, training=training, **kwargs)
-        if training and self.schedule_ is not None:
+        if training:
             self.schedule_.step()
 
     def on_epoch_end(self, net, **kwargs):
