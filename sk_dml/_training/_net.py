@@ -92,7 +92,11 @@ class EmbeddingNet(NeuralNet):
 
     def get_dataset(self, X, y=None):
         """Wrap arrays so that a batch is one fetch."""
-        return ArrayDataset(X, y)
+        loader = self.get_params_for(
+            "iterator_train" if y is not None else "iterator_valid"
+        )
+        on_host = loader.get("num_workers") or loader.get("pin_memory")
+        return ArrayDataset(X, y, None if on_host else torch.device(self.device))
 
     def get_iterator(self, dataset, training=False):
         """Iterate over batches: sampled ones in training, in order otherwise."""
@@ -105,11 +109,19 @@ class EmbeddingNet(NeuralNet):
         else:
             rows = np.arange(len(dataset))
             batches = np.split(rows, range(size, len(rows), size))
+        if torch.device(self.device).type == "cuda" and dataset.on_device is None:
+            params.setdefault("pin_memory", True)  # so that batches are copied aside
         # Without a generator of its own, a DataLoader draws from the global one.
         params.setdefault("generator", torch.Generator())
         return getattr(self, prefix)(
             dataset, batch_size=None, sampler=batches, **params
         )
+
+    def torch_compile(self, module, name):
+        """Compile the module in place, which keeps its names and its pickles."""
+        if self.compile and name == "module":
+            module.compile(**self.get_params_for("compile"))
+        return module
 
     def _batches(self, n_samples, y):
         rng = np.random.default_rng(self.sampling_seed)
@@ -220,7 +232,9 @@ class EmbeddingNet(NeuralNet):
             Rows of Euclidean length one.
         """
         self._set_training(False)
-        return unit_rows(self.forward(X).float()).numpy()
+        # What was compiled for training would be compiled anew for evaluation.
+        with torch.compiler.set_stance("force_eager" if self.compile else "default"):
+            return unit_rows(self.forward(X).float()).numpy()
 
     def __getstate__(self):
         # The trained module_ and criterion_ are all there is to keep.

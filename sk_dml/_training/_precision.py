@@ -7,6 +7,10 @@ import torch
 
 PRECISIONS = ("float32", "bfloat16", "float16")
 
+# Torch begins with 2**16, at which the steep losses of the field overflow: each time a
+# step is lost. From here the scale finds its way in either direction.
+FIRST_SCALE = 2.0**10
+
 
 def check_precision(precision, device):
     """Check that a device computes in a precision.
@@ -63,7 +67,9 @@ def make_scaler(precision, device):
     torch.amp.GradScaler or None
         None where the precision needs none.
     """
-    return torch.amp.GradScaler(device.type) if precision == "float16" else None
+    if precision != "float16":
+        return None
+    return torch.amp.GradScaler(device.type, init_scale=FIRST_SCALE)
 
 
 def _is_supported(precision, device):
