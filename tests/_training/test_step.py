@@ -192,6 +192,7 @@ def test_half_precision_on_images_with_everything(precision, device):
 
 def test_scaled_gradients_are_unscaled_before_clipping(iris):
     params = {"optimizer": "sgd", "lr": 1.0, "lr_schedule": None, "max_epochs": 1}
+    params["weight_decay"] = 0.0
     clip = {"net_params": {"gradient_clip_value": 0.01}}
     start = quick(lr=1e-30, max_epochs=1).fit(*iris).net_.module_.state_dict()
     end = quick(**params, **clip, precision="float16").fit(*iris).net_
@@ -200,7 +201,7 @@ def test_scaled_gradients_are_unscaled_before_clipping(iris):
         (value - start[name]).square().sum()
         for name, value in end.module_.state_dict().items()
     ]
-    assert 0 < sum(moves).sqrt() <= 0.0101 * n_steps
+    assert 0.001 < sum(moves).sqrt() <= 0.0101 * n_steps
 
 
 def test_precision_that_the_device_lacks(iris, monkeypatch):
