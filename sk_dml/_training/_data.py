@@ -20,6 +20,9 @@ from sk_dml.utils import as_labels, encode_labels
 # as much, instead of batch by batch.
 MODERATE_SIZE = 2**30
 
+# Values of rows that statistics take at once, at least.
+SMALLEST_BLOCK = 2**18
+
 
 class ArrayDataset(Dataset):
     """Rows or images in memory, fetched a whole batch at a time.
@@ -172,8 +175,11 @@ def training_statistics(X):
         If the statistics overflow.
     """
     if X.ndim == 2:
+        scaler = StandardScaler()
+        size = max(SMALLEST_BLOCK, X.size // 32) // X.shape[1]
         with np.errstate(over="ignore", invalid="ignore"):
-            scaler = StandardScaler().fit(X)
+            for block in gen_batches(len(X), max(1, size)):  # it copies to float64
+                scaler.partial_fit(X[block])
         if not np.isfinite([scaler.mean_, scaler.var_]).all():
             raise ValueError(
                 f"X holds values up to {np.abs(X).max():.3g}, too large for a mean and "
