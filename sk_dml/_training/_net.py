@@ -16,7 +16,7 @@ from sk_dml._training._optimizer import (
 )
 from sk_dml._training._sampling import ClassBatches, ShuffledBatches
 from sk_dml._training._schedule import Schedule
-from sk_dml._training._step import Step
+from sk_dml._training._step import Step, kept_filters
 
 # Rows or images that are embedded at once, outside training.
 INFERENCE_BATCH_SIZE = 512
@@ -158,7 +158,7 @@ class EmbeddingNet(NeuralNet):
         self.step_ = Step(self)
         self._set_training(False)  # so that the first step freezes what it is to
         try:
-            with without_gradients(self._frozen_modules()):
+            with without_gradients(self._frozen_modules()), kept_filters(self.compile):
                 return super().fit_loop(X, y, epochs, **fit_params)
         finally:
             del self.schedule_, self.step_

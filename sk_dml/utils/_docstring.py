@@ -30,9 +30,10 @@ lr_schedule : {{"cosine", "onecycle", "step", "plateau"}} or None, \
     a tenth every 20 epochs; "plateau" does so when ``valid_score``, or the
     ``train_loss`` where there is none, has not improved for more than 5 epochs; None
     keeps them. ``net_params`` sets the details: ``lr_schedule__warmup`` (epochs in
-    which the rates rise, default 0), ``lr_schedule__step_size`` (epochs, 20) and
-    ``lr_schedule__gamma`` (0.1) of "step", ``lr_schedule__patience`` (epochs, 5) and
-    ``lr_schedule__factor`` (0.1) of "plateau".
+    which the rates rise: 30 % of all for "onecycle", 0 for others),
+    ``lr_schedule__step_size`` (epochs, 20) and ``lr_schedule__gamma`` (0.1) of "step",
+    ``lr_schedule__patience`` (epochs, 5) and ``lr_schedule__factor`` (0.1) of
+    "plateau".
 batch_size : int or "auto", default={batch_size!r}
     Samples a batch, a multiple of ``samples_per_class``. "auto" takes an eighth of the
     samples, but no fewer than 32 (where there are so many) and no more than 128.
@@ -74,7 +75,8 @@ callbacks : list of skorch callbacks or None, default={callbacks}
 net_params : dict or None, default={net_params}
     More settings of the skorch net and what it holds: ``module__*`` (say
     ``module__hidden``), ``optimizer__*``, ``iterator_train__*``, ``iterator_valid__*``,
-    ``callbacks__*``, ``compile`` and ``compile__*``, ``lr_schedule__*``;
+    ``callbacks__*``, ``lr_schedule__*``, ``compile=True``, which compiles the network
+    for training (seconds to a minute at first), and ``compile__*``;
     ``gradient_clip_value``, the largest norm of all gradients together, with
     ``gradient_clip_norm_type`` (2); ``freeze_batch_norm=True``, which keeps the weights
     and statistics of batch norms. ``optimizer__param_groups``, such as
