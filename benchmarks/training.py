@@ -25,7 +25,8 @@ from sklearn.model_selection import GridSearchCV
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from sk_dml import CircleEmbedder, ContrastiveEmbedder, SoftTripleEmbedder, map_at_r
+import sk_dml
+from sk_dml import CircleEmbedder, SoftTripleEmbedder, map_at_r
 from sk_dml._training._sampling import ClassBatches, ShuffledBatches
 
 PARTS = ("rows", "images", "compile", "growth", "grid", "micro")
@@ -251,32 +252,31 @@ def show_grid(options):
         print(f"| {threads} | {one:.1f} | {two:.1f} | {one / two:.2f} |", flush=True)
 
 
-def memory_of(batch_size, micro_batch_size):
+def memory_of(name, batch_size, micro_batch_size):
     """Measure what an epoch on images adds to the memory."""
     rng = np.random.default_rng(0)
     X = rng.integers(0, 256, size=(4096, 32, 32)).astype(np.uint8)
     y = np.arange(4096) % 64
+    cls = getattr(sk_dml, name)
     with_frozen = {"freeze_batch_norm": True}
     settings = {"random_state": 0, "net_params": with_frozen, "max_epochs": 1}
-    ContrastiveEmbedder(batch_size=32, **settings).fit(X[:64], y[:64] % 8)
+    cls(batch_size=32, **settings).fit(X[:64], y[:64] % 8)
     reset_peak_memory()
     before = peak_memory()
-    ContrastiveEmbedder(
-        batch_size=batch_size, micro_batch_size=micro_batch_size, **settings
-    ).fit(X, y)
+    cls(batch_size=batch_size, micro_batch_size=micro_batch_size, **settings).fit(X, y)
     return peak_memory() - before
 
 
 def show_micro(options):
-    """Batches of images; the loss on 4,096 rows takes its n x n matrices too."""
-    print("| batch | micro batch | fit adds, MB |")
-    print("|---" * 3 + "|")
-    for batch_size, micro in ((256, None), (4096, None), (4096, 256), (4096, 64)):
-        added = in_process(
-            __file__, "memory_of", batch_size=batch_size, micro_batch_size=micro
-        )
-        shown = added if isinstance(added, str) else f"{added:.0f}"
-        print(f"| {batch_size} | {micro} | {shown} |", flush=True)
+    """Batches of images; a loss on pairs takes its n x n matrices besides."""
+    print("| method | batch | micro batch | fit adds, MB |")
+    print("|---" * 4 + "|")
+    for name in ("NormalizedSoftmaxEmbedder", "ContrastiveEmbedder"):
+        for size, micro in ((256, None), (4096, None), (4096, 256), (4096, 128)):
+            sizes = {"batch_size": size, "micro_batch_size": micro}
+            added = in_process(__file__, "memory_of", name=name, **sizes)
+            shown = added if isinstance(added, str) else f"{added:.0f}"
+            print(f"| {name} | {size} | {micro} | {shown} |", flush=True)
 
 
 def main():

@@ -1,6 +1,7 @@
 """The skorch net: how a batch becomes a loss, and the loss a step."""
 
 import time
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from sk_dml._training._optimizer import (
 )
 from sk_dml._training._sampling import ClassBatches, ShuffledBatches
 from sk_dml._training._schedule import Schedule
-from sk_dml._training._step import Step, kept_filters
+from sk_dml._training._step import Step
 
 # Rows or images that are embedded at once, outside training.
 INFERENCE_BATCH_SIZE = 512
@@ -158,7 +159,7 @@ class EmbeddingNet(NeuralNet):
         self.step_ = Step(self)
         self._set_training(False)  # so that the first step freezes what it is to
         try:
-            with without_gradients(self._frozen_modules()), kept_filters(self.compile):
+            with without_gradients(self._frozen_modules()):
                 return super().fit_loop(X, y, epochs, **fit_params)
         finally:
             del self.schedule_, self.step_
@@ -233,7 +234,10 @@ class EmbeddingNet(NeuralNet):
         """
         self._set_training(False)
         # What was compiled for training would be compiled anew for evaluation.
-        with torch.compiler.set_stance("force_eager" if self.compile else "default"):
+        eager = (
+            torch.compiler.set_stance("force_eager") if self.compile else nullcontext()
+        )
+        with eager:
             return unit_rows(self.forward(X).float()).numpy()
 
     def __getstate__(self):

@@ -132,7 +132,7 @@ class Schedule:
             The epoch in the history: its ``valid_score`` counts, or its ``train_loss``
             where there is none.
         """
-        if self.name != "plateau":
+        if self.name != "plateau" or not self.taken:  # an epoch before this schedule
             return
         score = row.get("valid_score")
         value = -row["train_loss"] if score is None else score

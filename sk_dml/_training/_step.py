@@ -1,8 +1,5 @@
 """How a batch becomes a step of the optimizer."""
 
-import warnings
-from contextlib import nullcontext
-
 import torch
 from skorch.utils import TeeGenerator
 
@@ -33,21 +30,6 @@ def check_step(embedder, device, batch_size):
             f"micro_batch_size={size} is larger than the batches of {batch_size} "
             "samples that it splits; give at most that, or None."
         )
-
-
-def kept_filters(compiles):
-    """Put the filters of warnings back that torch changes when it first compiles.
-
-    Parameters
-    ----------
-    compiles : bool
-        Whether the network is compiled.
-
-    Returns
-    -------
-    context manager
-    """
-    return warnings.catch_warnings() if compiles else nullcontext()
 
 
 class Step:
