@@ -94,6 +94,15 @@ def test_plateau_takes_nan_for_no_improvement():
     assert rates[-1] == pytest.approx(1e-4)
 
 
+def test_epochs_before_the_schedule_do_not_count():
+    schedule = Schedule("plateau", make_optimizer(), 4, 2, patience=0)
+    schedule.end_epoch({"train_loss": -1.0})
+    assert schedule.state_dict()["best"] is None
+    schedule.step()
+    schedule.end_epoch({"train_loss": 1.0})
+    assert schedule.state_dict()["best"] == -1.0
+
+
 def test_constant_rates_are_left_to_others():
     optimizer = make_optimizer()
     schedule = Schedule(None, optimizer, 4, 2)
