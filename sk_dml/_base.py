@@ -1,31 +1,24 @@
 """BaseEmbedder: all that makes a trained network a scikit-learn transformer."""
 
-from dataclasses import KW_ONLY, dataclass
-from numbers import Integral, Real
-from os import PathLike
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
-import torch
 from sklearn.base import (
-    BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
     _fit_context,
     clone,
 )
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from sk_dml._backbones import build_network
+from sk_dml._parameters import EmbedderParameters
 from sk_dml._training import (
-    OPTIMIZERS,
     RECORDED,
     CallbackSupportMixin,
     Diagnostics,
     EmbeddingNet,
-    FlatNetParamsMixin,
     Validation,
     callback_tasks,
     carry_over,
@@ -33,6 +26,7 @@ from sk_dml._training import (
     check_inputs,
     check_net_params,
     check_scoring,
+    check_step,
     check_targets,
     check_validation_data,
     merge_classes,
@@ -53,11 +47,10 @@ from sk_dml.utils import (
 
 @dataclass(eq=False, repr=False)
 class BaseEmbedder(
-    FlatNetParamsMixin,
     CallbackSupportMixin,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
-    BaseEstimator,
+    EmbedderParameters,
 ):
     """Base class of all embedders.
 
@@ -65,62 +58,6 @@ class BaseEmbedder(
     parameters of its method with their constraints, and ``_make_loss``. Most derive
     from PairEmbedder or ProxyEmbedder.
     """
-
-    n_components: int = 64
-    _: KW_ONLY
-    module: Any = None
-    max_epochs: int = 100
-    lr: float = 1e-3
-    lr_schedule: str | None = "onecycle"
-    batch_size: int | str = "auto"
-    samples_per_class: int | None = 4
-    optimizer: Any = "adamw"
-    weight_decay: float = 1e-2
-    proxy_lr: float | None = None
-    early_stopping: bool = False
-    validation_fraction: float = 0.1
-    n_iter_no_change: int = 10
-    tol: float = 1e-4
-    scoring: Any = "map_at_r"
-    device: Any = "auto"
-    random_state: Any = None
-    verbose: int = 0
-    warm_start: bool = False
-    checkpoint_dir: Any = None
-    callbacks: list | None = None
-    net_params: dict | None = None
-
-    _parameter_constraints = {
-        "n_components": [Interval(Integral, 1, None, closed="left")],
-        "module": [
-            StrOptions({"linear", "mlp", "conv"}),
-            HasMethods(["forward", "parameters"]),
-            None,
-        ],
-        "max_epochs": [Interval(Integral, 1, None, closed="left")],
-        "lr": [Interval(Real, 0, None, closed="neither")],
-        "lr_schedule": [StrOptions({"onecycle"}), None],
-        "batch_size": [
-            StrOptions({"auto"}),
-            Interval(Integral, 2, None, closed="left"),
-        ],
-        "samples_per_class": [Interval(Integral, 1, None, closed="left"), None],
-        "optimizer": [StrOptions(set(OPTIMIZERS)), HasMethods(["step", "zero_grad"])],
-        "weight_decay": [Interval(Real, 0, None, closed="left")],
-        "proxy_lr": [Interval(Real, 0, None, closed="neither"), None],
-        "early_stopping": ["boolean"],
-        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
-        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
-        "tol": [Interval(Real, 0, None, closed="left")],
-        "scoring": [str, callable],
-        "device": [str, torch.device],
-        "random_state": ["random_state"],
-        "verbose": ["verbose"],
-        "warm_start": ["boolean"],
-        "checkpoint_dir": [str, PathLike, None],
-        "callbacks": [list, None],
-        "net_params": [dict, None],
-    }
 
     _doc_link_module = "sk_dml"
     _doc_link_template = (
@@ -291,6 +228,7 @@ class BaseEmbedder(
                 self, X, found, targets, np.random.RandomState(seeds[1])
             )
         batch_size = check_batch_size(self, found, targets)
+        check_step(self, self.device_, batch_size)
         self.classes_, targets, places = merge_classes(
             found, targets, known=known, classes=classes
         )
@@ -308,7 +246,7 @@ class BaseEmbedder(
                 monitors=[Diagnostics(), *filter(None, [validation])],
             )
             if partial:
-                net.max_epochs, net.lr_schedule = 1, None
+                net.max_epochs, net.lr_schedule, net.schedule_params = 1, None, None
             net.initialize()
             if previous is not None:
                 carry_over(previous, net, self.classes_, places, optimizer=partial)
@@ -345,6 +283,9 @@ class BaseEmbedder(
             samples_per_class=self.samples_per_class,
             weight_decay=self.weight_decay,
             proxy_lr=self.proxy_lr,
+            backbone_lr=self.backbone_lr,
+            precision=self.precision,
+            micro_batch_size=self.micro_batch_size,
             train_split=None,
             device=str(device),
             verbose=self.verbose,

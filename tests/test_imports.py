@@ -21,6 +21,7 @@ ALLOWED = {
     "model_selection": {"utils"},
     "_training": {"utils", "_functional", "metrics", "neighbors"},
 }
+ALLOWED["_parameters"] = {"_training"}
 ALLOWED["_base"] = {*ALLOWED}
 ALLOWED["_loss"] = set()
 ALLOWED["_pairs"] = {"_base", "_loss", *ALLOWED["_base"]}

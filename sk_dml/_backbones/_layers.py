@@ -31,6 +31,20 @@ class Standardize(nn.Module):
         return outputs * (1 + (outputs / self.limit).square()).rsqrt()
 
 
+class Conv2d(nn.Conv2d):
+    """A convolution whose maps have their channels last in memory.
+
+    On CPUs the layers after it take two thirds of the time then. The weights stay as
+    they are, and with them gradients, optimizers and checkpoints.
+    """
+
+    def forward(self, inputs):
+        """Convolve a batch of images or feature maps."""
+        # A copy, as with one channel torch could not tell the layouts apart.
+        weight = torch.empty_like(self.weight, memory_format=torch.channels_last)
+        return self._conv_forward(inputs, weight.copy_(self.weight), self.bias)
+
+
 class MeanMaxPool(nn.Module):
     """Mean and maximum of every channel, side by side: (n, C, H, W) to (n, 2 C)."""
 

@@ -5,7 +5,7 @@ from numbers import Integral
 
 from torch import nn
 
-from sk_dml._backbones._layers import MeanMaxPool
+from sk_dml._backbones._layers import Conv2d, MeanMaxPool
 
 
 class Linear(nn.Sequential):
@@ -80,7 +80,7 @@ class ConvNet(nn.Sequential):
         layers: list[nn.Module] = []
         for width_in, width_out in zip((input_shape[0], *widths), widths, strict=False):
             layers += [
-                nn.Conv2d(width_in, width_out, 3, padding=1, bias=False),
+                Conv2d(width_in, width_out, 3, padding=1, bias=False),
                 nn.BatchNorm2d(width_out),
                 nn.ReLU(),
                 nn.MaxPool2d(2, ceil_mode=True),

@@ -14,11 +14,14 @@ from sk_dml._training._data import (
     training_statistics,
 )
 from sk_dml._training._diagnostics import Diagnostics, warn_of_failures
-from sk_dml._training._flat_params import FlatNetParamsMixin
 from sk_dml._training._net import RECORDED, EmbeddingNet
-from sk_dml._training._params import OPTIMIZERS, check_net_params
+from sk_dml._training._optimizer import OPTIMIZERS
+from sk_dml._training._params import check_net_params, is_net_key
+from sk_dml._training._precision import PRECISIONS
 from sk_dml._training._progress import progress
 from sk_dml._training._sampling import check_batch_size
+from sk_dml._training._schedule import SCHEDULES
+from sk_dml._training._step import check_step
 from sk_dml._training._validation import (
     Validation,
     check_scoring,
@@ -28,12 +31,13 @@ from sk_dml._training._validation import (
 
 __all__ = [
     "OPTIMIZERS",
+    "PRECISIONS",
     "RECORDED",
+    "SCHEDULES",
     "ArrayDataset",
     "CallbackSupportMixin",
     "Diagnostics",
     "EmbeddingNet",
-    "FlatNetParamsMixin",
     "Validation",
     "callback_tasks",
     "carry_over",
@@ -41,8 +45,10 @@ __all__ = [
     "check_inputs",
     "check_net_params",
     "check_scoring",
+    "check_step",
     "check_targets",
     "check_validation_data",
+    "is_net_key",
     "merge_classes",
     "open_checkpoint",
     "progress",

@@ -16,6 +16,13 @@ from torch.utils.data import Dataset
 
 from sk_dml.utils import as_labels, encode_labels
 
+# Data up to this size move to an accelerator once, if there is room for four times
+# as much, instead of batch by batch.
+MODERATE_SIZE = 2**30
+
+# Values of rows that statistics take at once, at least.
+SMALLEST_BLOCK = 2**18
+
 
 class ArrayDataset(Dataset):
     """Rows or images in memory, fetched a whole batch at a time.
@@ -25,18 +32,37 @@ class ArrayDataset(Dataset):
     X : ndarray of shape (n_samples, ...)
     y : ndarray of shape (n_samples,), int64, or None
         None stands for data without labels.
+    device : torch.device or None, default=None
+        Where to keep data of moderate size; None leaves them where they are.
     """
 
-    def __init__(self, X, y=None):
+    def __init__(self, X, y=None, device=None):
         self.X = X
         self.y = y
+        self.on_device = None
+        if device is not None and device.type != "cpu" and _is_moderate(X, device):
+            labels = np.arange(len(X)) if y is None else y
+            self.on_device = (
+                torch.from_numpy(X).to(device),
+                torch.from_numpy(labels).to(device),
+            )
 
     def __len__(self):
         return len(self.X)
 
     def __getitem__(self, indices):
+        if self.on_device is not None:
+            X, y = self.on_device
+            places = torch.from_numpy(indices).to(X.device)
+            return X[places], y[places]
         labels = indices if self.y is None else self.y[indices]
         return torch.from_numpy(self.X[indices]), torch.from_numpy(labels)
+
+
+def _is_moderate(X, device):
+    if device.type == "cuda" and 4 * X.nbytes > torch.cuda.mem_get_info(device)[0]:
+        return False
+    return X.nbytes <= MODERATE_SIZE
 
 
 def check_inputs(estimator, X, *, reset):
@@ -164,8 +190,11 @@ def training_statistics(X):
         If the statistics overflow.
     """
     if X.ndim == 2:
+        scaler = StandardScaler()
+        size = max(SMALLEST_BLOCK, X.size // 32) // X.shape[1]
         with np.errstate(over="ignore", invalid="ignore"):
-            scaler = StandardScaler().fit(X)
+            for block in gen_batches(len(X), max(1, size)):  # it copies to float64
+                scaler.partial_fit(X[block])
         if not np.isfinite([scaler.mean_, scaler.var_]).all():
             raise ValueError(
                 f"X holds values up to {np.abs(X).max():.3g}, too large for a mean and "

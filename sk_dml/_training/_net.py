@@ -2,18 +2,24 @@
 
 import copy
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
 import torch
 from skorch import NeuralNet
-from torch.optim.lr_scheduler import OneCycleLR
 
 from sk_dml._functional import unit_rows
 from sk_dml._training._data import ArrayDataset
+from sk_dml._training._optimizer import (
+    frozen_modules,
+    parameter_groups,
+    without_gradients,
+)
 from sk_dml._training._sampling import ClassBatches, ShuffledBatches
+from sk_dml._training._schedule import Schedule
 from sk_dml._training._state import RandomNumbers
+from sk_dml._training._step import Step
 
 # Rows or images that are embedded at once, outside training.
 INFERENCE_BATCH_SIZE = 512
@@ -50,8 +56,20 @@ class EmbeddingNet(NeuralNet):
     proxy_lr : float or None, default=None
         Learning rate of the parameters of the criterion; None takes ten times ``lr``:
         each is trained by few samples of a batch.
-    lr_schedule : {"onecycle"} or None, default=None
-        How the learning rates move from step to step.
+    backbone_lr : float or None, default=None
+        Learning rate of all of the module but its head; None takes ``lr``, 0 freezes.
+    lr_schedule : str or None, default=None
+        How the learning rates move from step to step: one of SCHEDULES.
+    schedule_params : dict or None, default=None
+        Settings of the schedule.
+    precision : {"float32", "bfloat16", "float16"}, default="float32"
+        What the module computes in, in training.
+    micro_batch_size : int or None, default=None
+        Samples that go through the module at once, in training; None takes the batch.
+    freeze_batch_norm : bool, default=False
+        Whether batch norms stay as they are.
+    gradient_clip_value, gradient_clip_norm_type : float or None, float
+        Largest norm of all gradients, and which norm; None does not clip.
     sampling_seed : int, default=0
         Seed of the batches.
     monitors : sequence of objects, default=()
@@ -74,7 +92,14 @@ class EmbeddingNet(NeuralNet):
         samples_per_class=None,
         weight_decay=0.0,
         proxy_lr=None,
+        backbone_lr=None,
         lr_schedule=None,
+        schedule_params=None,
+        precision="float32",
+        micro_batch_size=None,
+        freeze_batch_norm=False,
+        gradient_clip_value=None,
+        gradient_clip_norm_type=2,
         sampling_seed=0,
         monitors=(),
         **kwargs,
@@ -82,13 +107,22 @@ class EmbeddingNet(NeuralNet):
         self.samples_per_class = samples_per_class
         self.weight_decay = weight_decay
         self.proxy_lr = proxy_lr
+        self.backbone_lr = backbone_lr
         self.lr_schedule = lr_schedule
+        self.schedule_params = schedule_params
+        self.precision = precision
+        self.micro_batch_size = micro_batch_size
+        self.freeze_batch_norm = freeze_batch_norm
+        self.gradient_clip_value = gradient_clip_value
+        self.gradient_clip_norm_type = gradient_clip_norm_type
         self.sampling_seed = sampling_seed
         self.monitors = monitors
         # Underscored, as skorch takes other attributes for parameters.
         self.checkpointed_, self.checkpoint_ = {}, None
         super().__init__(*args, **kwargs)
 
+    schedule_: Any
+    step_: Any
     watchers: tuple = ()
     stopped_ = False
 
@@ -145,7 +179,11 @@ class EmbeddingNet(NeuralNet):
 
     def get_dataset(self, X, y=None):
         """Wrap arrays so that a batch is one fetch."""
-        return ArrayDataset(X, y)
+        loader = self.get_params_for(
+            "iterator_train" if y is not None else "iterator_valid"
+        )
+        on_host = loader.get("num_workers") or loader.get("pin_memory")
+        return ArrayDataset(X, y, None if on_host else torch.device(self.device))
 
     def get_iterator(self, dataset, training=False):
         """Iterate over batches: sampled ones in training, in order otherwise."""
@@ -153,64 +191,65 @@ class EmbeddingNet(NeuralNet):
         params = self.get_params_for(prefix)
         size = params.pop("batch_size", INFERENCE_BATCH_SIZE)
         batches: Any
-        if not training:
+        if training:
+            batches = self._batches(len(dataset), dataset.y)
+            self.random_.loader = params.setdefault("generator", self.random_.loader)
+        else:
             rows = np.arange(len(dataset))
             batches = np.split(rows, range(size, len(rows), size))
-        else:
-            rng = self.random_.sampling
-            if self.samples_per_class is None:
-                batches = ShuffledBatches(len(dataset), self.batch_size, rng)
-            else:
-                labels = dataset.y
-                if not np.bincount(labels).all():  # there are more classes than here
-                    labels = np.unique(labels, return_inverse=True)[1]
-                batches = ClassBatches(
-                    labels, self.batch_size, self.samples_per_class, rng
-                )
-            self.random_.loader = params.setdefault("generator", self.random_.loader)
+        if torch.device(self.device).type == "cuda" and dataset.on_device is None:
+            params.setdefault("pin_memory", True)  # so that batches are copied aside
         # Without a generator of its own, a DataLoader draws from the global one.
         params.setdefault("generator", torch.Generator())
         return getattr(self, prefix)(
             dataset, batch_size=None, sampler=batches, **params
         )
 
+    def torch_compile(self, module, name):
+        """Compile the module in place, which keeps its names and its pickles."""
+        if self.compile and name == "module":
+            module.compile(**self.get_params_for("compile"))
+        return module
+
+    def _batches(self, n_samples, y):
+        rng = self.random_.sampling
+        if self.samples_per_class is None:
+            return ShuffledBatches(n_samples, self.batch_size, rng)
+        if not np.bincount(y).all():  # there are more classes than here
+            y = np.unique(y, return_inverse=True)[1]
+        return ClassBatches(y, self.batch_size, self.samples_per_class, rng)
+
     def initialize_optimizer(self, triggered_directly=None):
         """Give weights, biases and the criterion's parameters their own settings."""
         params = self.get_params_for("optimizer")
         params.setdefault("lr", self.lr)
-        decayed: list[torch.nn.Parameter] = []
-        spared: list[torch.nn.Parameter] = []
-        for parameter in self.module_.parameters():
-            (decayed if parameter.ndim > 1 else spared).append(parameter)
-        learned = list(self.criterion_.parameters())
-        if not any(p.requires_grad for p in [*decayed, *spared, *learned]):
-            raise ValueError(
-                "module has no parameters to train (none that requires a gradient), "
-                "and neither has the loss; give a network that can learn."
-            )
-        proxy_lr = 10 * self.lr if self.proxy_lr is None else self.proxy_lr
-        groups = [
-            {"params": decayed, "weight_decay": self.weight_decay},
-            {"params": spared, "weight_decay": 0.0},
-            {"params": learned, "weight_decay": 0.0, "lr": proxy_lr},
-        ]
-        self.optimizer_ = self.optimizer([g for g in groups if g["params"]], **params)
+        groups = parameter_groups(
+            self.module_,
+            self.criterion_,
+            lr=self.lr,
+            backbone_lr=self.backbone_lr,
+            proxy_lr=self.proxy_lr,
+            weight_decay=self.weight_decay,
+            patterns=params.pop("param_groups", ()),
+        )
+        self.optimizer_ = self.optimizer(groups, **params)
         return self
 
     def fit_loop(self, X, y=None, epochs=None, **fit_params):
         """Train, moving the learning rates along their schedule."""
         epochs = epochs or self.max_epochs
-        self.schedule_, self.last_batch_, self.stopped_ = None, None, False
-        n_batches = len(self.get_iterator(self.get_dataset(X, y), training=True))
-        n_steps = n_batches * epochs
-        # Too few steps to rise and fall would all be tiny ones.
-        if self.lr_schedule == "onecycle" and n_steps >= 10:
-            self.schedule_ = OneCycleLR(
-                self.optimizer_,
-                max_lr=[group["lr"] for group in self.optimizer_.param_groups],
-                total_steps=n_steps,
-                cycle_momentum=False,
-            )
+        self.last_batch_, self.stopped_, self.has_new_row_ = None, False, False
+        self.schedule_ = Schedule(
+            self.lr_schedule,
+            self.optimizer_,
+            len(self._batches(len(X), y)),
+            epochs,
+            **(self.schedule_params or {}),
+        )
+        self.step_ = Step(self)
+        if self.step_.scaler is not None:
+            self.checkpointed["scaler"] = self.step_.scaler
+        self._set_training(False)  # so that the first step freezes what it is to
         try:
             if self.checkpoint_ is not None:
                 epochs -= self.checkpoint_.restore(self, epochs)
@@ -218,19 +257,25 @@ class EmbeddingNet(NeuralNet):
             if self.checkpoint_ is not None:
                 self.checkpoint_.save(self)
         finally:
-            self.schedule_ = self.last_batch_ = None
+            self.schedule_ = self.step_ = self.last_batch_ = None
             self.random_state_ = self.random_.state_dict()
         return self
 
     def _train_epochs(self, *args, **fit_params):
         try:
-            super().fit_loop(*args, **fit_params)
+            with without_gradients(self._frozen_modules()):
+                super().fit_loop(*args, **fit_params)
         except StopTraining:
             self.stopped_ = True
 
     def stop(self):
         """Make the present epoch the last, once all who watch it were told."""
         self.stopped_ = True
+
+    def train_step(self, batch, **fit_params):
+        """Train on a batch."""
+        self._set_training(True)
+        return self.step_.take(batch)
 
     def get_loss(self, y_pred, y_true, X=None, training=False):
         """Call the criterion with embeddings and labels."""
@@ -240,11 +285,23 @@ class EmbeddingNet(NeuralNet):
         # Walking through the layers costs as much as a small step: only on a change.
         if self.module_.training != training:
             super()._set_training(training)
+            for module in self._frozen_modules() if training else ():
+                module.training = False
+
+    def _frozen_modules(self):
+        return frozen_modules(
+            self.module_,
+            backbone_lr=self.backbone_lr,
+            freeze_batch_norm=self.freeze_batch_norm,
+        )
 
     def on_epoch_begin(self, net, **kwargs):
         """Start the clock, and forget the batches of earlier epochs."""
         if len(self.history):
             self.history[-1].pop("batches", None)
+        if self.has_new_row_:
+            self.schedule_.end_epoch(self.history[-1])  # whose row is complete now
+        self.has_new_row_ = True
         if self.checkpoint_ is not None:  # now that all callbacks have been called
             self.checkpoint_.save(self)
         super().on_epoch_begin(net, **kwargs)
@@ -255,7 +312,7 @@ class EmbeddingNet(NeuralNet):
         super().on_batch_end(net, batch=batch, training=training, **kwargs)
         if training and kwargs.get("y_pred") is not None:
             self.last_batch_ = kwargs["y_pred"].detach(), batch[1]
-        if training and self.schedule_ is not None:
+        if training:
             self.schedule_.step()
 
     def on_epoch_end(self, net, **kwargs):
@@ -292,7 +349,12 @@ class EmbeddingNet(NeuralNet):
             Rows of Euclidean length one.
         """
         self._set_training(False)
-        return unit_rows(self.forward(X).float()).numpy()
+        # What was compiled for training would be compiled anew for evaluation.
+        eager = (
+            torch.compiler.set_stance("force_eager") if self.compile else nullcontext()
+        )
+        with eager:
+            return unit_rows(self.forward(X).float()).numpy()
 
     def snapshot(self):
         """Copy the net as it is; training it further leaves the copy alone.
@@ -309,6 +371,7 @@ class EmbeddingNet(NeuralNet):
         net["criterion_"] = net["criterion"] = copy.deepcopy(self.criterion_)
         net["history_"] = copy.deepcopy(self.history_)
         net["watchers"] = net["monitors"] = ()
+        net["schedule_"] = net["step_"] = None
         snapshot = object.__new__(type(self))
         snapshot.__dict__.update(net)
         return snapshot

@@ -1,18 +1,16 @@
 """``net_params``: settings of the skorch net under their skorch names."""
 
 import inspect
+from numbers import Real
 from typing import Any
 
 import torch
 from skorch.callbacks import Callback
 from torch.utils.data import DataLoader
 
-OPTIMIZERS = {
-    "adamw": torch.optim.AdamW,
-    "adam": torch.optim.Adam,
-    "sgd": torch.optim.SGD,
-    "rmsprop": torch.optim.RMSprop,
-}
+from sk_dml._training._optimizer import OPTIMIZERS, faster_steps
+from sk_dml._training._schedule import check_schedule
+
 NET_PREFIXES = (
     "module",
     "optimizer",
@@ -20,12 +18,21 @@ NET_PREFIXES = (
     "iterator_valid",
     "callbacks",
     "compile",
+    "lr_schedule",
 )
+# Settings without a prefix: of which type, and what they may be.
+SWITCH = (bool, "True and False")
+POSITIVE = (Real, "numbers above 0")
+NET_KEYS: dict[str, tuple[Any, str]] = {
+    "compile": SWITCH,
+    "freeze_batch_norm": SWITCH,
+    "gradient_clip_value": POSITIVE,
+    "gradient_clip_norm_type": POSITIVE,
+}
 # Settings of the skorch net that the embedder decides, and the parameter that does.
 DECIDED = {
     "optimizer__lr": "lr",
     "optimizer__params": "optimizer",
-    "optimizer__param_groups": "lr, proxy_lr and weight_decay",
     "optimizer__weight_decay": "weight_decay",
     "iterator_train__batch_size": "batch_size",
     "module__n_components": "n_components",
@@ -50,7 +57,7 @@ def is_net_key(key, own):
     """
     prefix, delimiter, _ = key.partition("__")
     return key not in own and (
-        key == "compile" or (bool(delimiter) and prefix in NET_PREFIXES)
+        key in NET_KEYS or (bool(delimiter) and prefix in NET_PREFIXES)
     )
 
 
@@ -64,8 +71,9 @@ def check_net_params(embedder):
     Returns
     -------
     dict
-        Arguments for the net, with the optimizer's class under "optimizer" and the
-        arguments of the backbone, as a dict, under "module".
+        Arguments for the net, with the optimizer's class under "optimizer" and, as
+        dicts, the arguments of the backbone under "module" and those of the schedule
+        under "schedule_params".
 
     Raises
     ------
@@ -105,14 +113,13 @@ def check_net_params(embedder):
         "iterator_valid": DataLoader,
     }
     accepted = {prefix: _arguments(owner) for prefix, owner in owners.items()}
-    checked: dict[str, Any] = {"module": {}, "optimizer": optimizer}
+    accepted["optimizer"].append("param_groups")
+    checked: dict[str, Any] = {"module": {}, "schedule_params": {}}
+    checked["optimizer"] = optimizer
     alternatives = {f"optimizer__{n}" for n in ("fused", "foreach", "differentiable")}
-    if (
-        optimizer in OPTIMIZERS.values()
-        and "fused" in accepted["optimizer"]
-        and not alternatives & set(given)
-    ):
-        checked["optimizer__fused"] = True  # one pass over each weight
+    if not alternatives & set(given):
+        faster = faster_steps(optimizer)
+        checked |= {f"optimizer__{name}": value for name, value in faster.items()}
     for key, value in given.items():
         if key in DECIDED or key in own:
             raise ValueError(
@@ -121,8 +128,9 @@ def check_net_params(embedder):
             )
         if not is_net_key(key, own):
             raise ValueError(
-                f"net_params holds the unknown key {key!r}. Allowed are 'compile' and "
-                f"keys that start with one of {[f'{p}__' for p in NET_PREFIXES]}."
+                f"net_params holds the unknown key {key!r}. Allowed are "
+                f"{', '.join(map(repr, NET_KEYS))} and keys that start with one of "
+                f"{[f'{p}__' for p in NET_PREFIXES]}."
             )
         prefix, _, name = key.partition("__")
         taken = accepted.get(prefix)
@@ -133,15 +141,46 @@ def check_net_params(embedder):
             )
         if prefix == "callbacks" and not embedder.callbacks:
             raise ValueError(f"net_params holds {key!r}, but callbacks is None.")
-        if key == "compile" and not isinstance(value, bool):
-            raise ValueError(
-                f"net_params holds compile={value!r}; allowed are True and False."
-            )
+        if key in NET_KEYS:
+            kind, allowed = NET_KEYS[key]
+            is_switch = isinstance(value, bool)
+            fits = is_switch if kind is bool else isinstance(value, kind) and value > 0
+            if not fits or is_switch != (kind is bool):
+                raise ValueError(
+                    f"net_params holds {key}={value!r}; allowed are {allowed}."
+                )
+        if key == "optimizer__param_groups":
+            _check_groups(value, accepted["optimizer"])
         if prefix == "module":
             checked["module"][name] = value
+        elif prefix == "lr_schedule":
+            checked["schedule_params"][name] = value
         else:
             checked[key] = value
+    check_schedule(
+        embedder.lr_schedule, checked["schedule_params"], embedder.max_epochs
+    )
     return checked
+
+
+def _check_groups(groups, accepted):
+    """Check what names of parameters are given as settings of their own."""
+    given = f"net_params holds optimizer__param_groups={groups!r}"
+    pairs = isinstance(groups, (list, tuple)) and all(
+        isinstance(g, (list, tuple)) and len(g) == 2 and isinstance(g[0], str)
+        for g in groups
+    )
+    if not pairs or not all(isinstance(settings, dict) for _, settings in groups):
+        raise ValueError(
+            f"{given}; allowed is a list of tuples (pattern of names, dict of "
+            "settings), such as [('layer1*', {'lr': 1e-4})]."
+        )
+    unknown = {name for _, settings in groups for name in settings} - set(accepted)
+    if unknown and ANY not in accepted:
+        raise ValueError(
+            f"{given} with {sorted(unknown)}, which the optimizer does not take. "
+            f"Allowed are: {accepted}."
+        )
 
 
 def _arguments(constructor):

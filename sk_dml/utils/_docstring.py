@@ -23,9 +23,17 @@ max_epochs : int, default={max_epochs}
     Passes over the training data.
 lr : float, default={lr}
     Learning rate, above 0; the largest one under a schedule.
-lr_schedule : {{"onecycle"}} or None, default={lr_schedule!r}
-    "onecycle" raises the learning rate over the first 30 % of the steps and lowers it
-    to almost nothing over the rest; None keeps it.
+lr_schedule : {{"cosine", "onecycle", "step", "plateau"}} or None, \
+        default={lr_schedule!r}
+    "onecycle" raises the learning rates over the first 30 % of the steps and lowers
+    them to almost nothing over the rest; "cosine" lowers them to nothing; "step" takes
+    a tenth every 20 epochs; "plateau" does so when ``valid_score``, or the
+    ``train_loss`` where there is none, has not improved for more than 5 epochs; None
+    keeps them. ``net_params`` sets the details: ``lr_schedule__warmup`` (epochs in
+    which the rates rise: 30 % of all for "onecycle", 0 for others),
+    ``lr_schedule__step_size`` (epochs, 20) and ``lr_schedule__gamma`` (0.1) of "step",
+    ``lr_schedule__patience`` (epochs, 5) and ``lr_schedule__factor`` (0.1) of
+    "plateau".
 batch_size : int or "auto", default={batch_size!r}
     Samples a batch, a multiple of ``samples_per_class``. "auto" takes an eighth of the
     samples, but no fewer than 32 (where there are so many) and no more than 128.
@@ -63,6 +71,18 @@ scoring : str or callable, default={scoring!r}
     a callable ``scorer(estimator, X, y)`` that returns a number, larger for better,
     such as ``retrieval_scorer("map_at_r", n_classes=20, random_state=0)``. The fewer
     classes are held out, the higher the scores, and the less they say of many.
+backbone_lr : float or None, default={backbone_lr}
+    Learning rate of all of the network but its head, for pretrained networks. The head
+    is the submodule named ``head`` or, without one, the last layer that has parameters.
+    None takes ``lr``; 0 freezes: weights and statistics stay, and no dropout.
+precision : {{"float32", "bfloat16", "float16"}}, default={precision!r}
+    What the network computes in during training. The halves are faster and smaller on
+    many GPUs; weights, proxies and the loss stay float32, and so does ``transform``.
+micro_batch_size : int or None, default={micro_batch_size}
+    Samples that go through the network at once during training, at least 2. Batches
+    larger than that are gone through twice in pieces, for the memory of a piece: the
+    step is that of the whole batch, but that batch norms see the pieces alone. None
+    takes the batch whole.
 device : str or torch.device, default={device!r}
     Where to compute. "auto" takes CUDA or MPS where there is one, the CPU otherwise.
 random_state : int, RandomState instance or None, default={random_state}
@@ -93,8 +113,15 @@ callbacks : list of skorch callbacks or None, default={callbacks}
 net_params : dict or None, default={net_params}
     More settings of the skorch net and what it holds: ``module__*`` (say
     ``module__hidden``), ``optimizer__*``, ``iterator_train__*``, ``iterator_valid__*``,
-    ``callbacks__*``, ``compile`` and ``compile__*``. They are parameters of the
-    embedder too: ``set_params(module__hidden=(512,))`` and grids may name them."""
+    ``callbacks__*``, ``lr_schedule__*``, ``compile=True``, which compiles the network
+    for training (seconds to a minute at first), and ``compile__*``;
+    ``gradient_clip_value``, the largest norm of all gradients together, with
+    ``gradient_clip_norm_type`` (2); ``freeze_batch_norm=True``, which keeps the weights
+    and statistics of batch norms. ``optimizer__param_groups``, such as
+    ``[("layer1*", {{"lr": 1e-4}})]``, sets ``lr``, ``weight_decay`` and more for the
+    parameters of the network with such names; ``lr=0`` freezes them. They are
+    parameters of the embedder too: ``set_params(module__hidden=(512,))`` and grids may
+    name them."""
 
 MEMORY_PARAMETERS = """
 memory_size : int, default={memory_size}

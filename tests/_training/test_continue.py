@@ -194,7 +194,7 @@ def test_new_learning_rates_hold_from_the_next_call():
     moments = partial.net_.optimizer_.state_dict()["state"][0]["step"].item()
     partial.set_params(lr=1e-12).partial_fit(X, y)
     torch.testing.assert_close(parameters(partial), before)
-    assert [g["lr"] for g in partial.net_.optimizer_.param_groups] == [1e-12, 1e-12]
+    assert {g["lr"] for g in partial.net_.optimizer_.param_groups} == {1e-12}
     state = partial.net_.optimizer_.state_dict()["state"][0]
     assert state["step"].item() == 2 * moments
 

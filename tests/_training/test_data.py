@@ -4,7 +4,7 @@ import torch
 from sklearn import config_context
 
 from sk_dml import CircleEmbedder
-from sk_dml._training import ArrayDataset, check_inputs, training_statistics
+from sk_dml._training import ArrayDataset, _data, check_inputs, training_statistics
 
 
 @pytest.mark.parametrize(
@@ -43,6 +43,25 @@ def test_statistics_of_rows():
     assert mean.dtype == scale.dtype == torch.float64
     np.testing.assert_allclose(mean, X.mean(axis=0))
     np.testing.assert_allclose(scale, [*X.std(axis=0)[:2], 1, X.std(axis=0)[3]])
+
+
+def test_statistics_of_many_rows_are_taken_in_blocks(monkeypatch):
+    X = np.random.default_rng(0).normal(3, 2, size=(500, 4))
+    X[:, 1] += 1e3
+    whole = training_statistics(X)
+    taken = []
+
+    class Spy(_data.StandardScaler):
+        def partial_fit(self, X):
+            taken.append(len(X))
+            return super().partial_fit(X)
+
+    monkeypatch.setattr(_data, "StandardScaler", Spy)
+    monkeypatch.setattr(_data, "SMALLEST_BLOCK", 40)
+    for found, expected in zip(training_statistics(X), whole, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-12)
+    assert sum(taken) == 500
+    assert max(taken) < 20
 
 
 def test_statistics_of_images_are_by_channel():

@@ -61,7 +61,7 @@ def test_one_cycle_of_learning_rates(data):
     make_net(optimizer=Spy, lr_schedule="onecycle", proxy_lr=0.1, max_epochs=10).fit(
         *data
     )
-    network, _, proxies = np.array(rates).T
+    network, proxies = np.array(rates).T
     assert len(network) == 30
     assert network.max() == pytest.approx(0.01, rel=0.05)
     assert 5 <= network.argmax() <= 12

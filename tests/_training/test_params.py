@@ -88,7 +88,10 @@ def test_bad_optimizers_and_callbacks(parameters, message, wine):
 @pytest.mark.parametrize(
     ("key", "message"),
     [
-        ("modul__hidden", "unknown key 'modul__hidden'. Allowed are 'compile' and"),
+        (
+            "modul__hidden",
+            "unknown key 'modul__hidden'. Allowed are 'compile', .* and keys",
+        ),
         ("hidden", "unknown key 'hidden'"),
         ("criterion__margin", "unknown key 'criterion__margin'"),
         ("lr", "set its parameter lr instead"),

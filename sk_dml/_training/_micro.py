@@ -1,0 +1,88 @@
+"""Large batches in the memory of small ones, by gradient caching.
+
+The loss needs the embeddings of the whole batch at once, not what the network keeps to
+compute their gradients. So the batch is embedded piece by piece without gradients, the
+loss says the gradient of every embedding, and each piece goes through the network
+again, with gradients (L. Gao, Y. Zhang, J. Han, J. Callan. "Scaling Deep Contrastive
+Learning Batch Size under Memory Limited Setup". RepL4NLP 2021).
+"""
+
+from contextlib import contextmanager
+
+import torch
+
+from sk_dml._training._optimizer import batch_norms
+
+
+def cached_gradients(network, inputs, loss_of, embed, *, micro_batch_size, device):
+    """Add the gradients of a batch, holding one piece of it at a time.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+    inputs : tensor of shape (n, ...)
+        The batch.
+    loss_of : callable
+        Takes the embeddings of the batch and returns the loss, and what its backward
+        pass is to begin from.
+    embed : callable
+        Takes a piece and returns its embeddings.
+    micro_batch_size : int
+        Samples of a piece, at least 2; one more where a sample would be left alone.
+    device : torch.device
+
+    Returns
+    -------
+    loss : scalar tensor
+    embeddings : tensor of shape (n, n_components)
+    """
+    n_pieces = max(1, min(-(-len(inputs) // micro_batch_size), len(inputs) // 2))
+    pieces = inputs.tensor_split(n_pieces)
+    states, found = [], []
+    with torch.no_grad(), _unmoved_statistics(network):
+        for piece in pieces:
+            states.append(_random_state(device))
+            found.append(embed(piece))
+    embeddings = torch.cat(found).float().requires_grad_()
+    loss, start = loss_of(embeddings)
+    start.backward()
+    if embeddings.grad is None:
+        raise ValueError("The loss does not depend on the embeddings of the batch.")
+    after = _random_state(device)
+    for piece, state, rows in zip(
+        pieces, states, embeddings.grad.tensor_split(n_pieces), strict=True
+    ):
+        _set_random_state(state, device)  # the same units are dropped again
+        embed(piece).float().backward(rows)
+    _set_random_state(after, device)
+    return loss, embeddings.detach()
+
+
+@contextmanager
+def _unmoved_statistics(network):
+    """Let batch norms see a batch without counting it: it comes a second time."""
+    counting = [m for m in batch_norms(network) if m.track_running_stats and m.training]
+    try:
+        for norm in counting:
+            norm.track_running_stats = False
+        yield
+    finally:
+        for norm in counting:
+            norm.track_running_stats = True
+
+
+def _random_state(device):
+    on_device = None
+    if device.type != "cpu":
+        accelerator = torch.get_device_module(device)
+        arguments = () if device.type == "mps" else (device,)
+        on_device = accelerator.get_rng_state(*arguments)
+    return torch.get_rng_state(), on_device
+
+
+def _set_random_state(state, device):
+    on_cpu, on_device = state
+    torch.set_rng_state(on_cpu)
+    if on_device is not None:
+        arguments = () if device.type == "mps" else (device,)
+        torch.get_device_module(device).set_rng_state(on_device, *arguments)
