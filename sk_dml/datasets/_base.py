@@ -50,7 +50,7 @@ data : :class:`~sklearn.utils.Bunch`
     target_names : ndarray of shape (n_classes,), dtype str
         The names of all classes.
     is_train : ndarray of shape (n_samples,), dtype bool
-        The standard class-disjoint split: True for samples of the classes for training.{more}
+        The standard class-disjoint split: True where the class is for training.{more}
     DESCR : str
         A description.
 

@@ -27,8 +27,8 @@ N_SAMPLES, N_CLASSES, N_TRAIN_CLASSES = 16185, 196, 98
 DESCR = """\
 Stanford Cars (Cars196): 16,185 photographs of cars of 196 makes, models and years.
 
-Split: the first 98 classes for training, the others for test; the authors' own split of
-the images of every class is another one, and not class-disjoint.
+Split: the first 98 classes for training, the others for test. The authors' own split
+is another one, of the images of every class.
 
 J. Krause, M. Stark, J. Deng, L. Fei-Fei. "3D Object Representations for Fine-Grained
 Categorization". 4th IEEE Workshop on 3D Representation and Recognition, ICCV 2013.
@@ -97,9 +97,7 @@ def fetch_cars196(
     annotations = fetch_file(ANNOTATIONS, folder, **options)
     root = fetch_folder(ARCHIVE, folder, "car_ims", **options)
     files, target, target_names = _read(annotations)
-    check_complete(
-        root, files, n_samples=N_SAMPLES, target=target, n_classes=N_CLASSES
-    )
+    check_complete(root, files, n_samples=N_SAMPLES, target=target, n_classes=N_CLASSES)
     return make_bunch(
         root,
         files,

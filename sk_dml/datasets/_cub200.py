@@ -21,11 +21,12 @@ N_SAMPLES, N_CLASSES, N_TRAIN_CLASSES = 11788, 200, 100
 DESCR = """\
 Caltech-UCSD Birds-200-2011: 11,788 photographs of birds of 200 species.
 
-Split: the first 100 species for training, the others for test; the authors' own split of
-the images of every class is another one, and not class-disjoint.
+Split: the first 100 species for training, the others for test. The authors' own split
+is another one, of the images of every class.
 
-C. Wah, S. Branson, P. Welinder, P. Perona, S. Belongie. "The Caltech-UCSD Birds-200-2011
-Dataset". Technical Report CNS-TR-2011-001, California Institute of Technology, 2011.
+C. Wah, S. Branson, P. Welinder, P. Perona, S. Belongie. "The Caltech-UCSD
+Birds-200-2011 Dataset". Technical Report CNS-TR-2011-001, California Institute of
+Technology, 2011.
 https://www.vision.caltech.edu/datasets/cub_200_2011/
 """
 
@@ -115,4 +116,9 @@ def fetch_cub200(
 def _read(path):
     """Read lines of an id and a value."""
     with reading(path), path.open(encoding="utf-8") as lines:
-        return {key: value for key, value in (line.split() for line in lines)}
+        return dict(_pair(line) for line in lines)
+
+
+def _pair(line):
+    key, value = line.split()
+    return key, value

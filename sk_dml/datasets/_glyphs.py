@@ -24,8 +24,8 @@ EM, BASELINE = 0.8, 0.77  # of the image: height of the font, place of the line
 ROTATION, SHEAR, SCALE, SHIFT = 15.0, 0.2, 0.15, 0.08
 DESCR = """\
 Letters and digits of many scripts, drawn at run time in the text faces that matplotlib
-ships: DejaVu Sans, Sans Mono and Serif, and STIX General, each upright and slanted, in two
-weights. A class is a character. Ink is 255 on 0.
+ships: DejaVu Sans, Sans Mono and Serif, and STIX General, each upright and slanted, in
+two weights. A class is a character. Ink is 255 on 0.
 """
 
 
@@ -110,9 +110,9 @@ def load_glyphs(
     Notes
     -----
     Some characters look alike but are classes of their own, so no embedding finds every
-    neighbour: 82 characters, in 40 groups, are the same in all faces that they share, such
-    as the letter K and the sign of Kelvin, and more are in most, such as the Latin A and
-    the Greek Alpha. Raised letters are small, and accents a few pixels.
+    neighbour: 82 of them, in 40 groups, are the same in all faces that they share, such
+    as the letter K and the sign of Kelvin, and more are in most faces, such as the
+    Latin A and the Greek Alpha. Raised letters are small, and accents a few pixels.
 
     Images are the same to the bit with the same versions of matplotlib and Pillow only.
 
@@ -215,7 +215,7 @@ class _Pen:
         font = self.fonts[face]
         left, top, right, bottom = font.getbbox(character, anchor="ls")
         box = np.array([right - left, bottom - top])
-        ink = Image.new("L", tuple(int(n) + 2 for n in box))
+        ink = Image.new("L", (int(box[0]) + 2, int(box[1]) + 2))
         ImageDraw.Draw(ink).text(
             (1 - left, 1 - top), character, font=font, fill=255, anchor="ls"
         )

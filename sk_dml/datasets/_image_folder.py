@@ -97,10 +97,7 @@ def load_image_folder(root, *, extensions=EXTENSIONS, return_X_y=False):
     array([0, 1, 1])
     """
     root = Path(root)
-    # A plain string, too, is a sequence of strings.
-    if isinstance(extensions, str) or not all(
-        isinstance(end, str) and end.startswith(".") for end in extensions
-    ):
+    if not all(isinstance(end, str) and end.startswith(".") for end in extensions):
         raise ValueError(
             f'extensions must be a sequence such as (".jpg", ".png"), got '
             f"{extensions!r}."
@@ -108,7 +105,10 @@ def load_image_folder(root, *, extensions=EXTENSIONS, return_X_y=False):
     ends = tuple(end.lower() for end in extensions)
     entries = [entry for entry in sorted(os.listdir(root)) if not _is_hidden(entry)]
     classes = [entry for entry in entries if (root / entry).is_dir()]
-    paths, target, names, empty = [], [], [], []
+    paths: list[str] = []
+    target: list[int] = []
+    names: list[str] = []
+    empty: list[str] = []
     others: Counter[str] = Counter()
     n_links = 0
     for name in classes:
@@ -130,7 +130,10 @@ def load_image_folder(root, *, extensions=EXTENSIONS, return_X_y=False):
         f"{count} {what}"
         for count, what in (
             (len(entries) - len(classes), "files beside the classes' folders"),
-            (others.total(), f"files of other extensions ({', '.join(sorted(others))})"),
+            (
+                others.total(),
+                f"files of other extensions ({', '.join(sorted(others))})",
+            ),
             (n_links, "links to folders"),
             (len(empty), f"classes without images ({_some(empty)})"),
         )
@@ -143,12 +146,12 @@ def load_image_folder(root, *, extensions=EXTENSIONS, return_X_y=False):
         )
     if left_out:
         warn(f"Left out of {root}: {', '.join(left_out)}.")
-    target = np.asarray(target, dtype=np.int64)
+    X, y = np.asarray(paths), np.asarray(target, dtype=np.int64)
     if return_X_y:
-        return np.asarray(paths), target
+        return X, y
     return Bunch(
-        paths=np.asarray(paths),
-        target=target,
+        paths=X,
+        target=y,
         target_names=np.asarray(names),
         DESCR=f"{len(paths)} images of {len(names)} classes in {root}.",
     )

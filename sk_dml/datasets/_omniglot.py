@@ -83,7 +83,10 @@ def fetch_omniglot(
     (19280,)
     """
     folder = dataset_folder(data_home, "omniglot")
-    files, target, names, n_train = [], [], [], 0
+    files: list[str] = []
+    target: list[int] = []
+    names: list[str] = []
+    n_train = 0
     for remote, (n_samples, n_classes) in (
         (BACKGROUND, N_BACKGROUND),
         (EVALUATION, N_EVALUATION),

@@ -45,8 +45,8 @@ class Remote(NamedTuple):
 def fetch_file(remote, folder, *, download_if_missing, n_retries, delay):
     """Find a file in a folder, or download it there.
 
-    What was downloaded before a break stays as ``<filename>.part``, and the next attempt
-    or the next call asks for the rest. Only a file of the right checksum gets its name.
+    What was downloaded before a break stays as ``<filename>.part``; the next attempt or
+    the next call asks for the rest. Only a file of the right checksum gets its name.
 
     Parameters
     ----------
@@ -161,10 +161,10 @@ def _checksum(path, like):
 
 
 def fetch_folder(remote, folder, member, **options):
-    """Find a folder, or make it from an archive, which is downloaded where it is missing.
+    """Find a folder, or make it from an archive, downloaded where it is missing.
 
-    The archive is extracted aside and moved in one step, and then removed: a folder that
-    is there is whole.
+    The archive is extracted aside, moved in one step, and then removed: a folder that is
+    there is whole.
 
     Parameters
     ----------

@@ -26,11 +26,11 @@ N_SAMPLES, N_CLASSES = 120053, 22634
 DESCR = """\
 Stanford Online Products: 120,053 photographs of 22,634 products in 12 categories.
 
-Split: the authors' own, by class: 59,551 images of 11,318 products for training, 60,502 of
-the other 11,316 for test.
+Split: the authors' own, by class: 59,551 images of 11,318 products for training, 60,502
+of the other 11,316 for test.
 
-H. O. Song, Y. Xiang, S. Jegelka, S. Savarese. "Deep Metric Learning via Lifted Structured
-Feature Embedding". CVPR 2016. https://cvgl.stanford.edu/projects/lifted_struct/
+H. O. Song, Y. Xiang, S. Jegelka, S. Savarese. "Deep Metric Learning via Lifted
+Structured Feature Embedding". CVPR 2016. https://cvgl.stanford.edu/projects/lifted_struct/
 """
 
 
@@ -94,9 +94,7 @@ def fetch_sop(
     files = [file for _, _, _, file in rows]
     # The products have numbers only, from 1 on.
     target = np.array([int(row[1]) for row in rows]) - 1
-    check_complete(
-        root, files, n_samples=N_SAMPLES, target=target, n_classes=N_CLASSES
-    )
+    check_complete(root, files, n_samples=N_SAMPLES, target=target, n_classes=N_CLASSES)
     return make_bunch(
         root,
         files,

@@ -86,11 +86,13 @@ def test_wrong_content_gets_no_name(fetch, server, tmp_path, fault):
 def test_next_url_is_tried(fetch, server):
     server.files["other.bin"] = CONTENT
     server.faults = ["wrong"]
-    urls = tuple(
-        server.url + name for name in ("file.bin", "missing.bin", "other.bin")
-    )
+    urls = tuple(server.url + name for name in ("file.bin", "missing.bin", "other.bin"))
     assert fetch(urls=urls).read_bytes() == CONTENT
-    assert [p for p, _ in server.requests] == ["/file.bin", "/missing.bin", "/other.bin"]
+    assert [p for p, _ in server.requests] == [
+        "/file.bin",
+        "/missing.bin",
+        "/other.bin",
+    ]
 
 
 def test_error_names_every_url(fetch, server):
@@ -231,7 +233,7 @@ def test_archive_becomes_a_folder(unpack, pack):
     ],
 )
 def test_no_path_leads_outside(unpack, tmp_path, content):
-    with pytest.raises(OSError, match="cannot be extracted.*(outside|link)"):
+    with pytest.raises(OSError, match=r"cannot be extracted.*(outside|link)"):
         unpack(content)
     left = [p.name for p in tmp_path.rglob("*")]
     assert sorted(left) == ["archive", "home"]
