@@ -13,6 +13,7 @@ from sk_dml.datasets._base import (
 )
 from sk_dml.datasets._remote import Remote, fetch_file, fetch_folder
 
+# The authors publish no sums; these are the ones that public loaders agree on.
 ANNOTATIONS = Remote(
     "cars_annos.mat",
     ("http://ai.stanford.edu/~jkrause/car196/cars_annos.mat",),

@@ -12,6 +12,7 @@ from sk_dml.datasets._base import (
 )
 from sk_dml.datasets._remote import Remote, fetch_folder
 
+# The sum is that of CaltechDATA.
 ARCHIVE = Remote(
     "CUB_200_2011.tgz",
     ("https://data.caltech.edu/records/65de6-vp158/files/CUB_200_2011.tgz",),
@@ -46,13 +47,13 @@ def fetch_cub200(
 
     Download them if necessary: 1.1 GB, verified by their MD5 sum.
 
-    ==================   =========================
-    Classes                                    200
-    Classes to train                 the first 100
-    Samples                                 11,788
-    Samples to train                         5,864
-    Images               JPEG, colour and few grey
-    ==================   =========================
+    ==================   ===================
+    Classes                              200
+    Classes to train           the first 100
+    Samples                           11,788
+    Samples to train                   5,864
+    Images               JPEG, a few in grey
+    ==================   ===================
 
     Parameters
     ----------

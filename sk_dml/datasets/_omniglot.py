@@ -13,6 +13,7 @@ from sk_dml.datasets._base import (
 from sk_dml.datasets._remote import Remote, fetch_folder
 
 URL = "https://raw.githubusercontent.com/brendenlake/omniglot/master/python/{}"
+# The authors publish no sums; these are torchvision's.
 BACKGROUND = Remote(
     "images_background.zip",
     (URL.format("images_background.zip"),),
@@ -51,14 +52,13 @@ def fetch_omniglot(
 
     Download them if necessary: 16 MB, verified by their MD5 sums.
 
-    ==================   =========================
-    Classes                                  1,623
-    Classes to train                           964
-    Samples                                 32,460
-    Samples to train                        19,280
-    Images               PNG, black and white, 105
-                                       pixels wide
-    ==================   =========================
+    ==================   =====================
+    Classes                              1,623
+    Classes to train                       964
+    Samples                             32,460
+    Samples to train                    19,280
+    Images               PNG, 105 x 105, 1 bit
+    ==================   =====================
 
     Parameters
     ----------

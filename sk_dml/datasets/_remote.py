@@ -45,8 +45,8 @@ class Remote(NamedTuple):
 def fetch_file(remote, folder, *, download_if_missing, n_retries, delay):
     """Find a file in a folder, or download it there.
 
-    What was downloaded before a break stays as ``<filename>.part``; the next attempt or
-    the next call asks for the rest. Only a file of the right checksum gets its name.
+    What was downloaded before a break stays as ``<filename>.part1``; the next attempt
+    or the next call asks for the rest. Only a file of the right checksum gets its name.
 
     Parameters
     ----------
@@ -81,9 +81,12 @@ def fetch_file(remote, folder, *, download_if_missing, n_retries, delay):
         raise OSError(
             f"{path} is missing or damaged, and download_if_missing is False."
         )
-    part = folder / f"{remote.filename}.part"
+    # A piece for every URL: what one server says instead spoils no other's.
+    parts = [
+        folder / f"{remote.filename}.part{n}" for n in range(1, len(remote.urls) + 1)
+    ]
     errors = []
-    for url in remote.urls:
+    for url, part in zip(remote.urls, parts, strict=True):
         logger.info("Downloading %s to %s", url, path)
         try:
             _download(url, part, remote.checksum, n_retries, delay)
@@ -91,6 +94,8 @@ def fetch_file(remote, folder, *, download_if_missing, n_retries, delay):
             errors.append(f"{url}: {error or type(error).__name__}")
         else:
             os.replace(part, path)
+            for other in parts:
+                other.unlink(missing_ok=True)
             return path
     raise OSError(
         f"{remote.filename} cannot be downloaded ({'; '.join(errors)}). If you have it "
@@ -163,8 +168,8 @@ def _checksum(path, like):
 def fetch_folder(remote, folder, member, **options):
     """Find a folder, or make it from an archive, downloaded where it is missing.
 
-    The archive is extracted aside, moved in one step, and then removed: a folder that is
-    there is whole.
+    The archive is extracted aside, moved in one step, and then removed: a folder that
+    is there is whole.
 
     Parameters
     ----------

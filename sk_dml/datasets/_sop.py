@@ -13,6 +13,7 @@ from sk_dml.datasets._base import (
 )
 from sk_dml.datasets._remote import Remote, fetch_folder
 
+# The authors publish no sum; this is the one that public loaders agree on.
 ARCHIVE = Remote(
     "Stanford_Online_Products.zip",
     (
@@ -49,14 +50,13 @@ def fetch_sop(
 
     Download them if necessary: 2.9 GB, verified by their MD5 sum.
 
-    ==================   ================
-    Classes                        22,634
-    Classes to train               11,318
-    Samples                       120,053
-    Samples to train               59,551
-    Images               JPEG, two and up
-                         of every product
-    ==================   ================
+    ==================   =======
+    Classes               22,634
+    Classes to train      11,318
+    Samples              120,053
+    Samples to train      59,551
+    Images                  JPEG
+    ==================   =======
 
     Parameters
     ----------

@@ -18,6 +18,9 @@ class Handler(BaseHTTPRequestHandler):
         server.requests.append((self.path, asked))
         fault = server.faults.pop(0) if server.faults else None
         content = server.files.get(self.path.lstrip("/"))
+        if fault == "hang":
+            server.finished.wait(5)
+            return None
         if isinstance(fault, int) or content is None:
             return self.answer(fault if content is not None else 404, b"")
         if fault == "wrong":
@@ -60,9 +63,11 @@ def server(monkeypatch):
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
         http.files, http.faults, http.habits = {}, [], set()
         http.requests, http.sent = [], []
+        http.finished = threading.Event()
         http.url = f"http://127.0.0.1:{http.server_port}/"
         thread = threading.Thread(target=http.serve_forever, args=(0.01,), daemon=True)
         thread.start()
         yield http
+        http.finished.set()
         http.shutdown()
         thread.join()

@@ -78,7 +78,7 @@ def test_extensions(tmp_path):
         found = load_image_folder(tmp_path, extensions=[".JXL"])
     assert found.target.tolist() == [0, 1]
     for wrong in (".jpg", ["jpg"], [1]):
-        with pytest.raises(ValueError, match="extensions.* must be"):
+        with pytest.raises(ValueError, match=r"extensions.* must be"):
             load_image_folder(tmp_path, extensions=wrong)
 
 

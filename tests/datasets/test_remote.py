@@ -59,7 +59,7 @@ def test_next_call_goes_on(fetch, server, tmp_path):
     server.faults = ["break"]
     with pytest.raises(OSError, match=r"file\.bin cannot be downloaded.*broke off"):
         fetch(n_retries=0)
-    assert [p.name for p in tmp_path.iterdir()] == ["file.bin.part"]
+    assert [p.name for p in tmp_path.iterdir()] == ["file.bin.part1"]
     assert fetch(n_retries=0).read_bytes() == CONTENT
     assert server.requests[-1][1] == f"bytes={len(CONTENT) // 2}-"
 
@@ -93,6 +93,17 @@ def test_next_url_is_tried(fetch, server):
         "/missing.bin",
         "/other.bin",
     ]
+
+
+def test_next_url_spoils_no_piece(fetch, server, tmp_path):
+    server.files["other.bin"] = b"Try again later."
+    urls = (server.url + "file.bin", server.url + "other.bin")
+    server.faults = ["break"]
+    with pytest.raises(OSError, match=r"broke off.*the checksum is"):
+        fetch(urls=urls, n_retries=0)
+    assert fetch(urls=urls).read_bytes() == CONTENT
+    assert sum(server.sent) == len(CONTENT) + len(server.files["other.bin"])
+    assert [p.name for p in tmp_path.iterdir()] == ["file.bin"]
 
 
 def test_error_names_every_url(fetch, server):
@@ -129,15 +140,22 @@ def test_no_server(fetch):
     assert len(record) == 2
 
 
+def test_silent_server(fetch, server, monkeypatch):
+    monkeypatch.setattr("sk_dml.datasets._remote.TIMEOUT", 0.1)
+    server.faults = ["hang"]
+    with pytest.warns(UserWarning, match="timed out"):
+        assert fetch().read_bytes() == CONTENT
+
+
 def test_server_without_ranges(fetch, server, tmp_path):
-    (tmp_path / "file.bin.part").write_bytes(CONTENT[:100])
+    (tmp_path / "file.bin.part1").write_bytes(CONTENT[:100])
     server.faults = ["ignore range"]
     assert fetch().read_bytes() == CONTENT
     assert server.requests == [("/file.bin", "bytes=100-")]
 
 
 def test_other_range_than_asked_for(fetch, server, tmp_path):
-    (tmp_path / "file.bin.part").write_bytes(CONTENT[:100])
+    (tmp_path / "file.bin.part1").write_bytes(CONTENT[:100])
     server.faults = ["shift"]
     with pytest.warns(UserWarning, match="bytes from 100 on were asked for"):
         assert fetch().read_bytes() == CONTENT
@@ -145,14 +163,14 @@ def test_other_range_than_asked_for(fetch, server, tmp_path):
 
 @pytest.mark.parametrize("size", [100, len(CONTENT), 2 * len(CONTENT)])
 def test_foreign_piece_is_thrown_away(fetch, server, tmp_path, size):
-    (tmp_path / "file.bin.part").write_bytes(b"x" * size)
+    (tmp_path / "file.bin.part1").write_bytes(b"x" * size)
     with pytest.warns(UserWarning, match="checksum"):
         assert fetch().read_bytes() == CONTENT
     assert server.requests[-1][1] is None
 
 
 def test_whole_piece_is_taken(fetch, server, tmp_path):
-    (tmp_path / "file.bin.part").write_bytes(CONTENT)
+    (tmp_path / "file.bin.part1").write_bytes(CONTENT)
     assert fetch().read_bytes() == CONTENT
     assert not sum(server.sent)
 
