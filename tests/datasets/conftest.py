@@ -21,6 +21,10 @@ class Handler(BaseHTTPRequestHandler):
         if fault == "hang":
             server.finished.wait(5)
             return None
+        if fault == "babble":
+            self.close_connection = True
+            self.wfile.write(b"What?\r\n\r\n")
+            return None
         if isinstance(fault, int) or content is None:
             return self.answer(fault if content is not None else 404, b"")
         if fault == "wrong":

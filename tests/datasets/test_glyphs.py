@@ -79,8 +79,12 @@ def test_letters_stand_upright():
             share[name][:, columns[0] : columns[-1] + 1], 2, axis=1
         )
         assert (left.sum() > right.sum()) == (heavy == "left"), name
-    # Case is a matter of size, and stays one.
+    # Case is a matter of size, and letters stand on a line: both tell them apart.
     assert share["O"].sum() > 1.2 * share["o"].sum()
+    last = {name: np.flatnonzero(share[name].sum(axis=1) > 0.3)[-1] for name in "Ppxy"}
+    assert last["p"] > last["x"] + 2
+    assert last["y"] > last["x"] + 2
+    assert abs(last["P"] - last["x"]) <= 1
 
 
 def test_classes_can_be_told_apart_across_faces():

@@ -17,14 +17,14 @@ def make(root, *names):
 
 
 def test_subfolders_are_classes(tmp_path):
-    make(tmp_path, "b/2.jpg", "b/10.jpg", "a/1.PNG", "c d/x/1.Tiff", "c d/1.webp")
+    make(tmp_path, "b/2.jpg", "b/10.jpg", "a/1.PNG", "c d/0/x.Tiff", "c d/1.webp")
     found = load_image_folder(tmp_path)
     assert found.target_names.tolist() == ["a", "b", "c d"]
     assert found.target.tolist() == [0, 1, 1, 2, 2]
     assert found.target.dtype == np.int64
     assert found.paths.dtype.kind == "U"
     relative = [os.path.relpath(path, tmp_path) for path in found.paths]
-    assert relative == ["a/1.PNG", "b/10.jpg", "b/2.jpg", "c d/1.webp", "c d/x/1.Tiff"]
+    assert relative == ["a/1.PNG", "b/10.jpg", "b/2.jpg", "c d/0/x.Tiff", "c d/1.webp"]
     assert found["DESCR"] == f"5 images of 3 classes in {tmp_path}."
     X, y = load_image_folder(str(tmp_path), return_X_y=True)
     np.testing.assert_array_equal(X, found.paths)

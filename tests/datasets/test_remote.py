@@ -106,6 +106,13 @@ def test_next_url_spoils_no_piece(fetch, server, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["file.bin"]
 
 
+def test_no_piece_is_left(fetch, server, tmp_path):
+    server.files["other.bin"] = CONTENT
+    server.faults = ["break"]
+    fetch(urls=(server.url + "file.bin", server.url + "other.bin"), n_retries=0)
+    assert [p.name for p in tmp_path.iterdir()] == ["file.bin"]
+
+
 def test_error_names_every_url(fetch, server):
     urls = (server.url + "a", server.url + "b")
     with pytest.raises(OSError, match="404") as error:
@@ -144,6 +151,12 @@ def test_silent_server(fetch, server, monkeypatch):
     monkeypatch.setattr("sk_dml.datasets._remote.TIMEOUT", 0.1)
     server.faults = ["hang"]
     with pytest.warns(UserWarning, match="timed out"):
+        assert fetch().read_bytes() == CONTENT
+
+
+def test_server_that_babbles(fetch, server):
+    server.faults = ["babble"]
+    with pytest.warns(UserWarning, match="What"):
         assert fetch().read_bytes() == CONTENT
 
 
