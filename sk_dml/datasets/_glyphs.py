@@ -52,7 +52,7 @@ def load_glyphs(
     """Draw images of characters, as many classes as a retrieval task needs.
 
     Classes are the letters and digits that stand in ten or more of the text faces that
-    matplotlib ships: 1,572 with matplotlib 3.8 to 3.11, of the Latin, Greek, Cyrillic
+    matplotlib ships: 1,572 with the fonts of matplotlib 3.11, of the Latin, Greek, Cyrillic
     and other scripts, in the order of their code points. Nothing is downloaded.
     It needs matplotlib, say by the extra ``plots``.
 
