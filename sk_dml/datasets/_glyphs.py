@@ -52,8 +52,9 @@ def load_glyphs(
     """Draw images of characters, as many classes as a retrieval task needs.
 
     Classes are the letters and digits that stand in ten or more of the text faces that
-    matplotlib ships: 1,572 with matplotlib 3.11, of the Latin, Greek, Cyrillic and other
-    scripts, in the order of their code points. Nothing is downloaded. It needs matplotlib, say by the extra ``plots``.
+    matplotlib ships: 1,572 with matplotlib 3.11, of the Latin, Greek, Cyrillic and
+    other scripts, in the order of their code points. Nothing is downloaded. It needs
+    matplotlib, say by the extra ``plots``.
 
     Parameters
     ----------
@@ -109,9 +110,10 @@ def load_glyphs(
     Notes
     -----
     Some characters look alike but are classes of their own, so no embedding finds every
-    neighbour: about 90 of them, in pairs or threes, are the same in all faces that they
-    share, such as the letter K and the sign of Kelvin, and more are in most faces, such
-    as the Latin A and the Greek Alpha. Raised letters are small, and accents a few pixels.
+    neighbour: 80 to 90 of them, depending on the size, are the same as another in all
+    faces that both have, such as the letter K and the sign of Kelvin, and more are in
+    most faces, such as the Latin A and the Greek Alpha. Raised letters are small, and
+    accents a few pixels.
 
     Images are the same to the bit with the same versions of matplotlib and Pillow only.
 
