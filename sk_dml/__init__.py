@@ -5,6 +5,7 @@ are neighbours. It is a scikit-learn transformer around a network trained with t
 """
 
 from sk_dml import (
+    datasets,
     inspection,
     losses,
     metrics,
@@ -32,6 +33,7 @@ __all__ = [
     "RetrievalIndex",
     "__version__",
     "class_disjoint_split",
+    "datasets",
     "inspection",
     "losses",
     "map_at_r",

@@ -12,6 +12,7 @@ from sk_dml.utils import all_embedders
 PUBLIC = [
     f"sk_dml.{module}.{name}"
     for module in (
+        "datasets",
         "inspection",
         "losses",
         "metrics",

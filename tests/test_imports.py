@@ -28,6 +28,7 @@ ALLOWED["_pairs"] = {"_base", "_loss", *ALLOWED["_base"]}
 ALLOWED["_proxies"] = ALLOWED["_pairs"]
 ALLOWED["embedders"] = {*ALLOWED}
 ALLOWED["losses"] = {"_pairs", "embedders"}
+ALLOWED["datasets"] = {"utils"}
 ALLOWED["inspection"] = {"utils", "neighbors", "metrics"}
 ALLOWED["__main__"] = {*ALLOWED, ""}
 ALLOWED[""] = {*ALLOWED} - {"__main__"}
@@ -70,6 +71,7 @@ def test_imports_run_one_way(path):
     "name",
     [
         "sk_dml",
+        "sk_dml.datasets",
         "sk_dml.inspection",
         "sk_dml.losses",
         "sk_dml.metrics",

@@ -32,7 +32,6 @@ def warn(message, category=UserWarning):
 
 def _is_ours(frame):
     module = frame.f_globals.get("__name__", "")
-    # scikit-learn wraps fit, to check the parameters and to manage callbacks.
-    return module == "sklearn.base" or module.startswith(
-        ("sk_dml.", "sklearn.callback.")
-    )
+    # scikit-learn wraps fit and functions, to check parameters and manage callbacks.
+    wrappers = ("sklearn.base", "sklearn.utils._param_validation")
+    return module in wrappers or module.startswith(("sk_dml.", "sklearn.callback."))
