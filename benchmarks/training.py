@@ -3,7 +3,7 @@
 ``rows`` and ``images``: an epoch of fit against the bare loop (same network, loss,
 batches and learning rates) with torch's stock AdamW and with its fused one, and against
 pytorch-metric-learning's loop: its loss, its MPerClassSampler and a DataLoader. The
-images are glyphs_han1000_32.npz, and the loop's network has torch's own convolutions.
+images are those of --images, and the loop's network has torch's own convolutions.
 That sampler draws no class twice a batch: where classes are few, more samples of each.
 ``compile``: fit with ``net_params={"compile": True}``. ``growth``: seconds an epoch and
 peak memory by the number of rows. ``grid``: a search with one job and with two.
@@ -163,8 +163,11 @@ def show_rows(options):
 
 
 def show_images(options):
-    """Images, 32 x 32."""
-    with np.load(f"{options.data}/glyphs_han1000_32.npz") as data:
+    """Images of a file."""
+    if options.images is None:
+        print("Not run: no --images.")
+        return
+    with np.load(options.images) as data:
         X, y = data["X"], np.unique(data["y"], return_inverse=True)[1]
     X, y = X[: options.n].astype(np.float32)[:, None], y[: options.n]
     settings = [(cls, 64, 1) for cls in (CircleEmbedder, SoftTripleEmbedder)]
@@ -285,7 +288,7 @@ def main():
     parser.add_argument("--n", type=int, default=20_000, help="samples")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=2)
-    parser.add_argument("--data", default="../shared/data", help="where images are")
+    parser.add_argument("--images", help=".npz file of grey images X with classes y")
     parser.add_argument("--call", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.call:
