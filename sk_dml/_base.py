@@ -29,6 +29,7 @@ from sk_dml._training import (
     check_step,
     check_targets,
     check_validation_data,
+    complete_epochs,
     merge_classes,
     open_checkpoint,
     progress,
@@ -104,7 +105,8 @@ class BaseEmbedder(
             The classes: strings, integers, booleans or objects.
         validation_data : tuple (X, y) or None, default=None
             Samples to score after every epoch, of the same classes or others. None
-            holds some of X out if ``early_stopping=True``.
+            holds some of X out if ``early_stopping=True``. The steps before in a
+            Pipeline do not transform them: give them as these would.
 
         Returns
         -------
@@ -128,7 +130,7 @@ class BaseEmbedder(
             a point or a line, the gradient died, or the loss was always 0.
         """
         if not self.warm_start:
-            self.__dict__.pop("net_", None)  # a failed fit leaves nothing to embed with
+            _drop_fitted(self)  # a failed fit leaves nothing of the one before
         tasks = callback_tasks(self, X, y, self._fitted_attributes)
         return self._train(X, y, validation_data=validation_data, tasks=tasks)
 
@@ -188,6 +190,7 @@ class BaseEmbedder(
         try:
             return self._train_net(X, y, net_params, **how)
         except BaseException:
+            _drop_fitted(self)
             self.__dict__.update(before)
             raise
 
@@ -224,8 +227,11 @@ class BaseEmbedder(
         if checkpoint is not None:
             seeds = checkpoint.seeds
         if self.early_stopping and validation_data is None and not partial:
+            # A warm start holds out what the fit before did.
+            self._held_out_seed = getattr(self, "_held_out_seed", seeds[1])
+            held_out = np.random.RandomState(self._held_out_seed)
             X, found, targets, validation_data = split_validation(
-                self, X, found, targets, np.random.RandomState(seeds[1])
+                self, X, found, targets, held_out
             )
         batch_size = check_batch_size(self, found, targets)
         check_step(self, self.device_, batch_size)
@@ -296,13 +302,13 @@ class BaseEmbedder(
 
     def _keep(self, net, n_before, validation):
         """Keep a trained net and the story of its training."""
-        net.monitors = ()  # they hold data
+        finished = net.finished
+        # These hold data, and weights.
+        net.monitors, net.checkpointed_, net.checkpoint_ = (), {}, None
         fitted = self._fitted_attributes(net)
         n_epochs, n_planned = fitted["n_iter_"], n_before + net.max_epochs
-        # A callback may have ended the training, but does so between two epochs.
         in_epoch = len(net.history) > n_epochs
-        ended = bool(self.callbacks) or net.stopped_ or net.finished
-        if in_epoch or (n_epochs < n_planned and not ended):
+        if (in_epoch or n_epochs < n_planned) and not finished:
             if n_epochs == n_before:
                 raise KeyboardInterrupt
             warn(
@@ -315,13 +321,15 @@ class BaseEmbedder(
             validation.restore(net)
             self.best_score_ = validation.best_score
             self.best_epoch_ = validation.best_epoch
-        epochs = [row for row in net.history if "train_loss" in row]
+        epochs = complete_epochs(net.history)
+        if validation and self.early_stopping:
+            epochs = epochs[: self.best_epoch_]  # the later ones are thrown away
         warn_of_failures(epochs, self.n_components)
         return self
 
     def _fitted_attributes(self, net):
         """List what a trained net makes of the embedder, by name."""
-        epochs = [row for row in net.history if "train_loss" in row]
+        epochs = complete_epochs(net.history)
         return {
             "net_": net,
             "n_iter_": len(epochs),
@@ -365,3 +373,9 @@ class BaseEmbedder(
         tags.transformer_tags.preserves_dtype = ["float32"]
         tags.input_tags.three_d_array = True
         return tags
+
+
+def _drop_fitted(embedder):
+    for name in [*vars(embedder)]:
+        if name.endswith("_") or name == "_held_out_seed":
+            delattr(embedder, name)

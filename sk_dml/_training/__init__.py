@@ -21,6 +21,7 @@ from sk_dml._training._precision import PRECISIONS
 from sk_dml._training._progress import progress
 from sk_dml._training._sampling import check_batch_size
 from sk_dml._training._schedule import SCHEDULES
+from sk_dml._training._state import complete_epochs
 from sk_dml._training._step import check_step
 from sk_dml._training._validation import (
     Validation,
@@ -48,6 +49,7 @@ __all__ = [
     "check_step",
     "check_targets",
     "check_validation_data",
+    "complete_epochs",
     "is_net_key",
     "merge_classes",
     "open_checkpoint",

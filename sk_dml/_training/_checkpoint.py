@@ -89,7 +89,9 @@ class Checkpoint:
         try:
             os.makedirs(directory, exist_ok=True)
             for leftover in Path(directory).glob(f"{PREFIX}*{SUFFIX}"):
-                leftover.unlink()  # of a training that was killed while it wrote
+                leftover.unlink(
+                    missing_ok=True
+                )  # of a training that was killed while it wrote
         except OSError as error:
             raise self._failure(
                 f"checkpoint_dir={str(directory)!r} cannot be used", error

@@ -1,5 +1,7 @@
 """Going on from a network that is trained already: warm starts and partial fits."""
 
+import copy
+
 import numpy as np
 
 from sk_dml._training._state import complete_epochs, load_history
@@ -110,14 +112,34 @@ def carry_over(previous, net, classes, places, *, optimizer):
     if hasattr(net.criterion_, "relabel"):
         net.criterion_.relabel(places)
     if optimizer and type(previous.optimizer_) is type(net.optimizer_):
-        moments = previous.optimizer_.state_dict()["state"]
-        state = {**net.optimizer_.state_dict(), "state": moments}
-        net.optimizer_.load_state_dict(state)
+        _carry_moments(previous, net)
     numbers = dict(previous.random_state_)
     if previous.random_.device.type != net.random_.device.type:
         numbers["device"] = None
     net.random_.load_state_dict(numbers)
     load_history(net, complete_epochs(previous.history))
+
+
+def _carry_moments(previous, net):
+    """Copy what the optimizer keeps of every parameter, matched by name and shape."""
+    # Not by place: another decay or rate groups the parameters anew.
+    before, now = _named_parameters(previous), _named_parameters(net)
+    trained = {p for group in net.optimizer_.param_groups for p in group["params"]}
+    for name, parameter in now.items():
+        old = before.get(name)
+        if parameter in trained and old is not None and old.shape == parameter.shape:
+            kept = previous.optimizer_.state.get(old)
+            if kept:
+                net.optimizer_.state[parameter] = copy.deepcopy(kept)
+
+
+def _named_parameters(net):
+    parts = {"module": net.module_, "criterion": net.criterion_}
+    return {
+        f"{part}.{name}": parameter
+        for part, module in parts.items()
+        for name, parameter in module.named_parameters()
+    }
 
 
 def _shapes(module):

@@ -1,5 +1,6 @@
 """What a training depends on, in a form that can be compared and shown."""
 
+import functools
 import hashlib
 import json
 import os
@@ -67,7 +68,11 @@ def describe(value: Any):
         return f"{value.dtype} of shape {tuple(value.shape)}, {content}"
     if isinstance(value, np.ndarray):
         return f"{value.dtype} of shape {value.shape}, {_digest(value)}"
-    if hasattr(value, "__qualname__"):  # classes and functions
+    if isinstance(value, functools.partial):
+        return ["partial", *map(describe, (value.func, value.args, value.keywords))]
+    if hasattr(value, "__code__"):
+        return [f"{value.__module__}.{value.__qualname__}", *_describe_code(value)]
+    if hasattr(value, "__qualname__"):  # classes, and functions that are compiled
         return f"{value.__module__}.{value.__qualname__}"
     name = f"{type(value).__module__}.{type(value).__qualname__}"
     if isinstance(value, torch.nn.Module):
@@ -77,6 +82,16 @@ def describe(value: Any):
     if hasattr(value, "get_params"):
         return [name, describe(value.get_params())]
     return name
+
+
+def _describe_code(function):
+    """Describe what a function does by its code and what that refers to."""
+    code = function.__code__
+    constants = [c for c in code.co_consts if not hasattr(c, "co_code")]
+    cells = [cell.cell_contents for cell in function.__closure__ or ()]
+    # Values of other kinds are described by their type alone.
+    values = [describe(v) for v in (constants, function.__defaults__, cells)]
+    return [hashlib.sha256(code.co_code).hexdigest()[:16], list(code.co_names), values]
 
 
 def _digest(array):

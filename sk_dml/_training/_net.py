@@ -133,9 +133,9 @@ class EmbeddingNet(NeuralNet):
 
     @property
     def finished(self):
-        """Whether something that is checkpointed has ended the training early."""
+        """Whether a callback or something checkpointed has ended the training early."""
         parts = self.checkpointed.values()
-        return any(getattr(part, "finished", False) for part in parts)
+        return self.stopped_ or any(getattr(part, "finished", False) for part in parts)
 
     def initialize(self):
         """Begin with fresh weights and random numbers."""
@@ -170,6 +170,10 @@ class EmbeddingNet(NeuralNet):
                 getattr(listener, method_name)(self, **cb_kwargs)
             except StopTraining as request:
                 stop = request  # once everybody has heard
+            except KeyboardInterrupt:
+                # How callbacks of skorch stop a training.
+                self.stopped_ = self.stopped_ or name is not None
+                raise
             except Exception as error:
                 if name is not None:
                     error.add_note(f"Raised by the callback {name} in {method_name}.")
@@ -267,6 +271,9 @@ class EmbeddingNet(NeuralNet):
                 super().fit_loop(*args, **fit_params)
         except StopTraining:
             self.stopped_ = True
+        except KeyboardInterrupt:
+            if not self.stopped_:
+                raise
 
     def stop(self):
         """Make the present epoch the last, once all who watch it were told."""
@@ -313,6 +320,7 @@ class EmbeddingNet(NeuralNet):
         if training and kwargs.get("y_pred") is not None:
             self.last_batch_ = kwargs["y_pred"].detach(), batch[1]
         if training:
+            self.last_lr_ = self.optimizer_.param_groups[0]["lr"]
             self.schedule_.step()
 
     def on_epoch_end(self, net, **kwargs):
@@ -329,7 +337,7 @@ class EmbeddingNet(NeuralNet):
                 f"longer finite. The learning rate is the likely cause: lower lr "
                 f"(now {self.lr}) or, for a loss with proxies, proxy_lr."
             )
-        self.history.record("lr", self.optimizer_.param_groups[0]["lr"])
+        self.history.record("lr", self.last_lr_)
         for monitor in self.monitors:
             monitor.on_epoch_end(self)
         self.history.record("duration", time.perf_counter() - self.epoch_start_)

@@ -83,7 +83,7 @@ def complete_epochs(history):
     return [
         {name: value for name, value in row.items() if name != "batches"}
         for row in history
-        if "train_loss" in row
+        if "duration" in row  # the last entry of an epoch
     ]
 
 
@@ -102,6 +102,7 @@ def training_state(net):
     """
     return {
         "history": complete_epochs(net.history),
+        "stopped": net.stopped_,
         **{name: part.state_dict() for name, part in _parts(net).items()},
     }
 
@@ -117,6 +118,7 @@ def load_training_state(net, state):
     """
     for name, part in _parts(net).items():
         part.load_state_dict(state[name])
+    net.stopped_ = state["stopped"]
     load_history(net, state["history"])
 
 

@@ -53,11 +53,12 @@ class Step:
                 "net_params holds freeze_batch_norm=True, but the network has no batch "
                 "norm. Allowed is False."
             )
-        if net.micro_batch_size is not None and not frozen.issuperset(norms):
+        is_split = (net.micro_batch_size or net.batch_size) < net.batch_size
+        if is_split and not frozen.issuperset(norms):
             warn(
                 f"micro_batch_size={net.micro_batch_size} changes what the network's "
                 f"{len(norms)} batch norms do: they normalise over the pieces instead "
-                "of the batch, and the result is not that of the whole batch. Use a "
+                "of the batch, and the smaller the pieces, the worse the result. Use a "
                 "module without batch norm, or net_params={'freeze_batch_norm': True} "
                 "for a pretrained one."
             )

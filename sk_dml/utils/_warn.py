@@ -32,6 +32,8 @@ def warn(message, category=UserWarning):
 
 def _is_ours(frame):
     module = frame.f_globals.get("__name__", "")
-    # scikit-learn wraps fit and functions, to check parameters and manage callbacks.
+    # scikit-learn wraps fit and functions, to check parameters and manage callbacks;
+    # skorch goes through batches and epochs.
     wrappers = ("sklearn.base", "sklearn.utils._param_validation")
-    return module in wrappers or module.startswith(("sk_dml.", "sklearn.callback."))
+    packages = ("sk_dml.", "sklearn.callback.", "skorch.")
+    return module in wrappers or module.startswith(packages)

@@ -1,9 +1,12 @@
 """Warm starts and partial fits."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_wine
+from skorch.callbacks import Callback
 
 from sk_dml import (
     CircleEmbedder,
@@ -319,3 +322,60 @@ def test_warm_start_is_checkpointed_from_where_it_began(tmp_path):
     again.set_params(checkpoint_dir=tmp_path / "second").fit(X, y)
     np.testing.assert_array_equal(again.transform(X), plain.transform(X))
     assert again.n_iter_ == 6
+
+
+@pytest.mark.parametrize(
+    "changes", [{"weight_decay": 0.0}, {"backbone_lr": 1e-4}, {"optimizer": "sgd"}]
+)
+def test_moments_find_their_parameters_however_these_are_grouped(changes):
+    partial = embedder().partial_fit(X, y)
+    names = {p: n for n, p in partial.net_.module_.named_parameters()}
+    before = {
+        names[p]: kept["exp_avg"].clone()
+        for p, kept in partial.net_.optimizer_.state.items()
+        if p in names
+    }
+    partial.set_params(lr=1e-12, **changes)
+    partial.partial_fit(X, y)
+    state = partial.net_.optimizer_.state
+    for name, parameter in partial.net_.module_.named_parameters():
+        if "optimizer" not in changes:
+            assert state[parameter]["exp_avg"].shape == before[name].shape
+            assert state[parameter]["step"] > len(X) // partial.net_.batch_size
+
+
+def test_a_failed_call_leaves_the_moments_as_they_were():
+    class Full(Callback):
+        n_batches = 0
+
+        def on_batch_end(self, net, **kwargs):
+            self.n_batches += 1
+            if self.n_batches == 2:
+                raise OSError("no more disk")
+
+    partial = embedder().partial_fit(X, y)
+    undisturbed = copy.deepcopy(partial)
+    with pytest.raises(OSError, match="no more disk"):
+        partial.set_params(callbacks=[Full()]).partial_fit(X, y)
+    partial.set_params(callbacks=None).partial_fit(X, y)
+    undisturbed.partial_fit(X, y)
+    torch.testing.assert_close(parameters(partial), parameters(undisturbed))
+
+
+def test_a_warm_start_holds_the_same_samples_out():
+    seen = []
+
+    def scorer(estimator, X, y):
+        seen.append(X)
+        return 0.5
+
+    warm = embedder(
+        warm_start=True,
+        early_stopping=True,
+        validation_fraction=0.3,
+        scoring=scorer,
+        random_state=None,
+    )
+    warm.fit(X, y).fit(X, y)
+    assert len(seen) == 6
+    np.testing.assert_array_equal(seen[0], seen[-1])

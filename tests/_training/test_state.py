@@ -37,6 +37,9 @@ def test_random_numbers_are_drawn_again(device):
 
 
 def test_epochs_that_came_to_their_end():
-    rows = [{"epoch": 1, "train_loss": 2.0, "batches": [{}]}, {"epoch": 2}]
-    assert complete_epochs(rows) == [{"epoch": 1, "train_loss": 2.0}]
+    rows = [
+        {"epoch": 1, "train_loss": 2.0, "duration": 1.0, "batches": [{}]},
+        {"epoch": 2, "train_loss": 1.0},
+    ]
+    assert complete_epochs(rows) == [{"epoch": 1, "train_loss": 2.0, "duration": 1.0}]
     assert "batches" in rows[0]

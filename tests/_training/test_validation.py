@@ -10,6 +10,7 @@ from sklearn.datasets import load_digits, load_iris
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils._param_validation import InvalidParameterError
+from skorch.callbacks import Callback
 
 from sk_dml import CircleEmbedder, NormalizedSoftmaxEmbedder, map_at_r
 from sk_dml._training._validation import Validation, hold_out
@@ -391,3 +392,23 @@ def test_scorers_that_return_no_number(score, iris):
     with pytest.raises(ValueError, match=message):
         embedder.fit(*iris, validation_data=iris)
     assert not hasattr(embedder, "net_")
+
+
+@pytest.mark.parametrize("callbacks", [None, [Callback()]])
+def test_an_interrupted_scoring_leaves_whole_epochs_and_warns(callbacks):
+    calls = []
+
+    def scorer(estimator, X, y):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return 0.5
+
+    X, y = load_iris(return_X_y=True)
+    embedder = CircleEmbedder(
+        max_epochs=9, scoring=scorer, callbacks=callbacks, random_state=0
+    )
+    with pytest.warns(UserWarning, match="interrupted in epoch 3 of 9"):
+        embedder.fit(X, y, validation_data=(X, y))
+    assert embedder.n_iter_ == 2
+    assert all({"valid_score", "duration"} <= row.keys() for row in embedder.history_)
