@@ -15,6 +15,7 @@ from skorch.callbacks import Callback
 from sk_dml import CircleEmbedder, NormalizedSoftmaxEmbedder, map_at_r
 from sk_dml._training._validation import Validation, hold_out
 from sk_dml.scorers import retrieval_scorer
+from tests.random_state import global_state
 
 rng = np.random.default_rng(0)
 X_many = rng.normal(size=(240, 4)) + 3 * rng.normal(size=(60, 4)).repeat(4, axis=0)
@@ -183,9 +184,9 @@ def test_frames_images_and_pipelines(iris):
 
 
 def test_global_random_numbers_are_left_alone(iris):
-    before, torch_before = np.random.get_state()[1].copy(), torch.get_rng_state()  # noqa: NPY002
+    before, torch_before = global_state(), torch.get_rng_state()
     first = quick(early_stopping=True).fit_transform(*iris)
-    assert (np.random.get_state()[1] == before).all()  # noqa: NPY002
+    assert global_state() == before
     assert torch.equal(torch.get_rng_state(), torch_before)
     generator = np.random.RandomState(0)
     again = quick(early_stopping=True, random_state=generator).fit_transform(*iris)

@@ -9,6 +9,7 @@ import pytest
 from sklearn.neighbors import KNeighborsClassifier
 
 from sk_dml.datasets import load_glyphs
+from tests.random_state import global_state
 
 
 @pytest.fixture(scope="module")
@@ -106,13 +107,13 @@ def test_faces_are_taken_in_turn():
 
 def test_random_state():
     options = {"n_samples_per_class": 3, "image_size": 16}
-    before = np.random.get_state()[1].copy()  # noqa: NPY002
+    before = global_state()
     first = load_glyphs(n_classes=4, random_state=0, **options)
     again = load_glyphs(n_classes=9, random_state=0, **options)
     other = load_glyphs(n_classes=4, random_state=1, **options)
     np.testing.assert_array_equal(first.images, again.images[:12])
     assert (first.images != other.images).any()
-    assert (np.random.get_state()[1] == before).all()  # noqa: NPY002
+    assert global_state() == before
     X, y = load_glyphs(n_classes=4, random_state=0, return_X_y=True, **options)
     np.testing.assert_array_equal(X, first.images)
     np.testing.assert_array_equal(y, first.target)

@@ -13,6 +13,7 @@ from sk_dml.metrics import (
     nmi_score,
     pairwise_f1_score,
 )
+from tests.random_state import global_state
 
 NAMES = ["nmi", "ami", "pairwise_f1"]
 
@@ -190,11 +191,11 @@ def test_labels_of_any_kind(kind):
 
 def test_random_state_decides_and_data_stay():
     X, labels = blobs(noise=2)
-    before, data = np.random.get_state()[1].copy(), X.copy()  # noqa: NPY002
+    before, data = global_state(), X.copy()
     first = clustering_scores(X, labels, n_init=1, random_state=3)
     assert clustering_scores(X, labels, n_init=1, random_state=3) == first
     assert clustering_scores(X, labels, n_init=1, random_state=4) != first
-    assert (np.random.get_state()[1] == before).all()  # noqa: NPY002
+    assert global_state() == before
     assert np.array_equal(X, data)
 
 
