@@ -3,7 +3,7 @@
 ``rows`` and ``images``: an epoch of fit against the bare loop (same network, loss,
 batches and learning rates) with torch's stock AdamW and with its fused one, and against
 pytorch-metric-learning's loop: its loss, its MPerClassSampler and a DataLoader. The
-images are those of --images, and the loop's network has torch's own convolutions.
+images are those of --images. The loops' networks have torch's own layers.
 That sampler draws no class twice a batch: where classes are few, more samples of each.
 ``compile``: fit with ``net_params={"compile": True}``. ``growth``: seconds an epoch and
 peak memory by the number of rows. ``grid``: a search with one job and with two.
@@ -40,11 +40,12 @@ def rows(n, n_classes=26):
 
 
 def network_of(embedder):
-    """Copy the network of a fitted embedder, with convolutions as torch has them."""
+    """Copy the network of a fitted embedder, with layers as torch has them."""
     network = copy.deepcopy(embedder.net_.module_)
     for module in network.modules():
-        if isinstance(module, nn.Conv2d):
-            module.__class__ = nn.Conv2d
+        for layer in (nn.Conv2d, nn.Dropout):
+            if isinstance(module, layer):
+                module.__class__ = layer
     return network.train()
 
 

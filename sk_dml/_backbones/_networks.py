@@ -5,6 +5,7 @@ from numbers import Integral
 
 from torch import nn
 
+from sk_dml._backbones._dropout import Dropout
 from sk_dml._backbones._layers import Conv2d, MeanMaxPool
 
 
@@ -50,13 +51,13 @@ class MLP(nn.Sequential):
     ):
         hidden = (hidden,) if isinstance(hidden, Integral) else tuple(hidden)
         widths = (prod(input_shape), *hidden)
-        layers: list[nn.Module] = [nn.Flatten(), nn.Dropout(input_dropout)]
+        layers: list[nn.Module] = [nn.Flatten(), Dropout(input_dropout)]
         for width_in, width_out in zip(widths, hidden, strict=False):
             layers += [
                 nn.Linear(width_in, width_out),
                 nn.BatchNorm1d(width_out),
                 nn.ReLU(),
-                nn.Dropout(dropout),
+                Dropout(dropout),
             ]
         super().__init__(*layers, nn.Linear(widths[-1], n_components))
 
@@ -85,5 +86,5 @@ class ConvNet(nn.Sequential):
                 nn.ReLU(),
                 nn.MaxPool2d(2, ceil_mode=True),
             ]
-        layers += [MeanMaxPool(), nn.Dropout(dropout)]
+        layers += [MeanMaxPool(), Dropout(dropout)]
         super().__init__(*layers, nn.Linear(2 * widths[-1], n_components))
