@@ -149,7 +149,8 @@ class BaseEmbedder(
             Samples as :meth:`fit` takes them, of one shape in all calls.
         y : array-like of shape (n_samples,)
             Their classes, two or more. Later calls may bring new ones only if the loss
-            learns nothing for each class: proxies are made in the first call.
+            learns nothing for each class: proxies are made in the first call. Those
+            that early stopping held out of :meth:`fit` are new too.
         classes : array-like of shape (n_classes,), default=None
             All classes of this call and, for a loss with proxies, of later ones. None
             takes those of y, and those known before.
@@ -230,9 +231,11 @@ class BaseEmbedder(
             # A warm start holds out what the fit before did.
             self._held_out_seed = getattr(self, "_held_out_seed", seeds[1])
             held_out = np.random.RandomState(self._held_out_seed)
+            all_classes = found
             X, found, targets, validation_data = split_validation(
                 self, X, found, targets, held_out
             )
+            self._held_out_classes = {*all_classes.tolist()} - {*found.tolist()}
         batch_size = check_batch_size(self, found, targets)
         check_step(self, self.device_, batch_size)
         self.classes_, targets, places = merge_classes(
@@ -255,7 +258,14 @@ class BaseEmbedder(
                 net.max_epochs, net.lr_schedule, net.schedule_params = 1, None, None
             net.initialize()
             if previous is not None:
-                carry_over(previous, net, self.classes_, places, optimizer=partial)
+                carry_over(
+                    previous,
+                    net,
+                    self.classes_,
+                    places,
+                    held_out=vars(self).get("_held_out_classes", ()),
+                    optimizer=partial,
+                )
             net.checkpoint_ = checkpoint
             if validation:
                 net.checkpointed["validation"] = validation
@@ -377,5 +387,5 @@ class BaseEmbedder(
 
 def _drop_fitted(embedder):
     for name in [*vars(embedder)]:
-        if name.endswith("_") or name == "_held_out_seed":
+        if name.endswith("_") or name.startswith("_held_out"):
             delattr(embedder, name)

@@ -162,10 +162,11 @@ history_ : list of dict
     where the embedding collapses; ``effective_rank``, the number of dimensions in use
     [r]_; and ``gradient_norm``, of the network's weights.
 best_score_ : float or None
-    The highest ``valid_score``; None without validation.
+    The highest ``valid_score`` of the last fit: a warm start begins anew, as its
+    samples or its ``scoring`` may be others. None without validation.
 best_epoch_ : int or None
-    The epoch that first had it, whose weights ``early_stopping`` restores; None without
-    validation.
+    The epoch that first had it, as ``history_`` numbers them, whose weights
+    ``early_stopping`` restores; None without validation.
 loss_curve_ : list of float
     The ``train_loss`` of every epoch.
 device_ : torch.device

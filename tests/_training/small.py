@@ -1,0 +1,41 @@
+"""Small data and embedders, for tests that look at every number of a training."""
+
+import numpy as np
+import torch
+
+from sk_dml import CircleEmbedder
+
+X = np.random.default_rng(0).normal(size=(40, 3))
+y = np.arange(40) % 4
+
+
+def embedder(cls=CircleEmbedder, **params):
+    """Make an embedder of 3 epochs of 2 batches each."""
+    small = {"module__hidden": (8,)}
+    settings = {"max_epochs": 3, "random_state": 0, "batch_size": 20, **params}
+    if settings.get("module") is None:
+        settings["net_params"] = {**small, **(settings.get("net_params") or {})}
+    return cls(**settings)
+
+
+def parameters(estimator):
+    """Copy what is learned: batch statistics move at any learning rate."""
+    net = estimator.net_
+    learned = [*net.module_.parameters(), *net.criterion_.parameters()]
+    return [parameter.detach().clone() for parameter in learned]
+
+
+def assert_same(one, other):
+    """Two embedders have the same weights, and got there alike."""
+    one_state, other_state = _state(one), _state(other)
+    assert list(one_state) == list(other_state)
+    for name, value in one_state.items():
+        assert torch.equal(value, other_state[name]), name
+    assert one.loss_curve_ == other.loss_curve_
+    assert one.n_iter_ == other.n_iter_
+
+
+def _state(estimator):
+    net = estimator.net_
+    state = {**net.module_.state_dict(), **net.criterion_.state_dict()}
+    return {name: torch.as_tensor(value) for name, value in state.items()}
