@@ -1,5 +1,6 @@
 """BaseEmbedder: all that makes a trained network a scikit-learn transformer."""
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,7 @@ from sk_dml._backbones import build_network
 from sk_dml._parameters import EmbedderParameters
 from sk_dml._training import (
     RECORDED,
+    SPREAD_SCHEDULES,
     CallbackSupportMixin,
     Diagnostics,
     EmbeddingNet,
@@ -75,6 +77,12 @@ class BaseEmbedder(
         """Whether the loss compares the samples of a batch with each other."""
         return False
 
+    @property
+    def _spread_over_epochs(self):
+        """The parameters by which every epoch depends on ``max_epochs``."""
+        spread = [f"lr_schedule={self.lr_schedule!r}"]
+        return spread if self.lr_schedule in SPREAD_SCHEDULES else []
+
     def _make_loss(self, n_classes):
         """Build the loss, a torch Module called with (embeddings, labels)."""
         raise NotImplementedError
@@ -121,7 +129,8 @@ class BaseEmbedder(
         TypeError
             If y mixes labels of several kinds.
         OSError
-            If a checkpoint cannot be written; the one before it stays.
+            If a checkpoint cannot be written, and the one before it stays; or another
+            fit is using ``checkpoint_dir``.
 
         Warns
         -----
@@ -189,7 +198,8 @@ class BaseEmbedder(
         check_scoring(self.scoring)
         before = dict(vars(self))
         try:
-            return self._train_net(X, y, net_params, **how)
+            with ExitStack() as resources:
+                return self._train_net(X, y, net_params, resources, **how)
         except BaseException:
             _drop_fitted(self)
             self.__dict__.update(before)
@@ -200,6 +210,7 @@ class BaseEmbedder(
         X,
         y,
         net_params,
+        resources,
         *,
         tasks=(),
         validation_data=None,
@@ -224,18 +235,15 @@ class BaseEmbedder(
         if validation_data is not None:
             validation_data = check_validation_data(self, validation_data)
             data |= zip(("validation X", "validation y"), validation_data, strict=True)
-        checkpoint = open_checkpoint(self, data, seeds, self.device_)
+        checkpoint = resources.enter_context(
+            open_checkpoint(self, data, seeds, self.device_)
+        )
         if checkpoint is not None:
             seeds = checkpoint.seeds
         if self.early_stopping and validation_data is None and not partial:
-            # A warm start holds out what the fit before did.
-            self._held_out_seed = getattr(self, "_held_out_seed", seeds[1])
-            held_out = np.random.RandomState(self._held_out_seed)
-            all_classes = found
             X, found, targets, validation_data = split_validation(
-                self, X, found, targets, held_out
+                self, X, found, targets, seeds[1]
             )
-            self._held_out_classes = {*all_classes.tolist()} - {*found.tolist()}
         batch_size = check_batch_size(self, found, targets)
         check_step(self, self.device_, batch_size)
         self.classes_, targets, places = merge_classes(
@@ -258,18 +266,13 @@ class BaseEmbedder(
                 net.max_epochs, net.lr_schedule, net.schedule_params = 1, None, None
             net.initialize()
             if previous is not None:
-                carry_over(
-                    previous,
-                    net,
-                    self.classes_,
-                    places,
-                    held_out=vars(self).get("_held_out_classes", ()),
-                    optimizer=partial,
-                )
+                carry_over(self, previous, net, places, optimizer=partial)
             net.checkpoint_ = checkpoint
             if validation:
                 net.checkpointed["validation"] = validation
             n_before = len(net.history)
+            if checkpoint is not None:
+                n_before = checkpoint.begin(n_before)
             shown = progress(
                 type(self).__name__, self.verbose, n_before + net.max_epochs
             )
@@ -312,12 +315,13 @@ class BaseEmbedder(
 
     def _keep(self, net, n_before, validation):
         """Keep a trained net and the story of its training."""
-        finished = net.finished
+        finished, checkpoint = net.finished, net.checkpoint_
         # These hold data, and weights.
         net.monitors, net.checkpointed_, net.checkpoint_ = (), {}, None
         fitted = self._fitted_attributes(net)
         n_epochs, n_planned = fitted["n_iter_"], n_before + net.max_epochs
         in_epoch = len(net.history) > n_epochs
+        self.__dict__.pop("_interrupted_from", None)
         if (in_epoch or n_epochs < n_planned) and not finished:
             if n_epochs == n_before:
                 raise KeyboardInterrupt
@@ -325,6 +329,8 @@ class BaseEmbedder(
                 f"Training was interrupted in epoch {n_epochs + 1} of {n_planned}; the "
                 "embedding is as far as it came."
             )
+            if checkpoint is not None:
+                self._interrupted_from = checkpoint.start
         self.__dict__.update(fitted)
         self.best_score_ = self.best_epoch_ = None
         if validation:
@@ -387,5 +393,5 @@ class BaseEmbedder(
 
 def _drop_fitted(embedder):
     for name in [*vars(embedder)]:
-        if name.endswith("_") or name.startswith("_held_out"):
+        if name.endswith("_") or name.startswith(("_held_out", "_interrupted")):
             delattr(embedder, name)

@@ -66,21 +66,19 @@ def _union(one, other, name):
     return (one if len(merged) == len(one) else merged), codes, others
 
 
-def carry_over(previous, net, classes, places, *, held_out, optimizer):
+def carry_over(embedder, previous, net, places, *, optimizer):
     """Let a net begin with what another has learned.
 
     Parameters
     ----------
+    embedder : BaseEmbedder
+        Knows the classes of the new net.
     previous : EmbeddingNet
         A trained one; it is left as it is.
     net : EmbeddingNet
         Initialised, not trained.
-    classes : ndarray of shape (n_classes,)
-        The labels of the new net.
     places : ndarray of shape (n_known,), int64
         The number that each class of the previous net has in the new one.
-    held_out : collection
-        Labels of the classes that early stopping held out of the previous fit.
     optimizer : bool
         Whether the moments of the optimizer are carried over too, to an optimizer of
         the same class.
@@ -91,8 +89,9 @@ def carry_over(previous, net, classes, places, *, held_out, optimizer):
         If the networks or the losses hold different things, as those with proxies do
         for different classes.
     """
-    new_classes = np.delete(classes, places).tolist()
+    new_classes = np.delete(embedder.classes_, places).tolist()
     if new_classes and _shapes(previous.criterion_) != _shapes(net.criterion_):
+        held_out = getattr(embedder, "_held_out_classes", ())
         raise _new_classes_error(new_classes, held_out, type(net.criterion_).__name__)
     for name, own in ("module", "network"), ("criterion", "loss"):
         state = getattr(previous, f"{name}_").state_dict()

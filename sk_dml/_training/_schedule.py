@@ -7,6 +7,8 @@ from typing import Any
 from sklearn.utils._param_validation import Interval
 
 SCHEDULES = ("cosine", "onecycle", "step", "plateau")
+# Those whose every step depends on the number of all steps.
+SPREAD_SCHEDULES = ("cosine", "onecycle")
 
 # Below this many steps, one cycle would rise and fall in tiny ones.
 SHORTEST_CYCLE = 10

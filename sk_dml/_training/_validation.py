@@ -44,7 +44,7 @@ def check_scoring(scoring):
     return retrieval_scorer(scoring)
 
 
-def split_validation(embedder, X, classes, targets, random_state):
+def split_validation(embedder, X, classes, targets, seed):
     """Hold samples out to validate on.
 
     Parameters
@@ -55,7 +55,9 @@ def split_validation(embedder, X, classes, targets, random_state):
         The labels.
     targets : ndarray of shape (n,), int64
         Places in ``classes``.
-    random_state : RandomState
+    seed : int
+        Decides what is held out, if nothing was before: a warm start holds out what the
+        fit before did.
 
     Returns
     -------
@@ -64,9 +66,12 @@ def split_validation(embedder, X, classes, targets, random_state):
     validation_data : tuple of ndarrays (X, y)
     """
     check_batch_size(embedder, classes, targets)  # before y is another
+    embedder._held_out_seed = seed = getattr(embedder, "_held_out_seed", seed)
+    random_state = np.random.RandomState(seed)
     held = hold_out(targets, embedder.validation_fraction, random_state)
     validation_data = X[held], classes[targets[held]]
     kept, targets = np.unique(targets[~held], return_inverse=True)
+    embedder._held_out_classes = set(np.delete(classes, kept).tolist())
     return X[~held], classes[kept], targets, validation_data
 
 

@@ -99,11 +99,14 @@ warm_start : bool, default={warm_start}
     learns nothing for each class.
 checkpoint_dir : str, path-like or None, default={checkpoint_dir}
     A directory of this fit alone, which then holds its latest epoch, in
-    ``checkpoint.safetensors``. A fit that was killed and is called again, with the same
-    data and parameters, goes on from there, and ends with the weights that it would
-    have had: to the bit on the CPU. One that had come to its end is only loaded. A
-    checkpoint of other data or parameters is refused. Callbacks are saved if they have
-    ``state_dict`` and ``load_state_dict``.
+    ``checkpoint.safetensors``, and a file to lock: another fit meanwhile is refused. A
+    fit that was killed or interrupted and is called again, with the same data and
+    parameters, goes on from there, and ends with the weights that it would have had: to
+    the bit on the CPU. One that had come to its end is only loaded. A checkpoint of
+    other data or parameters is refused, but for a larger ``max_epochs`` where no epoch
+    depends on it: with ``lr_schedule`` None, "step" or "plateau", and no
+    ``memory_warm_up``. Callbacks are saved if they have ``state_dict`` and
+    ``load_state_dict``.
 callbacks : list of skorch callbacks or None, default={callbacks}
     Called by the skorch net during training. Callbacks of scikit-learn go to
     :meth:`set_callbacks` instead. They find ``valid_score`` in its history, if there is

@@ -1,9 +1,12 @@
 """Small data and embedders, for tests that look at every number of a training."""
 
 import numpy as np
+import pytest
+import skorch
 import torch
 
 from sk_dml import CircleEmbedder
+from sk_dml._training import EmbeddingNet
 
 X = np.random.default_rng(0).normal(size=(40, 3))
 y = np.arange(40) % 4
@@ -16,6 +19,27 @@ def embedder(cls=CircleEmbedder, **params):
     if settings.get("module") is None:
         settings["net_params"] = {**small, **(settings.get("net_params") or {})}
     return cls(**settings)
+
+
+class Killed(BaseException):
+    """Stands for what nothing can catch."""
+
+
+def killed_fit(monkeypatch, estimator, X, y, *, step):
+    """Fit, but die at a step of the training."""
+    steps = []
+
+    def on_batch_end(net, *args, **kwargs):
+        steps.append(net)
+        if len(steps) == step:
+            raise Killed
+        return original(net, *args, **kwargs)
+
+    original = EmbeddingNet.on_batch_end
+    with monkeypatch.context() as patch:
+        patch.setattr(EmbeddingNet, "on_batch_end", on_batch_end)
+        with pytest.raises(Killed):
+            estimator.fit(X, y)
 
 
 def parameters(estimator):
@@ -39,3 +63,14 @@ def _state(estimator):
     net = estimator.net_
     state = {**net.module_.state_dict(), **net.criterion_.state_dict()}
     return {name: torch.as_tensor(value) for name, value in state.items()}
+
+
+class EpochCounter(skorch.callbacks.Callback):
+    """A callback without a state that could be saved."""
+
+    epochs = 0
+    seen = None
+
+    def on_epoch_end(self, net, **kwargs):
+        self.epochs += 1
+        type(self).seen = self.epochs
