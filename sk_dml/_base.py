@@ -25,6 +25,7 @@ from sk_dml._training import (
     callback_tasks,
     carry_over,
     check_batch_size,
+    check_callbacks,
     check_inputs,
     check_net_params,
     check_scoring,
@@ -136,7 +137,7 @@ class BaseEmbedder(
         -----
         UserWarning
             If training was interrupted, or came to nothing: the embedding collapsed to
-            a point or a line, the gradient died, or the loss was always 0.
+            a point or a line, the gradient died or overflowed, or the loss was 0.
         """
         if not self.warm_start:
             _drop_fitted(self)  # a failed fit leaves nothing of the one before
@@ -182,7 +183,7 @@ class BaseEmbedder(
         -----
         UserWarning
             If training was interrupted, or came to nothing: the embedding collapsed to
-            a point or a line, the gradient died, or the loss was always 0.
+            a point or a line, the gradient died or overflowed, or the loss was 0.
         """
         self._validate_params()
         if self.checkpoint_dir is not None:
@@ -265,6 +266,7 @@ class BaseEmbedder(
             if partial:
                 net.max_epochs, net.lr_schedule, net.schedule_params = 1, None, None
             net.initialize()
+            check_callbacks(net, validates=validation is not None)
             if previous is not None:
                 carry_over(self, previous, net, places, optimizer=partial)
             net.checkpoint_ = checkpoint

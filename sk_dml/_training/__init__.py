@@ -21,6 +21,7 @@ from sk_dml._training._precision import PRECISIONS
 from sk_dml._training._progress import progress
 from sk_dml._training._sampling import check_batch_size
 from sk_dml._training._schedule import SCHEDULES, SPREAD_SCHEDULES
+from sk_dml._training._skorch_callbacks import check_callbacks
 from sk_dml._training._state import RECORDED, complete_epochs
 from sk_dml._training._step import check_step
 from sk_dml._training._validation import (
@@ -44,6 +45,7 @@ __all__ = [
     "callback_tasks",
     "carry_over",
     "check_batch_size",
+    "check_callbacks",
     "check_inputs",
     "check_net_params",
     "check_scoring",

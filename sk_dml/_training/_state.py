@@ -15,6 +15,7 @@ RECORDED = (
     "mean_similarity",
     "effective_rank",
     "gradient_norm",
+    "skipped_steps",
     "duration",
 )
 

@@ -9,7 +9,13 @@ from sk_dml.inspection import _style
 
 PARTS = ("train", "valid")  # what the keys of a history begin with
 LEFT_OUT = ("epoch", "duration")
-DIAGNOSTICS = ("active_share", "mean_similarity", "effective_rank", "gradient_norm")
+DIAGNOSTICS = (
+    "active_share",
+    "mean_similarity",
+    "effective_rank",
+    "gradient_norm",
+    "skipped_steps",
+)
 
 
 class TrainingDisplay:
@@ -29,7 +35,7 @@ class TrainingDisplay:
     diagnostics : bool, default=False
         Whether to draw what an embedder's ``history_`` tells of the last batch of every
         epoch too: ``active_share``, ``mean_similarity``, ``effective_rank`` and
-        ``gradient_norm``.
+        ``gradient_norm``; and in half precision its ``skipped_steps``.
 
     Attributes
     ----------

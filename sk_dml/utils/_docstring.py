@@ -77,7 +77,8 @@ backbone_lr : float or None, default={backbone_lr}
     None takes ``lr``; 0 freezes: weights and statistics stay, and no dropout.
 precision : {{"float32", "bfloat16", "float16"}}, default={precision!r}
     What the network computes in during training. The halves are faster and smaller on
-    many GPUs; weights, proxies and the loss stay float32, and so does ``transform``.
+    many GPUs; weights, proxies and the loss stay float32, and so does ``transform``. In
+    "float16", steps whose gradients overflow are skipped; many are warned of.
 micro_batch_size : int or None, default={micro_batch_size}
     Samples that go through the network at once during training, at least 2. Batches
     larger than that are gone through twice in pieces, for the memory of a piece: the
@@ -110,9 +111,10 @@ checkpoint_dir : str, path-like or None, default={checkpoint_dir}
 callbacks : list of skorch callbacks or None, default={callbacks}
     Called by the skorch net during training. Callbacks of scikit-learn go to
     :meth:`set_callbacks` instead. They find ``valid_score`` in its history, if there is
-    validation, and no validation loss. To stop early by the ``train_loss`` misleads:
-    under a schedule it falls late, and the mean over the terms that are not zero need
-    not fall at all.
+    validation, and no validation loss: monitor the score, the larger the better. Those
+    that move the learning rates want ``lr_schedule=None``. To stop early by the
+    ``train_loss`` misleads: under a schedule it falls late, and the mean over the terms
+    that are not zero need not fall at all.
 net_params : dict or None, default={net_params}
     More settings of the skorch net and what it holds: ``module__*`` (say
     ``module__hidden``), ``optimizer__*``, ``iterator_train__*``, ``iterator_valid__*``,
@@ -163,7 +165,8 @@ history_ : list of dict
     triplets or of those mined that take part in the loss, for losses that leave some
     out; ``mean_similarity``, the mean cosine of samples of different classes, near 1
     where the embedding collapses; ``effective_rank``, the number of dimensions in use
-    [r]_; and ``gradient_norm``, of the network's weights.
+    [r]_; and ``gradient_norm``, of the network's weights. With ``precision="float16"``,
+    ``skipped_steps``, the number of its steps whose gradients overflowed.
 best_score_ : float or None
     The highest ``valid_score`` of the last fit: a warm start begins anew, as its
     samples or its ``scoring`` may be others. None without validation.
