@@ -136,8 +136,9 @@ class BaseEmbedder(
         Warns
         -----
         UserWarning
-            If training was interrupted, or came to nothing: the embedding collapsed to
-            a point or a line, the gradient died or overflowed, or the loss was 0.
+            If the fit was interrupted after its first epoch (a search goes on with its
+            next fit), or came to nothing: the embedding collapsed to a point or a line,
+            the gradient died or overflowed, or the loss was always 0.
         """
         if not self.warm_start:
             _drop_fitted(self)  # a failed fit leaves nothing of the one before
@@ -199,8 +200,8 @@ class BaseEmbedder(
         check_scoring(self.scoring)
         before = dict(vars(self))
         try:
-            with ExitStack() as resources:
-                return self._train_net(X, y, net_params, resources, **how)
+            with ExitStack() as stack:
+                return self._train_net(X, y, net_params, stack, **how)
         except BaseException:
             _drop_fitted(self)
             self.__dict__.update(before)
@@ -211,7 +212,7 @@ class BaseEmbedder(
         X,
         y,
         net_params,
-        resources,
+        stack,
         *,
         tasks=(),
         validation_data=None,
@@ -236,7 +237,7 @@ class BaseEmbedder(
         if validation_data is not None:
             validation_data = check_validation_data(self, validation_data)
             data |= zip(("validation X", "validation y"), validation_data, strict=True)
-        checkpoint = resources.enter_context(
+        checkpoint = stack.enter_context(
             open_checkpoint(self, data, seeds, self.device_)
         )
         if checkpoint is not None:

@@ -74,3 +74,14 @@ class EpochCounter(skorch.callbacks.Callback):
     def on_epoch_end(self, net, **kwargs):
         self.epochs += 1
         type(self).seen = self.epochs
+
+
+class Script:
+    """A scorer that returns what it was told to, and remembers what it saw."""
+
+    def __init__(self, *scores):
+        self.scores, self.seen = list(scores), []
+
+    def __call__(self, estimator, X, y):
+        self.seen.append((estimator.transform(X), X, y))
+        return self.scores[len(self.seen) - 1]

@@ -1,20 +1,17 @@
 import pickle
-import re
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from sklearn import config_context
 from sklearn.datasets import load_digits, load_iris
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils._param_validation import InvalidParameterError
-from skorch.callbacks import Callback
 
 from sk_dml import CircleEmbedder, NormalizedSoftmaxEmbedder, map_at_r
 from sk_dml._training._validation import Validation, hold_out
 from sk_dml.scorers import retrieval_scorer
+from tests._training.small import Script
 from tests.random_state import global_state
 
 rng = np.random.default_rng(0)
@@ -29,17 +26,6 @@ def quick(cls=CircleEmbedder, **params):
 @pytest.fixture(scope="module")
 def iris():
     return load_iris(return_X_y=True)
-
-
-class Script:
-    """A scorer that returns what it was told to, and remembers what it saw."""
-
-    def __init__(self, *scores):
-        self.scores, self.seen = list(scores), []
-
-    def __call__(self, estimator, X, y):
-        self.seen.append((estimator.transform(X), X, y))
-        return self.scores[len(self.seen) - 1]
 
 
 # What is held out
@@ -315,101 +301,3 @@ def test_metadata_routing(iris):
         pipeline = make_pipeline(StandardScaler(), embedder)
         pipeline.fit(X, y, validation_data=(X, y))
     assert pipeline[-1].best_epoch_ in (1, 2, 3)
-
-
-# Bad input
-
-
-@pytest.mark.parametrize(
-    ("params", "message"),
-    [
-        ({"early_stopping": "yes"}, "early_stopping"),
-        ({"validation_fraction": 0}, "validation_fraction"),
-        ({"validation_fraction": 1.0}, "validation_fraction"),
-        ({"n_iter_no_change": 0}, "n_iter_no_change"),
-        ({"tol": -1}, "tol"),
-        ({"scoring": None}, "scoring"),
-    ],
-)
-def test_parameters_out_of_range(params, message, iris):
-    with pytest.raises(InvalidParameterError, match=message):
-        quick(**params).fit(*iris)
-
-
-@pytest.mark.parametrize("scoring", ["accuracy", "neighbor_recall", "recall_at_0"])
-def test_unknown_scores(scoring, iris):
-    with pytest.raises(
-        ValueError, match=rf"scoring='{scoring}' .*'map_at_r'.*callable"
-    ):
-        quick(scoring=scoring).fit(*iris)
-
-
-X_iris, y_iris = load_iris(return_X_y=True)
-
-
-@pytest.mark.parametrize(
-    ("data", "error", "message"),
-    [
-        (X_iris, TypeError, r"must be a tuple \(X, y\), got a ndarray of length 150"),
-        ((X_iris,), TypeError, "got a tuple of length 1"),
-        (3, TypeError, r"got a int\."),
-        ((X_iris[:, 1:], y_iris), ValueError, "validation_data does not fit: X has 3"),
-        (
-            (X_iris.reshape(-1, 2, 2), y_iris),
-            ValueError,
-            r"validation_data does not fit: X holds .*\(1, 2, 2\)",
-        ),
-        ((X_iris, y_iris[1:]), ValueError, "validation_data does not fit.*inconsist"),
-        ((X_iris, None), ValueError, "validation_data does not fit.*y is None"),
-        ((X_iris, X_iris[:, 0]), ValueError, "does not fit: Unknown label type: cont"),
-        ((X_iris, ["a", 1] * 75), TypeError, "does not fit: y mixes labels"),
-        ((X_iris * np.nan, y_iris), ValueError, "does not fit.*NaN"),
-        (
-            (X_iris, np.arange(150)),
-            ValueError,
-            "150 classes of at most 1 samples.*needs 2 or more classes",
-        ),
-        ((X_iris, np.zeros(150)), ValueError, "1 classes of at most 150 samples"),
-    ],
-)
-def test_validation_data_that_do_not_fit(data, error, message):
-    embedder = quick()
-    with pytest.raises(error, match=message):
-        embedder.fit(X_iris, y_iris, validation_data=data)
-    assert not hasattr(embedder, "net_")
-
-
-def test_column_names_of_validation_data():
-    X, y = load_iris(return_X_y=True, as_frame=True)
-    renamed = pd.DataFrame(X.to_numpy(), columns=list("abcd"))
-    with pytest.raises(ValueError, match=r"(?s)does not fit.*feature names"):
-        quick().fit(X, y, validation_data=(renamed, y))
-
-
-@pytest.mark.parametrize("score", [np.nan, "good", {"map_at_r": 1.0}, [0.5], None])
-def test_scorers_that_return_no_number(score, iris):
-    embedder = quick(scoring=Script(score))
-    message = re.escape(f"must return a finite number, got {score!r} after epoch 1")
-    with pytest.raises(ValueError, match=message):
-        embedder.fit(*iris, validation_data=iris)
-    assert not hasattr(embedder, "net_")
-
-
-@pytest.mark.parametrize("callbacks", [None, [Callback()]])
-def test_an_interrupted_scoring_leaves_whole_epochs_and_warns(callbacks):
-    calls = []
-
-    def scorer(estimator, X, y):
-        calls.append(1)
-        if len(calls) == 3:
-            raise KeyboardInterrupt
-        return 0.5
-
-    X, y = load_iris(return_X_y=True)
-    embedder = CircleEmbedder(
-        max_epochs=9, scoring=scorer, callbacks=callbacks, random_state=0
-    )
-    with pytest.warns(UserWarning, match="interrupted in epoch 3 of 9"):
-        embedder.fit(X, y, validation_data=(X, y))
-    assert embedder.n_iter_ == 2
-    assert all({"valid_score", "duration"} <= row.keys() for row in embedder.history_)
