@@ -166,13 +166,22 @@ class Interruptible(torch.optim.SGD):
 # More epochs
 
 
+def same_score(estimator, X, y):
+    return 0.5
+
+
+HELD_OUT = {"early_stopping": True, "validation_fraction": 0.3, "n_iter_no_change": 9}
 ENDLESS = [
     {"lr_schedule": None},
     {"lr_schedule": None, "net_params": {"lr_schedule__warmup": 2}},
     {"lr_schedule": "step", "net_params": {"lr_schedule__step_size": 2}},
-    # Of which the last epoch of the first fit has its part.
-    {"lr_schedule": "plateau", "net_params": {"lr_schedule__patience": 0}, "lr": 0.1},
-    {"lr_schedule": None, "early_stopping": True, "validation_fraction": 0.3},
+    {"lr_schedule": None, **HELD_OUT},
+    {
+        "lr_schedule": "plateau",
+        "net_params": {"lr_schedule__patience": 2},
+        "scoring": same_score,
+        **HELD_OUT,
+    },
     {"lr_schedule": None, "memory_size": 30, "memory_warm_up": 0.0},
 ]
 
@@ -185,9 +194,9 @@ def test_more_epochs_end_as_if_planned(params, tmp_path, monkeypatch):
     killed_fit(monkeypatch, longer, X, y, step=3)
     longer.set_params(max_epochs=9).fit(X, y)
     assert_same(longer, expected)
-    assert [row["lr"] for row in longer.history_] == [
-        row["lr"] for row in expected.history_
-    ]
+    rates = [row["lr"] for row in expected.history_]
+    assert [row["lr"] for row in longer.history_] == rates
+    assert len(set(rates)) > (params["lr_schedule"] is not None)
 
 
 # Warm starts
