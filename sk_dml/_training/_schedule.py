@@ -120,6 +120,11 @@ class Schedule:
             group.setdefault("initial_lr", group["lr"])
         self._set()
 
+    @property
+    def is_rising(self):
+        """Whether the rates have not come to their top yet."""
+        return not self.is_constant and self.taken < self.rise
+
     def step(self):
         """Move the rates, after a step of the optimizer."""
         self.taken += 1

@@ -8,9 +8,13 @@ from sklearn.model_selection import StratifiedShuffleSplit
 
 from sk_dml._training._data import check_inputs, check_targets
 from sk_dml._training._sampling import check_batch_size
+from sk_dml._training._schedule import SPREAD_SCHEDULES
 from sk_dml.metrics._evaluate import check_options
 from sk_dml.metrics._scorer import retrieval_scorer
 
+# Epochs without progress to wait for; where low rates at the end of the training bring
+# progress again, a share of all epochs.
+PATIENCE, PATIENCE_SHARE = 10, 0.25
 # Fewer classes than these are too easily told apart to show progress.
 FEWEST_CLASSES = 5
 
@@ -42,6 +46,25 @@ def check_scoring(scoring):
             "scorer(estimator, X, y) is allowed too."
         ) from error
     return retrieval_scorer(scoring)
+
+
+def resolve_patience(embedder):
+    """Tell after how many epochs without progress to stop.
+
+    Parameters
+    ----------
+    embedder : BaseEmbedder
+
+    Returns
+    -------
+    int
+        Its ``n_iter_no_change``, or what "auto" stands for.
+    """
+    if embedder.n_iter_no_change != "auto":
+        return embedder.n_iter_no_change
+    if embedder.lr_schedule not in SPREAD_SCHEDULES:
+        return PATIENCE
+    return max(PATIENCE, round(PATIENCE_SHARE * embedder.max_epochs))
 
 
 def split_validation(embedder, X, classes, targets, seed):
@@ -209,16 +232,14 @@ class Validation:
         self.scorer = check_scoring(embedder.scoring)
         self.best_score: float | None = None
         self.best_epoch: int | None = None
+        self.patience = resolve_patience(embedder)
         self.n_no_change = 0
         self.best_weights: dict | None = None
 
     @property
     def finished(self):
         """Whether the score stood still for long enough to stop."""
-        return (
-            self.embedder.early_stopping
-            and self.n_no_change >= self.embedder.n_iter_no_change
-        )
+        return self.embedder.early_stopping and self.n_no_change >= self.patience
 
     def on_epoch_end(self, net):
         """Record the score, and stop where it stands still.
@@ -233,7 +254,10 @@ class Validation:
         best = -np.inf if self.best_score is None else self.best_score
         improved = score > best
         enough = self.best_score is None or score >= best + self.embedder.tol
-        self.n_no_change = 0 if improved and enough else self.n_no_change + 1
+        if (improved and enough) or net.schedule_.is_rising:
+            self.n_no_change = 0
+        else:
+            self.n_no_change += 1
         if improved:
             self.best_score, self.best_epoch = score, epoch
             if self.embedder.early_stopping:

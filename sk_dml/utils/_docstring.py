@@ -60,10 +60,11 @@ early_stopping : bool, default={early_stopping}
     they are scored, and nothing else.
 validation_fraction : float, default={validation_fraction}
     Share of the classes, or of the samples, to hold out, in (0, 1).
-n_iter_no_change : int, default={n_iter_no_change}
-    After how many epochs in a row without progress to stop, at least 1. The low
-    learning rates at the end of "onecycle" often bring progress after a long
-    standstill: take a quarter of ``max_epochs`` or more with it.
+n_iter_no_change : int or "auto", default={n_iter_no_change!r}
+    After how many epochs in a row without progress to stop, at least 1. Epochs in which
+    the learning rate still rises do not count: for "onecycle", the first 30 %. "auto"
+    is 10; for "onecycle" and "cosine", whose low rates at the end often bring progress
+    after a standstill, it is a quarter of ``max_epochs`` where that is more.
 tol : float, default={tol}
     Progress is a score at least this much above the best so far, at least 0.
 scoring : str or callable, default={scoring!r}

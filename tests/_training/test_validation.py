@@ -9,7 +9,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sk_dml import CircleEmbedder, NormalizedSoftmaxEmbedder, map_at_r
-from sk_dml._training._validation import Validation, hold_out
+from sk_dml._training._schedule import Schedule
+from sk_dml._training._validation import Validation, hold_out, resolve_patience
 from sk_dml.scorers import retrieval_scorer
 from tests._training.small import Script
 from tests.random_state import global_state
@@ -215,6 +216,53 @@ def test_progress(scores, tol, n_epochs, best, iris):
     assert (embedder.n_iter_, embedder.best_epoch_) == (n_epochs, best)
 
 
+@pytest.mark.parametrize(
+    ("params", "n_epochs"),
+    [
+        # A rise of three epochs, of which the last comes to the top.
+        ({"lr_schedule": "onecycle", "max_epochs": 10}, 3 + 2 - 1),
+        ({"lr_schedule": "onecycle", "net_params": {"lr_schedule__warmup": 5}}, 6),
+        ({"lr_schedule": "cosine", "net_params": {"lr_schedule__warmup": 4}}, 5),
+        ({"lr_schedule": None, "net_params": {"lr_schedule__warmup": 6}}, 7),
+        ({"lr_schedule": "cosine"}, 3),
+        ({"lr_schedule": None}, 3),
+    ],
+)
+def test_epochs_of_rising_rates_do_not_count(params, n_epochs, iris):
+    scores = Script(0.5, *[0.4] * 20)
+    embedder = quick(
+        early_stopping=True,
+        n_iter_no_change=2,
+        scoring=scores,
+        **{"max_epochs": 20, **params},
+    ).fit(*iris, validation_data=iris)
+    assert (embedder.n_iter_, embedder.best_epoch_) == (n_epochs, 1)
+
+
+@pytest.mark.parametrize(
+    ("params", "patience"),
+    [
+        ({}, 25),
+        ({"max_epochs": 30}, 10),
+        ({"max_epochs": 42, "lr_schedule": "cosine"}, 10),
+        ({"max_epochs": 48, "lr_schedule": "cosine"}, 12),
+        ({"lr_schedule": None}, 10),
+        ({"lr_schedule": "plateau"}, 10),
+        ({"lr_schedule": "step"}, 10),
+        ({"n_iter_no_change": 3}, 3),
+    ],
+)
+def test_patience_is_a_quarter_where_the_rates_fall_to_the_end(params, patience, iris):
+    embedder = CircleEmbedder(**params)
+    assert resolve_patience(embedder) == patience
+    still = [0.5] + [0.4] * 99
+    embedder.set_params(early_stopping=True, module="linear", scoring=Script(*still))
+    embedder.fit(*iris, validation_data=iris)
+    n_rising = round(0.3 * embedder.max_epochs)
+    first = n_rising if embedder.lr_schedule == "onecycle" else 2  # that counts
+    assert embedder.n_iter_ == first + patience - 1
+
+
 def test_without_early_stopping_nothing_is_restored(iris):
     X, y = iris
     script = Script(0.5, 0.4, 0.3)
@@ -273,6 +321,7 @@ def test_state_of_a_validation_can_be_taken_over(iris):
     embedder = quick(early_stopping=True, scoring=Script(0.5, 0.4, 0.7, 0.6))
     embedder.fit(X, y)
     first = Validation(embedder, X, y)
+    embedder.net_.schedule_ = Schedule(None, embedder.net_.optimizer_, 1, 1)
     embedder.net_.history.new_epoch()
     embedder.net_.history.record("epoch", 1)
     first.on_epoch_end(embedder.net_)

@@ -20,6 +20,7 @@ iris = X_iris, y_iris = load_iris(return_X_y=True)
         ({"validation_fraction": 0}, "validation_fraction"),
         ({"validation_fraction": 1.0}, "validation_fraction"),
         ({"n_iter_no_change": 0}, "n_iter_no_change"),
+        ({"n_iter_no_change": "some"}, "n_iter_no_change"),
         ({"tol": -1}, "tol"),
         ({"scoring": None}, "scoring"),
     ],
