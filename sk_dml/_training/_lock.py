@@ -3,7 +3,6 @@
 import errno
 import os
 import sys
-import threading
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,9 +16,8 @@ else:
 NAME = "checkpoint.lock"
 IN_USE = {errno.EACCES, errno.EAGAIN, errno.EDEADLK}
 
-# The locks of POSIX are those of a process: among its own threads, these are.
-_held: set[tuple[int, str]] = set()
-_guard = threading.Lock()
+# The locks of POSIX are those of a process: among its own threads, this is what tells.
+_held: dict[tuple[int, str], object] = {}
 
 
 @contextmanager
@@ -46,18 +44,16 @@ def locked(directory):
     UserWarning
         If the file system knows no locks: nothing is kept out then.
     """
-    key = os.getpid(), os.path.realpath(directory)
-    with _guard:
+    key, own = (os.getpid(), os.path.realpath(directory)), object()
+    if _held.setdefault(key, own) is not own:
         # Not even opened here: to close it would take the lock from the other thread.
-        if key in _held:
-            raise _in_use(directory)
-        _held.add(key)
+        raise _in_use(directory)
     try:
         with _opened(directory) as file:
             _lock(file, directory)
             yield
     finally:
-        _held.discard(key)
+        del _held[key]
 
 
 def _opened(directory):
