@@ -1,5 +1,6 @@
 """BaseEmbedder: all that makes a trained network a scikit-learn transformer."""
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,7 @@ from sk_dml._backbones import build_network
 from sk_dml._parameters import EmbedderParameters
 from sk_dml._training import (
     RECORDED,
+    SPREAD_SCHEDULES,
     CallbackSupportMixin,
     Diagnostics,
     EmbeddingNet,
@@ -23,6 +25,7 @@ from sk_dml._training import (
     callback_tasks,
     carry_over,
     check_batch_size,
+    check_callbacks,
     check_inputs,
     check_net_params,
     check_scoring,
@@ -75,6 +78,12 @@ class BaseEmbedder(
         """Whether the loss compares the samples of a batch with each other."""
         return False
 
+    @property
+    def _spread_over_epochs(self):
+        """The parameters by which every epoch depends on ``max_epochs``."""
+        spread = [f"lr_schedule={self.lr_schedule!r}"]
+        return spread if self.lr_schedule in SPREAD_SCHEDULES else []
+
     def _make_loss(self, n_classes):
         """Build the loss, a torch Module called with (embeddings, labels)."""
         raise NotImplementedError
@@ -121,13 +130,15 @@ class BaseEmbedder(
         TypeError
             If y mixes labels of several kinds.
         OSError
-            If a checkpoint cannot be written; the one before it stays.
+            If a checkpoint cannot be written, and the one before it stays; or another
+            fit is using ``checkpoint_dir``.
 
         Warns
         -----
         UserWarning
-            If training was interrupted, or came to nothing: the embedding collapsed to
-            a point or a line, the gradient died, or the loss was always 0.
+            If the fit was interrupted after its first epoch (a search goes on with its
+            next fit), or came to nothing: the embedding collapsed to a point or a line,
+            the gradient died or overflowed, or the loss was always 0.
         """
         if not self.warm_start:
             _drop_fitted(self)  # a failed fit leaves nothing of the one before
@@ -149,7 +160,8 @@ class BaseEmbedder(
             Samples as :meth:`fit` takes them, of one shape in all calls.
         y : array-like of shape (n_samples,)
             Their classes, two or more. Later calls may bring new ones only if the loss
-            learns nothing for each class: proxies are made in the first call.
+            learns nothing for each class: proxies are made in the first call. Those
+            that early stopping held out of :meth:`fit` are new too.
         classes : array-like of shape (n_classes,), default=None
             All classes of this call and, for a loss with proxies, of later ones. None
             takes those of y, and those known before.
@@ -172,7 +184,7 @@ class BaseEmbedder(
         -----
         UserWarning
             If training was interrupted, or came to nothing: the embedding collapsed to
-            a point or a line, the gradient died, or the loss was always 0.
+            a point or a line, the gradient died or overflowed, or the loss was 0.
         """
         self._validate_params()
         if self.checkpoint_dir is not None:
@@ -188,7 +200,8 @@ class BaseEmbedder(
         check_scoring(self.scoring)
         before = dict(vars(self))
         try:
-            return self._train_net(X, y, net_params, **how)
+            with ExitStack() as stack:
+                return self._train_net(X, y, net_params, stack, **how)
         except BaseException:
             _drop_fitted(self)
             self.__dict__.update(before)
@@ -199,6 +212,7 @@ class BaseEmbedder(
         X,
         y,
         net_params,
+        stack,
         *,
         tasks=(),
         validation_data=None,
@@ -223,15 +237,14 @@ class BaseEmbedder(
         if validation_data is not None:
             validation_data = check_validation_data(self, validation_data)
             data |= zip(("validation X", "validation y"), validation_data, strict=True)
-        checkpoint = open_checkpoint(self, data, seeds, self.device_)
+        checkpoint = stack.enter_context(
+            open_checkpoint(self, data, seeds, self.device_)
+        )
         if checkpoint is not None:
             seeds = checkpoint.seeds
         if self.early_stopping and validation_data is None and not partial:
-            # A warm start holds out what the fit before did.
-            self._held_out_seed = getattr(self, "_held_out_seed", seeds[1])
-            held_out = np.random.RandomState(self._held_out_seed)
             X, found, targets, validation_data = split_validation(
-                self, X, found, targets, held_out
+                self, X, found, targets, seeds[1]
             )
         batch_size = check_batch_size(self, found, targets)
         check_step(self, self.device_, batch_size)
@@ -254,12 +267,15 @@ class BaseEmbedder(
             if partial:
                 net.max_epochs, net.lr_schedule, net.schedule_params = 1, None, None
             net.initialize()
+            check_callbacks(net, validates=validation is not None)
             if previous is not None:
-                carry_over(previous, net, self.classes_, places, optimizer=partial)
+                carry_over(self, previous, net, places, optimizer=partial)
             net.checkpoint_ = checkpoint
             if validation:
                 net.checkpointed["validation"] = validation
             n_before = len(net.history)
+            if checkpoint is not None:
+                n_before = checkpoint.begin(n_before)
             shown = progress(
                 type(self).__name__, self.verbose, n_before + net.max_epochs
             )
@@ -302,12 +318,13 @@ class BaseEmbedder(
 
     def _keep(self, net, n_before, validation):
         """Keep a trained net and the story of its training."""
-        finished = net.finished
+        finished, checkpoint = net.finished, net.checkpoint_
         # These hold data, and weights.
         net.monitors, net.checkpointed_, net.checkpoint_ = (), {}, None
         fitted = self._fitted_attributes(net)
         n_epochs, n_planned = fitted["n_iter_"], n_before + net.max_epochs
         in_epoch = len(net.history) > n_epochs
+        self.__dict__.pop("_interrupted_from", None)
         if (in_epoch or n_epochs < n_planned) and not finished:
             if n_epochs == n_before:
                 raise KeyboardInterrupt
@@ -315,6 +332,8 @@ class BaseEmbedder(
                 f"Training was interrupted in epoch {n_epochs + 1} of {n_planned}; the "
                 "embedding is as far as it came."
             )
+            if checkpoint is not None:
+                self._interrupted_from = checkpoint.start
         self.__dict__.update(fitted)
         self.best_score_ = self.best_epoch_ = None
         if validation:
@@ -377,5 +396,5 @@ class BaseEmbedder(
 
 def _drop_fitted(embedder):
     for name in [*vars(embedder)]:
-        if name.endswith("_") or name == "_held_out_seed":
+        if name.endswith("_") or name.startswith(("_held_out", "_interrupted")):
             delattr(embedder, name)

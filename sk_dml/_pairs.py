@@ -279,6 +279,12 @@ class PairEmbedder(BaseEmbedder):
     def _compares_samples(self):
         return True
 
+    @property
+    def _spread_over_epochs(self):
+        waits = self.memory_size and self.memory_warm_up
+        memory = [f"memory_warm_up={self.memory_warm_up}"] if waits else []
+        return [*super()._spread_over_epochs, *memory]
+
     def _make_criterion(self, n_classes, n_samples):
         loss = super()._make_criterion(n_classes, n_samples)
         if not self.memory_size:

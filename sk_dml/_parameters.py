@@ -29,7 +29,7 @@ class EmbedderParameters(BaseEstimator):
     proxy_lr: float | None = None
     early_stopping: bool = False
     validation_fraction: float = 0.1
-    n_iter_no_change: int = 10
+    n_iter_no_change: int | str = "auto"
     tol: float = 1e-4
     scoring: Any = "map_at_r"
     backbone_lr: float | None = None
@@ -63,7 +63,10 @@ class EmbedderParameters(BaseEstimator):
         "proxy_lr": [Interval(Real, 0, None, closed="neither"), None],
         "early_stopping": ["boolean"],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
-        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "n_iter_no_change": [
+            StrOptions({"auto"}),
+            Interval(Integral, 1, None, closed="left"),
+        ],
         "tol": [Interval(Real, 0, None, closed="left")],
         "scoring": [str, callable],
         "backbone_lr": [Interval(Real, 0, None, closed="left"), None],

@@ -14,14 +14,15 @@ from sk_dml._training._data import (
     training_statistics,
 )
 from sk_dml._training._diagnostics import Diagnostics, warn_of_failures
-from sk_dml._training._net import RECORDED, EmbeddingNet
+from sk_dml._training._net import EmbeddingNet
 from sk_dml._training._optimizer import OPTIMIZERS
 from sk_dml._training._params import check_net_params, is_net_key
 from sk_dml._training._precision import PRECISIONS
 from sk_dml._training._progress import progress
 from sk_dml._training._sampling import check_batch_size
-from sk_dml._training._schedule import SCHEDULES
-from sk_dml._training._state import complete_epochs
+from sk_dml._training._schedule import SCHEDULES, SPREAD_SCHEDULES
+from sk_dml._training._skorch_callbacks import check_callbacks
+from sk_dml._training._state import RECORDED, complete_epochs
 from sk_dml._training._step import check_step
 from sk_dml._training._validation import (
     Validation,
@@ -35,6 +36,7 @@ __all__ = [
     "PRECISIONS",
     "RECORDED",
     "SCHEDULES",
+    "SPREAD_SCHEDULES",
     "ArrayDataset",
     "CallbackSupportMixin",
     "Diagnostics",
@@ -43,6 +45,7 @@ __all__ = [
     "callback_tasks",
     "carry_over",
     "check_batch_size",
+    "check_callbacks",
     "check_inputs",
     "check_net_params",
     "check_scoring",

@@ -3,8 +3,10 @@
 import json
 import os
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import safetensors
 import safetensors.torch
 import torch
@@ -12,16 +14,21 @@ from safetensors import SafetensorError
 
 from sk_dml._training._encoding import decode, encode
 from sk_dml._training._fingerprint import describe, describe_run, differences
+from sk_dml._training._lock import locked
 from sk_dml._training._state import has_state, load_training_state, training_state
 from sk_dml.utils import warn
 
 FORMAT = 1
 NAME = "checkpoint.safetensors"
 PREFIX, SUFFIX = "checkpoint-", ".tmp"
+START = "the fit before"
 
 
+@contextmanager
 def open_checkpoint(embedder, data, seeds, device):
     """Find out where the checkpoints of a fit go, and what is there.
+
+    No other fit can use the directory meanwhile.
 
     Parameters
     ----------
@@ -33,22 +40,33 @@ def open_checkpoint(embedder, data, seeds, device):
         What ``random_state`` led to.
     device : torch.device
 
-    Returns
-    -------
+    Yields
+    ------
     Checkpoint or None
         None if ``checkpoint_dir`` is None.
     """
-    if embedder.checkpoint_dir is None:
-        return None
-    previous = vars(embedder).get("net_")
-    start = previous and [describe(previous.module_), describe(previous.criterion_)]
-    settings = {
-        "random_state": None if embedder.random_state is None else seeds,
-        "device": device.type,
-        "the fit before": start,
-    }
-    run = describe_run(embedder, data, **settings)
-    return Checkpoint(embedder.checkpoint_dir, run, seeds)
+    directory = embedder.checkpoint_dir
+    if directory is None:
+        yield None
+        return
+    with locked(directory):
+        previous = vars(embedder).get("net_")
+        start = previous and [describe(previous.module_), describe(previous.criterion_)]
+        random_state = embedder.random_state
+        if isinstance(random_state, np.random.RandomState):
+            random_state = f"a RandomState that drew {seeds}"
+        run = describe_run(
+            embedder,
+            data,
+            random_state=random_state,
+            device=device.type,
+            **{START: start},
+        )
+        starts = [start]
+        if hasattr(embedder, "_interrupted_from"):  # which may go on
+            starts.append(embedder._interrupted_from)
+        spread = embedder._spread_over_epochs
+        yield Checkpoint(directory, run, seeds, starts=starts, spread=spread)
 
 
 class Checkpoint:
@@ -61,11 +79,16 @@ class Checkpoint:
     Parameters
     ----------
     directory : str or path-like
-        Where the file is; made if it does not exist.
+        Where the file is.
     run : dict
         The parameters and the data, as ``describe_run`` returns them.
     seeds : list of int
         Seeds of the training.
+    starts : list, default=()
+        What the training in the file may have begun from, as ``run`` describes it.
+    spread : list of str, default=()
+        The parameters by which all epochs depend on how many there are. Without any, a
+        training may be given more epochs.
 
     Attributes
     ----------
@@ -73,21 +96,24 @@ class Checkpoint:
         The file.
     seeds : list of int
         Those of the training in the file, if there is one.
+    n_before : int or None
+        Epochs of the fits before that training; None before :meth:`begin`.
 
     Raises
     ------
     OSError
-        If the directory cannot be made, or the file not be read.
+        If the file cannot be read.
     ValueError
         If the file is damaged or holds another training.
     """
 
-    def __init__(self, directory, run, seeds):
+    def __init__(self, directory, run, seeds, *, starts=(), spread=()):
         self.path = Path(directory) / NAME
         self.run, self.seeds = run, [int(seed) for seed in seeds]
-        self.n_saved = None  # epochs in the file
+        self.starts, self.spread = starts, spread
+        self.n_saved: int | None = None  # epochs in the file
+        self.n_before: int | None = None
         try:
-            os.makedirs(directory, exist_ok=True)
             for leftover in Path(directory).glob(f"{PREFIX}*{SUFFIX}"):
                 leftover.unlink(
                     missing_ok=True
@@ -99,16 +125,28 @@ class Checkpoint:
         if self.path.exists():
             self._check()
 
+    @property
+    def start(self):
+        """What the training began from."""
+        return self.run[START]
+
     def _check(self):
         """Refuse a file that is damaged or of another training."""
         with self._open() as file:
             header = self._header(file)
-        differing = differences(header["run"], self.run)
+        there, n_done = dict(header["run"]), header["n_epochs"] - header["n_before"]
+        if there[START] in self.starts:
+            self.run[START] = there[START]
+        may_change = not self.spread and n_done <= self.run["max_epochs"]
+        if may_change:
+            there["max_epochs"] = self.run["max_epochs"]
+        differing = differences(there, self.run)
         if differing:
             raise ValueError(
                 f"checkpoint_dir holds another training, in {str(self.path)!r}: "
                 f"{'; '.join(differing)}. Give the same data and parameters to "
                 "continue it, or an empty directory to begin another."
+                + self._why_not_longer(there, n_done)
             )
         if header["versions"] != _versions():
             warn(
@@ -117,7 +155,36 @@ class Checkpoint:
                 "but may not end with the weights that it would have had."
             )
         self.seeds = header["seeds"]
-        self.n_saved = header["n_epochs"]
+        self.n_saved, self.n_before = header["n_epochs"], header["n_before"]
+
+    def _why_not_longer(self, there, n_done):
+        if there["max_epochs"] == self.run["max_epochs"]:
+            return ""
+        if n_done > self.run["max_epochs"]:
+            return f" Of its epochs {n_done} are done already."
+        return (
+            f" With {' and '.join(self.spread)} every epoch depends on max_epochs, so "
+            "there is no longer training that begins alike: to train for longer, fit "
+            "with the same max_epochs, then once more with warm_start=True and "
+            "another checkpoint_dir."
+        )
+
+    def begin(self, n_before):
+        """Tell where the training begins.
+
+        Parameters
+        ----------
+        n_before : int
+            Epochs of the fits before, for a training that is not in the file.
+
+        Returns
+        -------
+        int
+            Epochs of the fits before the training in the file, if there is one.
+        """
+        if self.n_before is None:
+            self.n_before = n_before
+        return self.n_before
 
     def restore(self, net, n_planned):
         """Bring a net to the epoch in the file, if there is one.
@@ -136,7 +203,6 @@ class Checkpoint:
         """
         if self.n_saved is None:
             return 0
-        n_before = len(net.history)
         with self._open() as file:
             tree = self._header(file)["state"]
             # Clones: what is read in place depends on the file.
@@ -150,7 +216,8 @@ class Checkpoint:
                 f"of the callbacks begin anew: {stateless} have no state_dict and "
                 "load_state_dict."
             )
-        return n_planned if net.finished else len(net.history) - n_before
+        n_done = len(net.history) - self.begin(0)
+        return n_planned if net.finished else n_done
 
     def save(self, net):
         """Replace the file by the present state of a net.
@@ -175,6 +242,7 @@ class Checkpoint:
         header = {
             "format": FORMAT,
             "n_epochs": n_epochs,
+            "n_before": self.n_before,
             "seeds": self.seeds,
             "versions": _versions(),
             "run": self.run,

@@ -66,17 +66,17 @@ def _union(one, other, name):
     return (one if len(merged) == len(one) else merged), codes, others
 
 
-def carry_over(previous, net, classes, places, *, optimizer):
+def carry_over(embedder, previous, net, places, *, optimizer):
     """Let a net begin with what another has learned.
 
     Parameters
     ----------
+    embedder : BaseEmbedder
+        Knows the classes of the new net.
     previous : EmbeddingNet
         A trained one; it is left as it is.
     net : EmbeddingNet
         Initialised, not trained.
-    classes : ndarray of shape (n_classes,)
-        The labels of the new net.
     places : ndarray of shape (n_known,), int64
         The number that each class of the previous net has in the new one.
     optimizer : bool
@@ -89,15 +89,10 @@ def carry_over(previous, net, classes, places, *, optimizer):
         If the networks or the losses hold different things, as those with proxies do
         for different classes.
     """
-    loss = type(net.criterion_).__name__
-    new_classes = np.delete(classes, places).tolist()
+    new_classes = np.delete(embedder.classes_, places).tolist()
     if new_classes and _shapes(previous.criterion_) != _shapes(net.criterion_):
-        raise ValueError(
-            f"y holds new classes, {len(new_classes)} of them (for example "
-            f"{new_classes[0]!r}), and {loss} learns something for each class. Name "
-            "all classes in the first call, partial_fit(X, y, classes=...), fit anew, "
-            "or choose a method without proxies."
-        )
+        held_out = getattr(embedder, "_held_out_classes", ())
+        raise _new_classes_error(new_classes, held_out, type(net.criterion_).__name__)
     for name, own in ("module", "network"), ("criterion", "loss"):
         state = getattr(previous, f"{name}_").state_dict()
         try:
@@ -118,6 +113,26 @@ def carry_over(previous, net, classes, places, *, optimizer):
         numbers["device"] = None
     net.random_.load_state_dict(numbers)
     load_history(net, complete_epochs(previous.history))
+
+
+def _new_classes_error(new_classes, held_out, loss):
+    held = [label for label in new_classes if label in held_out]
+    others = [label for label in new_classes if label not in held_out]
+    text = [f"{loss} learns something for each class."]
+    if held:
+        text.append(
+            f"y holds {len(held)} classes (for example {held[0]!r}) that early "
+            "stopping held out of the fit before: leave their samples out, as classes_ "
+            "lacks them, or fit anew with validation_data or early_stopping=False, "
+            "which learn from all classes of y."
+        )
+    if others:
+        text.append(
+            f"y holds {len(others)} new classes (for example {others[0]!r}): name all "
+            "classes in the first call, partial_fit(X, y, classes=...), fit anew, or "
+            "choose a method without proxies."
+        )
+    return ValueError(" ".join(text))
 
 
 def _carry_moments(previous, net):

@@ -14,6 +14,9 @@ COLLAPSED_SIMILARITY = 0.99
 LINE_RANK, LINE_CLASSES = 1.05, 4
 # A gradient is dead if it is so small a part of a loss that is not zero.
 DEAD_GRADIENT = 1e-9
+# Of the steps in half precision some may overflow, the first ones above all, until the
+# scale is found.
+SKIPPED_SHARE = 0.5
 
 
 class Diagnostics:
@@ -33,6 +36,9 @@ class Diagnostics:
         if gradients:
             norm = torch.nn.utils.get_total_norm(gradients)
             net.history.record("gradient_norm", norm.item())
+        n_skipped = net.step_.count_skipped()
+        if n_skipped is not None:
+            net.history.record("skipped_steps", n_skipped)
 
 
 @torch.no_grad()
@@ -106,10 +112,20 @@ def warn_of_failures(history, n_components):
     Parameters
     ----------
     history : list of dict
-        A row for every epoch, with the keys of :func:`describe_batch`.
+        A row for every epoch, with the keys of :func:`describe_batch`, and
+        ``skipped_steps`` of a ``train_batch_count`` where steps can be skipped.
     n_components : int
         Width of the embedding; of width 1 nothing can be said.
     """
+    halves = [row for row in history if "skipped_steps" in row]
+    n_skipped = sum(row["skipped_steps"] for row in halves)
+    n_steps = sum(row["train_batch_count"] for row in halves)
+    if n_skipped > SKIPPED_SHARE * n_steps:
+        warn(
+            f"{n_skipped} of {n_steps} steps were skipped, as their gradients "
+            "overflowed in half precision. Take precision='bfloat16' or 'float32', or "
+            "a loss that is less steep."
+        )
     if n_components == 1 or not history:
         return
     last = history[-1]

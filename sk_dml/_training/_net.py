@@ -23,18 +23,6 @@ from sk_dml._training._step import Step
 
 # Rows or images that are embedded at once, outside training.
 INFERENCE_BATCH_SIZE = 512
-# What the history of an embedder tells of an epoch, where it is known.
-RECORDED = (
-    "epoch",
-    "train_loss",
-    "valid_score",
-    "lr",
-    "active_share",
-    "mean_similarity",
-    "effective_rank",
-    "gradient_norm",
-    "duration",
-)
 
 
 class StopTraining(Exception):  # noqa: N818 - it is no error
@@ -258,6 +246,8 @@ class EmbeddingNet(NeuralNet):
             if self.checkpoint_ is not None:
                 epochs -= self.checkpoint_.restore(self, epochs)
             self._train_epochs(X, y, epochs, **fit_params)
+            if self.has_new_row_ and not self.stopped_:
+                self.schedule_.end_epoch(self.history[-1])
             if self.checkpoint_ is not None:
                 self.checkpoint_.save(self)
         finally:

@@ -7,6 +7,8 @@ from typing import Any
 from sklearn.utils._param_validation import Interval
 
 SCHEDULES = ("cosine", "onecycle", "step", "plateau")
+# Those whose every step depends on the number of all steps.
+SPREAD_SCHEDULES = ("cosine", "onecycle")
 
 # Below this many steps, one cycle would rise and fall in tiny ones.
 SHORTEST_CYCLE = 10
@@ -117,6 +119,11 @@ class Schedule:
         for group in optimizer.param_groups:
             group.setdefault("initial_lr", group["lr"])
         self._set()
+
+    @property
+    def is_rising(self):
+        """Whether the rates have not come to their top yet."""
+        return not self.is_constant and self.taken < self.rise
 
     def step(self):
         """Move the rates, after a step of the optimizer."""

@@ -5,6 +5,20 @@ from typing import Any
 import numpy as np
 import torch
 
+# What the history of an embedder tells of an epoch, where it is known.
+RECORDED = (
+    "epoch",
+    "train_loss",
+    "valid_score",
+    "lr",
+    "active_share",
+    "mean_similarity",
+    "effective_rank",
+    "gradient_norm",
+    "skipped_steps",
+    "duration",
+)
+
 
 class RandomNumbers:
     """The generators that a training draws from.

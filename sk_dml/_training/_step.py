@@ -46,6 +46,7 @@ class Step:
         self.net = net
         self.device = torch.device(net.device)
         self.scaler = make_scaler(net.precision, self.device)
+        self.n_skipped = 0
         frozen = set(net._frozen_modules())
         norms = batch_norms(net.module_)
         if net.freeze_batch_norm and not norms:
@@ -103,9 +104,25 @@ class Step:
             optimizer.step(closure)
         else:
             closure()
+            scale = self.scaler.get_scale()
             self.scaler.step(optimizer)
             self.scaler.update()
+            # It is lowered where the gradients were not finite, to 0 in the end.
+            self.n_skipped += self.scaler.get_scale() < scale or scale == 0
         return done
+
+    def count_skipped(self):
+        """Count the steps that were skipped since the last call.
+
+        Returns
+        -------
+        int or None
+            None where none can be.
+        """
+        if self.scaler is None:
+            return None
+        n_skipped, self.n_skipped = self.n_skipped, 0
+        return n_skipped
 
     def _gradients(self, inputs, labels):
         net = self.net

@@ -8,9 +8,13 @@ from sklearn.model_selection import StratifiedShuffleSplit
 
 from sk_dml._training._data import check_inputs, check_targets
 from sk_dml._training._sampling import check_batch_size
+from sk_dml._training._schedule import SPREAD_SCHEDULES
 from sk_dml.metrics._evaluate import check_options
 from sk_dml.metrics._scorer import retrieval_scorer
 
+# Epochs without progress to wait for; where low rates at the end of the training bring
+# progress again, a share of all epochs.
+PATIENCE, PATIENCE_SHARE = 10, 0.25
 # Fewer classes than these are too easily told apart to show progress.
 FEWEST_CLASSES = 5
 
@@ -44,7 +48,26 @@ def check_scoring(scoring):
     return retrieval_scorer(scoring)
 
 
-def split_validation(embedder, X, classes, targets, random_state):
+def resolve_patience(embedder):
+    """Tell after how many epochs without progress to stop.
+
+    Parameters
+    ----------
+    embedder : BaseEmbedder
+
+    Returns
+    -------
+    int
+        Its ``n_iter_no_change``, or what "auto" stands for.
+    """
+    if embedder.n_iter_no_change != "auto":
+        return embedder.n_iter_no_change
+    if embedder.lr_schedule not in SPREAD_SCHEDULES:
+        return PATIENCE
+    return max(PATIENCE, round(PATIENCE_SHARE * embedder.max_epochs))
+
+
+def split_validation(embedder, X, classes, targets, seed):
     """Hold samples out to validate on.
 
     Parameters
@@ -55,7 +78,9 @@ def split_validation(embedder, X, classes, targets, random_state):
         The labels.
     targets : ndarray of shape (n,), int64
         Places in ``classes``.
-    random_state : RandomState
+    seed : int
+        Decides what is held out, if nothing was before: a warm start holds out what the
+        fit before did.
 
     Returns
     -------
@@ -64,9 +89,12 @@ def split_validation(embedder, X, classes, targets, random_state):
     validation_data : tuple of ndarrays (X, y)
     """
     check_batch_size(embedder, classes, targets)  # before y is another
+    embedder._held_out_seed = seed = getattr(embedder, "_held_out_seed", seed)
+    random_state = np.random.RandomState(seed)
     held = hold_out(targets, embedder.validation_fraction, random_state)
     validation_data = X[held], classes[targets[held]]
     kept, targets = np.unique(targets[~held], return_inverse=True)
+    embedder._held_out_classes = set(np.delete(classes, kept).tolist())
     return X[~held], classes[kept], targets, validation_data
 
 
@@ -204,16 +232,14 @@ class Validation:
         self.scorer = check_scoring(embedder.scoring)
         self.best_score: float | None = None
         self.best_epoch: int | None = None
+        self.patience = resolve_patience(embedder)
         self.n_no_change = 0
         self.best_weights: dict | None = None
 
     @property
     def finished(self):
         """Whether the score stood still for long enough to stop."""
-        return (
-            self.embedder.early_stopping
-            and self.n_no_change >= self.embedder.n_iter_no_change
-        )
+        return self.embedder.early_stopping and self.n_no_change >= self.patience
 
     def on_epoch_end(self, net):
         """Record the score, and stop where it stands still.
@@ -228,7 +254,10 @@ class Validation:
         best = -np.inf if self.best_score is None else self.best_score
         improved = score > best
         enough = self.best_score is None or score >= best + self.embedder.tol
-        self.n_no_change = 0 if improved and enough else self.n_no_change + 1
+        if (improved and enough) or net.schedule_.is_rising:
+            self.n_no_change = 0
+        else:
+            self.n_no_change += 1
         if improved:
             self.best_score, self.best_epoch = score, epoch
             if self.embedder.early_stopping:

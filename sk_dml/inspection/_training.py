@@ -9,7 +9,13 @@ from sk_dml.inspection import _style
 
 PARTS = ("train", "valid")  # what the keys of a history begin with
 LEFT_OUT = ("epoch", "duration")
-DIAGNOSTICS = ("active_share", "mean_similarity", "effective_rank", "gradient_norm")
+DIAGNOSTICS = (
+    "active_share",
+    "mean_similarity",
+    "effective_rank",
+    "gradient_norm",
+    "skipped_steps",
+)
 
 
 class TrainingDisplay:
@@ -29,7 +35,10 @@ class TrainingDisplay:
     diagnostics : bool, default=False
         Whether to draw what an embedder's ``history_`` tells of the last batch of every
         epoch too: ``active_share``, ``mean_similarity``, ``effective_rank`` and
-        ``gradient_norm``.
+        ``gradient_norm``; and in half precision its ``skipped_steps``.
+    best_epoch : int or None, default=None
+        An epoch to mark by a dotted line, as an embedder's ``best_epoch_``: that of the
+        highest ``valid_score``, whose weights early stopping restores.
 
     Attributes
     ----------
@@ -41,6 +50,8 @@ class TrainingDisplay:
         Their figure.
     lines_ : dict of str to matplotlib Line2D
         The curves, by their key in the history.
+    best_lines_ : list of matplotlib Line2D
+        The dotted lines, one in every panel; empty without ``best_epoch``.
 
     Examples
     --------
@@ -54,10 +65,11 @@ class TrainingDisplay:
     ['lr', 'train_loss']
     """
 
-    def __init__(self, history, *, name=None, diagnostics=False):
+    def __init__(self, history, *, name=None, diagnostics=False, best_epoch=None):
         self.history = history
         self.name = name
         self.diagnostics = diagnostics
+        self.best_epoch = best_epoch
 
     def plot(self, ax=None, *, line_kwargs=None):
         """Draw the curves.
@@ -80,7 +92,8 @@ class TrainingDisplay:
         ImportError
             If matplotlib is not installed.
         ValueError
-            If the history is empty, or there are fewer or more axes than quantities.
+            If the history is empty or lacks ``best_epoch``, or there are fewer or more
+            axes than quantities.
         """
         panels = _panels(self.history, () if self.diagnostics else DIAGNOSTICS)
         if ax is not None:
@@ -90,6 +103,7 @@ class TrainingDisplay:
                     f"ax has {len(ax)} axes, but the history needs {len(panels)}, for "
                     f"{list(panels)}."
                 )
+        best = self._best_row()
         with _style.axes_for(
             self,
             ax,
@@ -104,13 +118,32 @@ class TrainingDisplay:
             self.lines_ = {}
             for panel, (quantity, keys) in zip(self.axes_, panels.items(), strict=True):
                 self._draw_panel(panel, quantity, keys, line_kwargs)
+            self.best_lines_ = [
+                panel.axvline(self.best_epoch, color="0.5", linestyle=":", zorder=1)
+                for panel in (self.axes_ if best is not None else ())
+            ]
             self.axes_[-1].set_xlabel("epoch")
             seconds = sum(row.get("duration", 0) for row in self.history)
             note = f"{len(self.history):,} epochs"
             note += f", {seconds:.3g} s" if seconds else ""
+            if best is not None:
+                note += f"; best epoch (dotted): {self.best_epoch}"
+            if best is not None and "valid_score" in best:
+                note += f", valid score {best['valid_score']:.3f}"
             title = "Training" if self.name is None else f"Training of {self.name}"
             _style.describe(self.ax_, _style.plain(title, 60), note)
         return self
+
+    def _best_row(self):
+        if self.best_epoch is None:
+            return None
+        rows = {row.get("epoch", n): row for n, row in enumerate(self.history, start=1)}
+        if self.best_epoch not in rows:
+            raise ValueError(
+                f"best_epoch must be an epoch of the history or None, got "
+                f"{self.best_epoch!r}; the history ends with epoch {max(rows)}."
+            )
+        return rows[self.best_epoch]
 
     def _draw_panel(self, panel, quantity, keys, line_kwargs):
         from matplotlib.ticker import MaxNLocator
@@ -148,7 +181,7 @@ class TrainingDisplay:
 
     @classmethod
     def from_estimator(cls, estimator, *, diagnostics=False, ax=None, line_kwargs=None):
-        """Draw the history of a fitted embedder.
+        """Draw the history of a fitted embedder, with its best epoch if it has one.
 
         Parameters
         ----------
@@ -180,7 +213,12 @@ class TrainingDisplay:
                 "a fitted Pipeline or search that holds one."
             )
         name = type(embedder).__name__
-        display = cls(embedder.history_, name=name, diagnostics=diagnostics)
+        display = cls(
+            embedder.history_,
+            name=name,
+            diagnostics=diagnostics,
+            best_epoch=getattr(embedder, "best_epoch_", None),
+        )
         return display.plot(ax, line_kwargs=line_kwargs)
 
 

@@ -82,7 +82,9 @@ def retrieval_scorer(*names, **options):
     -------
     RetrievalScorer
         For ``scoring=`` in scikit-learn. With several names it returns a dict, so that
-        GridSearchCV wants one of them as ``refit``.
+        GridSearchCV wants one of them as ``refit``. ``ScoringMonitor`` takes a scorer
+        of several names as it is, and one of a single name in a dict only, such as
+        ``{"map_at_r": map_at_r}``.
 
     Raises
     ------

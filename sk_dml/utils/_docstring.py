@@ -60,10 +60,11 @@ early_stopping : bool, default={early_stopping}
     they are scored, and nothing else.
 validation_fraction : float, default={validation_fraction}
     Share of the classes, or of the samples, to hold out, in (0, 1).
-n_iter_no_change : int, default={n_iter_no_change}
-    After how many epochs in a row without progress to stop, at least 1. The low
-    learning rates at the end of "onecycle" often bring progress after a long
-    standstill: take a quarter of ``max_epochs`` or more with it.
+n_iter_no_change : int or "auto", default={n_iter_no_change!r}
+    After how many epochs in a row without progress to stop, at least 1. Epochs in which
+    the learning rate still rises do not count: for "onecycle", the first 30 %. "auto"
+    is 10; for "onecycle" and "cosine", whose low rates at the end often bring progress
+    after a standstill, it is a quarter of ``max_epochs`` where that is more.
 tol : float, default={tol}
     Progress is a score at least this much above the best so far, at least 0.
 scoring : str or callable, default={scoring!r}
@@ -77,7 +78,8 @@ backbone_lr : float or None, default={backbone_lr}
     None takes ``lr``; 0 freezes: weights and statistics stay, and no dropout.
 precision : {{"float32", "bfloat16", "float16"}}, default={precision!r}
     What the network computes in during training. The halves are faster and smaller on
-    many GPUs; weights, proxies and the loss stay float32, and so does ``transform``.
+    many GPUs; weights, proxies and the loss stay float32, and so does ``transform``. In
+    "float16", steps whose gradients overflow are skipped; many are warned of.
 micro_batch_size : int or None, default={micro_batch_size}
     Samples that go through the network at once during training, at least 2. Batches
     larger than that are gone through twice in pieces, for the memory of a piece: the
@@ -99,17 +101,21 @@ warm_start : bool, default={warm_start}
     learns nothing for each class.
 checkpoint_dir : str, path-like or None, default={checkpoint_dir}
     A directory of this fit alone, which then holds its latest epoch, in
-    ``checkpoint.safetensors``. A fit that was killed and is called again, with the same
-    data and parameters, goes on from there, and ends with the weights that it would
-    have had: to the bit on the CPU. One that had come to its end is only loaded. A
-    checkpoint of other data or parameters is refused. Callbacks are saved if they have
-    ``state_dict`` and ``load_state_dict``.
+    ``checkpoint.safetensors``, and a file to lock: another fit meanwhile is refused. A
+    fit that was killed or interrupted and is called again, with the same data and
+    parameters, goes on from there, and ends with the weights that it would have had: to
+    the bit on the CPU. One that had come to its end is only loaded. A checkpoint of
+    other data or parameters is refused, but for a larger ``max_epochs`` where no epoch
+    depends on it: with ``lr_schedule`` None, "step" or "plateau", and no
+    ``memory_warm_up``. Callbacks are saved if they have ``state_dict`` and
+    ``load_state_dict``.
 callbacks : list of skorch callbacks or None, default={callbacks}
     Called by the skorch net during training. Callbacks of scikit-learn go to
     :meth:`set_callbacks` instead. They find ``valid_score`` in its history, if there is
-    validation, and no validation loss. To stop early by the ``train_loss`` misleads:
-    under a schedule it falls late, and the mean over the terms that are not zero need
-    not fall at all.
+    validation, and no validation loss: monitor the score, the larger the better. Those
+    that move the learning rates want ``lr_schedule=None``. To stop early by the
+    ``train_loss`` misleads: under a schedule it falls late, and the mean over the terms
+    that are not zero need not fall at all.
 net_params : dict or None, default={net_params}
     More settings of the skorch net and what it holds: ``module__*`` (say
     ``module__hidden``), ``optimizer__*``, ``iterator_train__*``, ``iterator_valid__*``,
@@ -160,12 +166,14 @@ history_ : list of dict
     triplets or of those mined that take part in the loss, for losses that leave some
     out; ``mean_similarity``, the mean cosine of samples of different classes, near 1
     where the embedding collapses; ``effective_rank``, the number of dimensions in use
-    [r]_; and ``gradient_norm``, of the network's weights.
+    [r]_; and ``gradient_norm``, of the network's weights. With ``precision="float16"``,
+    ``skipped_steps``, the number of its steps whose gradients overflowed.
 best_score_ : float or None
-    The highest ``valid_score``; None without validation.
+    The highest ``valid_score`` of the last fit: a warm start begins anew, as its
+    samples or its ``scoring`` may be others. None without validation.
 best_epoch_ : int or None
-    The epoch that first had it, whose weights ``early_stopping`` restores; None without
-    validation.
+    The epoch that first had it, as ``history_`` numbers them, whose weights
+    ``early_stopping`` restores; None without validation.
 loss_curve_ : list of float
     The ``train_loss`` of every epoch.
 device_ : torch.device

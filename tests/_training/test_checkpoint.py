@@ -1,74 +1,27 @@
 """A training that is stopped anyhow goes on, and ends as if it had not been."""
 
-import errno
 import json
 import os
 import pickle
 import shutil
-import struct
-import subprocess
-import sys
-from pathlib import Path
+from functools import partial
 
 import numpy as np
 import pytest
-import skorch
 import torch
 from safetensors import safe_open
 from skorch.callbacks import Callback
 
-import sk_dml
-from sk_dml import CircleEmbedder, NormalizedSoftmaxEmbedder
+from sk_dml import CircleEmbedder
 from sk_dml._training import EmbeddingNet
 from sk_dml._training._checkpoint import NAME
+from sk_dml._training._lock import NAME as LOCK
 from sk_dml.utils import all_embedders
+from tests._training import small
+from tests._training.small import EpochCounter, X, assert_same, killed_fit, y
 
-rng = np.random.default_rng(0)
-X = rng.normal(size=(40, 3))
-y = np.arange(40) % 4
-images = rng.normal(size=(40, 8, 8)).astype(np.float32)
-
-
-class Killed(BaseException):
-    """Stands for what nothing can catch."""
-
-
-def embedder(cls=CircleEmbedder, **params):
-    small = {"module__hidden": (8,), **params.pop("net_params", {})}
-    settings = {"max_epochs": 4, "random_state": 0, "batch_size": 20, **params}
-    return cls(net_params=small, **settings)
-
-
-def killed_fit(monkeypatch, estimator, X, y, *, step):
-    """Fit, but die at a step of the training."""
-    steps = []
-
-    def on_batch_end(net, *args, **kwargs):
-        steps.append(net)
-        if len(steps) == step:
-            raise Killed
-        return original(net, *args, **kwargs)
-
-    original = EmbeddingNet.on_batch_end
-    with monkeypatch.context() as patch:
-        patch.setattr(EmbeddingNet, "on_batch_end", on_batch_end)
-        with pytest.raises(Killed):
-            estimator.fit(X, y)
-
-
-def weights(estimator):
-    net = estimator.net_
-    state = {**net.module_.state_dict(), **net.criterion_.state_dict()}
-    return {name: torch.as_tensor(value) for name, value in state.items()}
-
-
-def assert_same(one, other):
-    one_state, other_state = weights(one), weights(other)
-    assert list(one_state) == list(other_state)
-    for name, value in one_state.items():
-        assert torch.equal(value, other_state[name]), name
-    assert one.loss_curve_ == other.loss_curve_
-    assert one.n_iter_ == other.n_iter_
+embedder = partial(small.embedder, max_epochs=4)
+images = np.random.default_rng(1).normal(size=(40, 8, 8)).astype(np.float32)
 
 
 # Resuming
@@ -177,13 +130,13 @@ def test_a_training_at_its_end_is_only_loaded(tmp_path, monkeypatch):
     np.testing.assert_array_equal(again.transform(X), first.transform(X))
 
 
-def test_checkpoints_change_nothing_and_leave_one_file(tmp_path):
+def test_checkpoints_change_nothing_and_leave_one_file_and_a_lock(tmp_path):
     plain = embedder().fit(X, y)
     state = torch.get_rng_state()
     saved = embedder(checkpoint_dir=tmp_path / "new" / "one").fit(X, y)
     assert torch.equal(torch.get_rng_state(), state)
     assert_same(saved, plain)
-    assert os.listdir(tmp_path / "new" / "one") == [NAME]
+    assert {*os.listdir(tmp_path / "new" / "one")} == {NAME, LOCK}
     copy = pickle.loads(pickle.dumps(saved))
     np.testing.assert_array_equal(copy.transform(X), plain.transform(X))
     with safe_open(tmp_path / "new" / "one" / NAME, "np") as file:
@@ -208,6 +161,99 @@ class Interruptible(torch.optim.SGD):
         if Interruptible.left == 0:
             raise KeyboardInterrupt
         return super().step(closure)
+
+
+# More epochs
+
+
+def same_score(estimator, X, y):
+    return 0.5
+
+
+HELD_OUT = {"early_stopping": True, "validation_fraction": 0.3, "n_iter_no_change": 9}
+ENDLESS = [
+    {"lr_schedule": None},
+    {"lr_schedule": None, "net_params": {"lr_schedule__warmup": 2}},
+    {"lr_schedule": "step", "net_params": {"lr_schedule__step_size": 2}},
+    {"lr_schedule": None, **HELD_OUT},
+    {
+        "lr_schedule": "plateau",
+        "net_params": {"lr_schedule__patience": 2},
+        "scoring": same_score,
+        **HELD_OUT,
+    },
+    {"lr_schedule": None, "memory_size": 30, "memory_warm_up": 0.0},
+]
+
+
+@pytest.mark.parametrize("params", ENDLESS, ids=str)
+def test_more_epochs_end_as_if_planned(params, tmp_path, monkeypatch):
+    expected = embedder(max_epochs=9, **params).fit(X, y)
+    assert embedder(max_epochs=3, checkpoint_dir=tmp_path, **params).fit(X, y)
+    longer = embedder(max_epochs=6, checkpoint_dir=tmp_path, **params)
+    killed_fit(monkeypatch, longer, X, y, step=3)
+    longer.set_params(max_epochs=9).fit(X, y)
+    assert_same(longer, expected)
+    rates = [row["lr"] for row in expected.history_]
+    assert [row["lr"] for row in longer.history_] == rates
+    assert len(set(rates)) > (params["lr_schedule"] is not None)
+
+
+# Warm starts
+
+
+@pytest.mark.parametrize("n_before", [0, 1])
+def test_an_interrupted_warm_start_goes_on(n_before, tmp_path):
+    params = {"optimizer": Interruptible, "warm_start": True, "early_stopping": True}
+    params |= {"validation_fraction": 0.3}
+    expected, resumed = embedder(**params), embedder(**params)
+    for _ in range(n_before):
+        expected.fit(X, y)
+        resumed.fit(X, y)
+    expected.fit(X, y)
+    resumed.set_params(checkpoint_dir=tmp_path)
+    done = 4 * n_before
+    n_steps = len(expected.net_._batches(28, y[:28]))  # the others are held out
+    for last, steps in (1, n_steps + 1), (3, 2 * n_steps + 1):
+        Interruptible.left = steps
+        message = f"interrupted in epoch {done + last + 1} of {done + 4}"
+        with pytest.warns(UserWarning, match=message):
+            resumed.fit(X, y)
+        assert resumed.n_iter_ == done + last
+    assert_same(resumed.fit(X, y), expected)
+    assert resumed.best_epoch_ == expected.best_epoch_
+    # It has come to its end, so that the next fit is another.
+    with pytest.raises(ValueError, match="the fit before was"):
+        resumed.fit(X, y)
+    expected.fit(X, y)
+    resumed.set_params(checkpoint_dir=tmp_path / "next").fit(X, y)
+    assert_same(resumed, expected)
+
+
+def test_an_interrupted_warm_start_elsewhere_goes_on_from_what_there_is(tmp_path):
+    params = {"optimizer": Interruptible, "warm_start": True}
+    interrupted = []
+    for i in range(2):
+        interrupted.append(embedder(**params, checkpoint_dir=tmp_path / str(i)))
+        Interruptible.left = 3
+        with pytest.warns(UserWarning, match="interrupted in epoch 2 of 4"):
+            interrupted[i].fit(X, y)
+    interrupted[0].set_params(checkpoint_dir=None).fit(X, y)
+    interrupted[1].set_params(checkpoint_dir=tmp_path / "next").fit(X, y)
+    assert interrupted[0].n_iter_ == 1 + 4
+    assert_same(*interrupted)
+
+
+def test_one_fit_at_a_time(tmp_path):
+    class Fit(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            with pytest.raises(BlockingIOError, match="is in use by another fit"):
+                embedder(checkpoint_dir=tmp_path).fit(X, y)
+
+    other = embedder(max_epochs=1, callbacks=[Fit()], checkpoint_dir=tmp_path)
+    other.fit(X, y)
+    with pytest.raises(ValueError, match="another training"):  # it is free again
+        embedder(checkpoint_dir=tmp_path).fit(X, y)
 
 
 # Objects and callbacks that have a state of their own
@@ -265,15 +311,6 @@ def test_a_training_that_finished_early_is_not_resumed(tmp_path, monkeypatch):
     assert embedder(checkpoint_dir=tmp_path).fit(X, y).n_iter_ == 2
 
 
-class EpochCounter(skorch.callbacks.Callback):
-    epochs = 0
-    seen = None
-
-    def on_epoch_end(self, net, **kwargs):
-        self.epochs += 1
-        type(self).seen = self.epochs
-
-
 class SavedEpochCounter(EpochCounter):
     def state_dict(self):
         return {"epochs": self.epochs}
@@ -295,239 +332,6 @@ def test_callbacks_go_on_if_they_can_or_warn(tmp_path, monkeypatch):
             resumed.fit(X, y)
     assert SavedEpochCounter.seen == 4
     assert EpochCounter.seen == 2
-
-
-# What is refused
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"lr": 0.1}, "lr was 0.001 and is 0.1"),
-        ({"max_epochs": 5}, "max_epochs was 4 and is 5"),
-        ({"margin": 0.3, "gamma": 8}, "gamma was 80.0 and is 8; margin was 0.4 and is"),
-        ({"random_state": 1}, "random_state was"),
-        ({"random_state": None}, "random_state was .* and is None"),
-        ({"optimizer": torch.optim.SGD}, "optimizer was 'adamw' and is 'torch.optim"),
-        ({"net_params": {"module__dropout": 0.0}}, "net_params was"),
-        ({"callbacks": [EpochCounter()]}, "callbacks was None"),
-    ],
-)
-def test_other_parameters_are_refused(change, message, tmp_path):
-    embedder(checkpoint_dir=tmp_path).fit(X, y)
-    with pytest.raises(ValueError, match=f"holds another training.*{message}"):
-        embedder(checkpoint_dir=tmp_path, **change).fit(X, y)
-
-
-def test_other_methods_and_networks_are_refused(tmp_path):
-    embedder(checkpoint_dir=tmp_path).fit(X, y)
-    with pytest.raises(ValueError, match=r"estimator was .*Circle.* and is .*Normal"):
-        embedder(NormalizedSoftmaxEmbedder, checkpoint_dir=tmp_path).fit(X, y)
-    for i, seed in enumerate((1, 2)):
-        torch.manual_seed(seed)
-        given = CircleEmbedder(8, module=torch.nn.Linear(3, 8), random_state=0)
-        given.set_params(max_epochs=1, checkpoint_dir=tmp_path / "instance")
-        if i:
-            with pytest.raises(ValueError, match=r"module was .*Linear, .* and is"):
-                given.fit(X, y)
-        else:
-            given.fit(X, y)
-
-
-def test_other_data_are_refused(tmp_path):
-    embedder(checkpoint_dir=tmp_path).fit(X, y)
-    moved, labels = X.copy(), y.copy()
-    moved[7, 1] += 1e-12
-    labels[:2] = 1, 0
-    for data, message in [
-        ((X[:39], y[:39]), r"X was .*\(40, 3\).* and is .*\(39, 3\)"),
-        ((moved, y), "X was"),
-        ((X.astype(np.float32), y), "X was 'float64.* and is 'float32"),
-        ((X, labels), "y was"),
-        ((X, y + 1), "classes was"),
-    ]:
-        with pytest.raises(ValueError, match=f"another training.*: {message}"):
-            embedder(checkpoint_dir=tmp_path).fit(*data)
-    # The same data, held in another way, are the same data.
-    embedder(checkpoint_dir=str(tmp_path), verbose=0).fit(np.asfortranarray(X), list(y))
-
-
-def test_truncated_and_foreign_files_are_refused(tmp_path):
-    embedder(checkpoint_dir=tmp_path).fit(X, y)
-    file = tmp_path / NAME
-    content = file.read_bytes()
-    header = struct.unpack("<Q", content[:8])[0]
-    for size in (0, 5, 8, header // 2, 8 + header, len(content) - 1):
-        file.write_bytes(content[:size])
-        with pytest.raises(ValueError, match=r"truncated or no checkpoint.*Delete it"):
-            embedder(checkpoint_dir=tmp_path).fit(X, y)
-    file.write_bytes(pickle.dumps(embedder()))
-    with pytest.raises(ValueError, match="truncated or no checkpoint"):
-        embedder(checkpoint_dir=tmp_path).fit(X, y)
-    file.write_bytes(struct.pack("<Q", 2) + b"{}")  # safetensors, but not ours
-    with pytest.raises(ValueError, match="none of sk_dml's metadata"):
-        embedder(checkpoint_dir=tmp_path).fit(X, y)
-
-
-def test_directories_that_cannot_be_used(tmp_path, monkeypatch):
-    (tmp_path / "file").write_text("")
-    for place in (tmp_path / "file", tmp_path / "file" / "below"):
-        with pytest.raises(OSError, match=r"checkpoint_dir='.*file.*' cannot be used"):
-            embedder(checkpoint_dir=place).fit(X, y)
-    (tmp_path / NAME).mkdir()
-    with pytest.raises(OSError, match="cannot be read"):
-        embedder(checkpoint_dir=tmp_path).fit(X, y)
-    with pytest.raises(ValueError, match="checkpoint_dir"):
-        embedder(checkpoint_dir=3).fit(X, y)
-
-
-def test_a_state_that_cannot_be_saved_stops_before_the_first_epoch(
-    tmp_path, monkeypatch
-):
-    class Odd(EpochCounter):
-        def state_dict(self):
-            return {"what": [object()]}
-
-        def load_state_dict(self, state):
-            pass
-
-    monkeypatch.setattr(EmbeddingNet, "train_step", None)
-    with pytest.raises(
-        TypeError, match=r"cannot be used here: state/callback Odd/what"
-    ):
-        embedder(checkpoint_dir=tmp_path, callbacks=[Odd()]).fit(X, y)
-
-
-# Failures while writing
-
-
-def test_a_full_disk_keeps_the_last_good_checkpoint(tmp_path, monkeypatch):
-    expected = embedder().fit(X, y)
-    calls = []
-
-    def fsync(descriptor):
-        calls.append(descriptor)
-        if len(calls) >= 5:  # two for each checkpoint: the file and the directory
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", fsync)
-        resumed = embedder(checkpoint_dir=tmp_path)
-        with pytest.raises(
-            OSError,
-            match=r"of epoch 2 cannot be written.*No space left.*of epoch 1 is kept",
-        ) as raised:
-            resumed.fit(X, y)
-    assert raised.value.errno == errno.ENOSPC
-    assert not hasattr(resumed, "net_")
-    assert os.listdir(tmp_path) == [NAME]
-    assert_same(resumed.fit(X, y), expected)
-
-
-def test_a_limit_on_the_size_of_files(tmp_path):
-    resource = pytest.importorskip("resource")
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (5000, hard))
-    try:
-        with pytest.raises(
-            OSError, match=r"epoch 0 cannot be .*There is none from bef"
-        ):
-            embedder(checkpoint_dir=tmp_path).fit(X, y)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert os.listdir(tmp_path) == []
-
-
-KILLED = """
-import os, random, signal, sys, time
-import numpy as np
-from sk_dml import CircleEmbedder
-from sk_dml._training import _checkpoint
-
-directory, moments = sys.argv[1], int(sys.argv[2])
-rng = np.random.default_rng(0)
-X, y = rng.normal(size=(40, 3)), np.arange(40) % 4
-
-def fit(directory=None):
-    embedder = CircleEmbedder(
-        max_epochs=40, random_state=0, batch_size=20,
-        net_params={"module__hidden": (8,)}, checkpoint_dir=directory,
-    )
-    return embedder.fit(X, y)
-
-expected = fit().transform(X)
-start = time.perf_counter()
-fit(directory + "-timed")
-duration = time.perf_counter() - start
-random.seed(0)
-n_killed = 0
-
-def child(prepare, seconds=None):
-    global n_killed
-    pid = os.fork()
-    if not pid:
-        prepare()
-        fit(directory)
-        os._exit(0)
-    if seconds is not None:
-        time.sleep(seconds)
-        os.kill(pid, signal.SIGKILL)
-    n_killed += os.WIFSIGNALED(os.waitpid(pid, 0)[1])
-
-def dying(name, call, before):
-    def prepare():
-        original, calls = getattr(os, name), []
-        def die(*args):
-            calls.append(args)
-            if len(calls) == call and before:
-                os.kill(os.getpid(), signal.SIGKILL)
-            result = original(*args)
-            if len(calls) == call:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return result
-        setattr(os, name, die)
-    return prepare
-
-# At each side of what writes a checkpoint, the first and a later one.
-for name in ("fsync", "replace"):
-    for call in (1, 4):
-        for before in (True, False):
-            child(dying(name, call, before))
-assert n_killed == 8, n_killed
-for _ in range(moments):
-    child(int, random.uniform(0, 1.4 * duration / moments))
-resumed = fit(directory)
-assert (resumed.transform(X) == expected).all()
-assert resumed.n_iter_ == 40
-assert os.listdir(directory) == [_checkpoint.NAME]
-print(n_killed - 8)
-"""
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_killed_at_any_moment(tmp_path):
-    root = str(Path(sk_dml.__file__).parents[1])
-    done = subprocess.run(
-        [sys.executable, "-c", KILLED, str(tmp_path / "run"), "8"],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": root},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert int(done.stdout) >= 3
-    # To this process, too, they are the same data and parameters.
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(EmbeddingNet, "train_step", None)
-        loaded = embedder(max_epochs=40, checkpoint_dir=tmp_path / "run").fit(X, y)
-    # Sums of another number of threads differ in their last digits.
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        undisturbed = embedder(max_epochs=40).fit(X, y)
-    finally:
-        torch.set_num_threads(n_threads)
-    assert_same(loaded, undisturbed)
 
 
 def test_a_training_that_a_callback_ended_has_ended(tmp_path):

@@ -1,10 +1,11 @@
-"""Warm starts and partial fits."""
+"""Partial fits."""
 
 import copy
 
 import numpy as np
 import pytest
 import torch
+from sklearn.base import clone
 from sklearn.datasets import load_wine
 from skorch.callbacks import Callback
 
@@ -17,30 +18,13 @@ from sk_dml import (
 )
 from sk_dml._training._continue import merge_classes
 from sk_dml.utils import all_embedders
+from tests._training.small import X, embedder, parameters, y
 
 rng = np.random.default_rng(0)
-X = rng.normal(size=(40, 3))
-y = np.arange(40) % 4
 
 every_embedder = pytest.mark.parametrize(
     "cls", [cls for _, cls in all_embedders()], ids=lambda cls: cls.__name__
 )
-
-
-def embedder(cls=CircleEmbedder, **params):
-    settings = {"max_epochs": 3, "random_state": 0, "batch_size": 20}
-    settings["net_params"] = {"module__hidden": (8,)}
-    return cls(**{**settings, **params})
-
-
-def parameters(estimator):
-    """Copy what is learned: batch statistics move at any learning rate."""
-    net = estimator.net_
-    learned = [*net.module_.parameters(), *net.criterion_.parameters()]
-    return [parameter.detach().clone() for parameter in learned]
-
-
-# partial_fit
 
 
 @every_embedder
@@ -121,10 +105,38 @@ def test_new_classes_need_a_loss_that_learns_nothing_for_each(cls):
 
 def assert_refuses_new_classes(partial):
     expected = partial.transform(X)
-    with pytest.raises(ValueError, match=r"y holds new classes, 2 of them .*example 0"):
+    with pytest.raises(ValueError, match=r"y holds 2 new classes .*example 0\): name"):
         partial.partial_fit(X, y)
     np.testing.assert_array_equal(partial.transform(X), expected)
     assert partial.classes_.tolist() == [2, 3]
+
+
+@pytest.mark.parametrize("how", ["partial_fit", "fit"])
+def test_classes_that_early_stopping_held_out(how):
+    X, y = rng.normal(size=(120, 3)), np.repeat([f"class {i:02}" for i in range(60)], 2)
+    params = {"warm_start": True, "early_stopping": True}
+    proxies = embedder(NormalizedSoftmaxEmbedder, **params).fit(X, y)
+    assert len(proxies.classes_) == 54
+    held = np.setdiff1d(y, proxies.classes_)
+    proxies.set_params(early_stopping=False)
+    message = (
+        f"y holds 6 classes \\(for example '{held[0]}'\\) that early stopping held out "
+        "of the fit before.*early_stopping=False"
+    )
+    with pytest.raises(ValueError, match=message) as raised:
+        getattr(proxies, how)(X, y)
+    assert "first call" not in str(raised.value)
+    y_more = y.copy()
+    y_more[:2] = "another"
+    with pytest.raises(ValueError, match=r"y holds 6 classes.* y holds 1 new classes"):
+        getattr(proxies, how)(X, y_more)
+    kept = np.isin(y, proxies.classes_)
+    getattr(proxies, how)(X[kept], y[kept])  # as the message says
+    anew = clone(proxies).fit(X, y)
+    assert len(getattr(anew, how)(X, y).classes_) == 60
+    pairs = embedder(**params).fit(X, y)
+    pairs.set_params(early_stopping=False)
+    assert len(getattr(pairs, how)(X, y).classes_) == 60
 
 
 def test_memory_keeps_its_classes():
@@ -257,73 +269,6 @@ def test_interrupted_part_leaves_what_was():
     assert partial.n_iter_ == 1
 
 
-# warm_start
-
-
-@every_embedder
-def test_warm_start_goes_on(cls):
-    tiny = {"lr": 1e-12, "weight_decay": 0.0}  # to see where a training begins
-    warm = embedder(cls, warm_start=True).fit(X, y)
-    first = parameters(warm)
-    cold = parameters(embedder(cls, **tiny).fit(X, y))
-    warm.set_params(**tiny).fit(X, y)
-    torch.testing.assert_close(parameters(warm), first)
-    assert all((one != other).any() for one, other in zip(cold, first, strict=True))
-    assert warm.n_iter_ == len(warm.loss_curve_) == 6
-    assert [row["epoch"] for row in warm.history_] == [1, 2, 3, 4, 5, 6]
-
-
-def test_warm_start_takes_new_parameters():
-    warm = embedder(warm_start=True).fit(X, y)
-    warm.set_params(margin=0.1, max_epochs=2, optimizer="sgd", batch_size=8).fit(X, y)
-    assert warm.net_.criterion_.margin == 0.1
-    assert warm.n_iter_ == 5
-    assert isinstance(warm.net_.optimizer_, torch.optim.SGD)
-
-
-def test_warm_start_draws_new_batches():
-    """Were the same random numbers drawn again, so would be the batches."""
-    warm = embedder(warm_start=True, max_epochs=1).fit(X, y)
-    states = [warm.net_.random_state_["sampling"], warm.fit(X, y)]
-    assert warm.net_.random_state_["sampling"] != states[0]
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"n_components": 5}, "whose network had other parameters"),
-        ({"net_params": {"module__hidden": (9,)}}, "whose network had other"),
-        ({"module": "linear", "net_params": None}, "whose network had other"),
-    ],
-)
-def test_warm_start_needs_the_same_network(change, message):
-    warm = embedder(warm_start=True).fit(X, y)
-    expected = warm.transform(X)
-    with pytest.raises(ValueError, match=message):
-        warm.set_params(**change).fit(X, y)
-    np.testing.assert_array_equal(warm.transform(X), expected)
-
-
-def test_warm_start_with_another_loss():
-    warm = embedder(warm_start=True).fit(X, y)
-    with pytest.raises(ValueError, match="whose loss had other parameters"):
-        warm.set_params(supervision="class", samples_per_class=None).fit(X, y)
-
-
-def test_warm_start_is_checkpointed_from_where_it_began(tmp_path):
-    plain = embedder(warm_start=True).fit(X, y).fit(X, y)
-    saved = embedder(warm_start=True, checkpoint_dir=tmp_path / "first").fit(X, y)
-    with pytest.raises(ValueError, match="the fit before was None and is"):
-        saved.fit(X, y)
-    saved.set_params(checkpoint_dir=tmp_path / "second").fit(X, y)
-    np.testing.assert_array_equal(saved.transform(X), plain.transform(X))
-    assert saved.n_iter_ == 6
-    again = embedder(warm_start=True).fit(X, y)
-    again.set_params(checkpoint_dir=tmp_path / "second").fit(X, y)
-    np.testing.assert_array_equal(again.transform(X), plain.transform(X))
-    assert again.n_iter_ == 6
-
-
 @pytest.mark.parametrize(
     "changes", [{"weight_decay": 0.0}, {"backbone_lr": 1e-4}, {"optimizer": "sgd"}]
 )
@@ -360,22 +305,3 @@ def test_a_failed_call_leaves_the_moments_as_they_were():
     partial.set_params(callbacks=None).partial_fit(X, y)
     undisturbed.partial_fit(X, y)
     torch.testing.assert_close(parameters(partial), parameters(undisturbed))
-
-
-def test_a_warm_start_holds_the_same_samples_out():
-    seen = []
-
-    def scorer(estimator, X, y):
-        seen.append(X)
-        return 0.5
-
-    warm = embedder(
-        warm_start=True,
-        early_stopping=True,
-        validation_fraction=0.3,
-        scoring=scorer,
-        random_state=None,
-    )
-    warm.fit(X, y).fit(X, y)
-    assert len(seen) == 6
-    np.testing.assert_array_equal(seen[0], seen[-1])

@@ -1,20 +1,18 @@
 import pickle
-import re
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from sklearn import config_context
 from sklearn.datasets import load_digits, load_iris
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils._param_validation import InvalidParameterError
-from skorch.callbacks import Callback
 
 from sk_dml import CircleEmbedder, NormalizedSoftmaxEmbedder, map_at_r
-from sk_dml._training._validation import Validation, hold_out
+from sk_dml._training._schedule import Schedule
+from sk_dml._training._validation import Validation, hold_out, resolve_patience
 from sk_dml.scorers import retrieval_scorer
+from tests._training.small import Script
 from tests.random_state import global_state
 
 rng = np.random.default_rng(0)
@@ -29,17 +27,6 @@ def quick(cls=CircleEmbedder, **params):
 @pytest.fixture(scope="module")
 def iris():
     return load_iris(return_X_y=True)
-
-
-class Script:
-    """A scorer that returns what it was told to, and remembers what it saw."""
-
-    def __init__(self, *scores):
-        self.scores, self.seen = list(scores), []
-
-    def __call__(self, estimator, X, y):
-        self.seen.append((estimator.transform(X), X, y))
-        return self.scores[len(self.seen) - 1]
 
 
 # What is held out
@@ -229,6 +216,53 @@ def test_progress(scores, tol, n_epochs, best, iris):
     assert (embedder.n_iter_, embedder.best_epoch_) == (n_epochs, best)
 
 
+@pytest.mark.parametrize(
+    ("params", "n_epochs"),
+    [
+        # A rise of three epochs, of which the last comes to the top.
+        ({"lr_schedule": "onecycle", "max_epochs": 10}, 3 + 2 - 1),
+        ({"lr_schedule": "onecycle", "net_params": {"lr_schedule__warmup": 5}}, 6),
+        ({"lr_schedule": "cosine", "net_params": {"lr_schedule__warmup": 4}}, 5),
+        ({"lr_schedule": None, "net_params": {"lr_schedule__warmup": 6}}, 7),
+        ({"lr_schedule": "cosine"}, 3),
+        ({"lr_schedule": None}, 3),
+    ],
+)
+def test_epochs_of_rising_rates_do_not_count(params, n_epochs, iris):
+    scores = Script(0.5, *[0.4] * 20)
+    embedder = quick(
+        early_stopping=True,
+        n_iter_no_change=2,
+        scoring=scores,
+        **{"max_epochs": 20, **params},
+    ).fit(*iris, validation_data=iris)
+    assert (embedder.n_iter_, embedder.best_epoch_) == (n_epochs, 1)
+
+
+@pytest.mark.parametrize(
+    ("params", "patience"),
+    [
+        ({}, 25),
+        ({"max_epochs": 30}, 10),
+        ({"max_epochs": 42, "lr_schedule": "cosine"}, 10),
+        ({"max_epochs": 48, "lr_schedule": "cosine"}, 12),
+        ({"lr_schedule": None}, 10),
+        ({"lr_schedule": "plateau"}, 10),
+        ({"lr_schedule": "step"}, 10),
+        ({"n_iter_no_change": 3}, 3),
+    ],
+)
+def test_patience_is_a_quarter_where_the_rates_fall_to_the_end(params, patience, iris):
+    embedder = CircleEmbedder(**params)
+    assert resolve_patience(embedder) == patience
+    still = [0.5] + [0.4] * 99
+    embedder.set_params(early_stopping=True, module="linear", scoring=Script(*still))
+    embedder.fit(*iris, validation_data=iris)
+    n_rising = round(0.3 * embedder.max_epochs)
+    first = n_rising if embedder.lr_schedule == "onecycle" else 2  # that counts
+    assert embedder.n_iter_ == first + patience - 1
+
+
 def test_without_early_stopping_nothing_is_restored(iris):
     X, y = iris
     script = Script(0.5, 0.4, 0.3)
@@ -287,6 +321,7 @@ def test_state_of_a_validation_can_be_taken_over(iris):
     embedder = quick(early_stopping=True, scoring=Script(0.5, 0.4, 0.7, 0.6))
     embedder.fit(X, y)
     first = Validation(embedder, X, y)
+    embedder.net_.schedule_ = Schedule(None, embedder.net_.optimizer_, 1, 1)
     embedder.net_.history.new_epoch()
     embedder.net_.history.record("epoch", 1)
     first.on_epoch_end(embedder.net_)
@@ -315,101 +350,3 @@ def test_metadata_routing(iris):
         pipeline = make_pipeline(StandardScaler(), embedder)
         pipeline.fit(X, y, validation_data=(X, y))
     assert pipeline[-1].best_epoch_ in (1, 2, 3)
-
-
-# Bad input
-
-
-@pytest.mark.parametrize(
-    ("params", "message"),
-    [
-        ({"early_stopping": "yes"}, "early_stopping"),
-        ({"validation_fraction": 0}, "validation_fraction"),
-        ({"validation_fraction": 1.0}, "validation_fraction"),
-        ({"n_iter_no_change": 0}, "n_iter_no_change"),
-        ({"tol": -1}, "tol"),
-        ({"scoring": None}, "scoring"),
-    ],
-)
-def test_parameters_out_of_range(params, message, iris):
-    with pytest.raises(InvalidParameterError, match=message):
-        quick(**params).fit(*iris)
-
-
-@pytest.mark.parametrize("scoring", ["accuracy", "neighbor_recall", "recall_at_0"])
-def test_unknown_scores(scoring, iris):
-    with pytest.raises(
-        ValueError, match=rf"scoring='{scoring}' .*'map_at_r'.*callable"
-    ):
-        quick(scoring=scoring).fit(*iris)
-
-
-X_iris, y_iris = load_iris(return_X_y=True)
-
-
-@pytest.mark.parametrize(
-    ("data", "error", "message"),
-    [
-        (X_iris, TypeError, r"must be a tuple \(X, y\), got a ndarray of length 150"),
-        ((X_iris,), TypeError, "got a tuple of length 1"),
-        (3, TypeError, r"got a int\."),
-        ((X_iris[:, 1:], y_iris), ValueError, "validation_data does not fit: X has 3"),
-        (
-            (X_iris.reshape(-1, 2, 2), y_iris),
-            ValueError,
-            r"validation_data does not fit: X holds .*\(1, 2, 2\)",
-        ),
-        ((X_iris, y_iris[1:]), ValueError, "validation_data does not fit.*inconsist"),
-        ((X_iris, None), ValueError, "validation_data does not fit.*y is None"),
-        ((X_iris, X_iris[:, 0]), ValueError, "does not fit: Unknown label type: cont"),
-        ((X_iris, ["a", 1] * 75), TypeError, "does not fit: y mixes labels"),
-        ((X_iris * np.nan, y_iris), ValueError, "does not fit.*NaN"),
-        (
-            (X_iris, np.arange(150)),
-            ValueError,
-            "150 classes of at most 1 samples.*needs 2 or more classes",
-        ),
-        ((X_iris, np.zeros(150)), ValueError, "1 classes of at most 150 samples"),
-    ],
-)
-def test_validation_data_that_do_not_fit(data, error, message):
-    embedder = quick()
-    with pytest.raises(error, match=message):
-        embedder.fit(X_iris, y_iris, validation_data=data)
-    assert not hasattr(embedder, "net_")
-
-
-def test_column_names_of_validation_data():
-    X, y = load_iris(return_X_y=True, as_frame=True)
-    renamed = pd.DataFrame(X.to_numpy(), columns=list("abcd"))
-    with pytest.raises(ValueError, match=r"(?s)does not fit.*feature names"):
-        quick().fit(X, y, validation_data=(renamed, y))
-
-
-@pytest.mark.parametrize("score", [np.nan, "good", {"map_at_r": 1.0}, [0.5], None])
-def test_scorers_that_return_no_number(score, iris):
-    embedder = quick(scoring=Script(score))
-    message = re.escape(f"must return a finite number, got {score!r} after epoch 1")
-    with pytest.raises(ValueError, match=message):
-        embedder.fit(*iris, validation_data=iris)
-    assert not hasattr(embedder, "net_")
-
-
-@pytest.mark.parametrize("callbacks", [None, [Callback()]])
-def test_an_interrupted_scoring_leaves_whole_epochs_and_warns(callbacks):
-    calls = []
-
-    def scorer(estimator, X, y):
-        calls.append(1)
-        if len(calls) == 3:
-            raise KeyboardInterrupt
-        return 0.5
-
-    X, y = load_iris(return_X_y=True)
-    embedder = CircleEmbedder(
-        max_epochs=9, scoring=scorer, callbacks=callbacks, random_state=0
-    )
-    with pytest.warns(UserWarning, match="interrupted in epoch 3 of 9"):
-        embedder.fit(X, y, validation_data=(X, y))
-    assert embedder.n_iter_ == 2
-    assert all({"valid_score", "duration"} <= row.keys() for row in embedder.history_)

@@ -71,6 +71,37 @@ def test_every_quantity_has_its_panel():
     display.figure_.draw_without_rendering()
 
 
+def test_the_best_epoch_is_marked():
+    display = TrainingDisplay(FULL, best_epoch=4).plot()
+    assert len(display.best_lines_) == len(display.axes_) == 3
+    for line, panel in zip(display.best_lines_, display.axes_, strict=True):
+        assert line.axes is panel
+        assert {*line.get_xdata()} == {4}
+    note = "5 epochs, 2.5 s; best epoch (dotted): 4, valid score 0.400"
+    assert any(text.get_text() == note for text in display.ax_.texts)
+    without_score = [{"train_loss": 2.0}, {"train_loss": 1.0}]
+    display = TrainingDisplay(without_score, best_epoch=2).plot()
+    assert any(
+        text.get_text().endswith("(dotted): 2")
+        for text in display.figure_.axes[0].texts
+    )
+    assert TrainingDisplay(FULL).plot().best_lines_ == []
+    with pytest.raises(ValueError, match="got 6; the history ends with epoch 5"):
+        TrainingDisplay(FULL, best_epoch=6).plot()
+
+
+def test_the_best_epoch_of_an_embedder():
+    X, y = load_iris(return_X_y=True)
+    embedder = CircleEmbedder(2, max_epochs=3, random_state=0)
+    assert TrainingDisplay.from_estimator(embedder.fit(X, y)).best_lines_ == []
+    embedder.set_params(early_stopping=True).fit(X, y)
+    display = TrainingDisplay.from_estimator(embedder)
+    assert [*display.lines_] == ["train_loss", "valid_score", "lr"]
+    assert {*display.best_lines_[1].get_xdata()} == {embedder.best_epoch_}
+    scores = display.lines_["valid_score"].get_ydata()
+    assert scores[embedder.best_epoch_ - 1] == max(scores) == embedder.best_score_
+
+
 def test_keys_may_come_late():
     history = [{"train_loss": 2.0}, {"train_loss": 1.0, "valid_loss": 1.5}]
     display = TrainingDisplay(history).plot(Figure().subplots())

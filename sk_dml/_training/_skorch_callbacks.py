@@ -1,0 +1,70 @@
+"""What can be known of skorch's callbacks before the first epoch."""
+
+from skorch.callbacks import (
+    BatchScoring,
+    EpochScoring,
+    EpochTimer,
+    LRScheduler,
+    PassthroughScoring,
+)
+
+from sk_dml._training._state import RECORDED
+
+RECORDERS = BatchScoring, EpochScoring, EpochTimer, PassthroughScoring
+
+
+def check_callbacks(net, *, validates):
+    """Check that callbacks find what they need, and keep out of the way.
+
+    Parameters
+    ----------
+    net : EmbeddingNet
+        Initialised.
+    validates : bool
+        Whether its epochs have a ``valid_score``.
+
+    Raises
+    ------
+    ValueError
+        If the learning rates are moved from two sides, or a callback of skorch monitors
+        what nobody records.
+    """
+    callbacks = [callback for _, callback in net.callbacks_]
+    may_record_more = any(
+        isinstance(callback, RECORDERS) or not _is_skorchs(callback)
+        for callback in callbacks
+    )
+    recorded = {name for name in RECORDED if validates or name != "valid_score"}
+    for name, callback in net.callbacks_:
+        if isinstance(callback, LRScheduler):
+            _check_one_schedule(net, name)
+        monitor = getattr(callback, "monitor", None)
+        if not isinstance(monitor, str) or may_record_more or monitor in recorded:
+            continue
+        text = (
+            f"callbacks holds {name}, which monitors {monitor!r}, and no epoch of this "
+            f"fit has that. Allowed are: {sorted(recorded)}."
+        )
+        if not validates:
+            text += " early_stopping=True or validation_data add 'valid_score'."
+        raise ValueError(
+            f"{text} Of scores the larger is the better: lower_is_better=False."
+        )
+
+
+def _check_one_schedule(net, name):
+    warmup = (net.schedule_params or {}).get("warmup")
+    if net.lr_schedule is None and not warmup:
+        return
+    mover = f"lr_schedule={net.lr_schedule!r}"
+    if net.lr_schedule is None:
+        mover = f"lr_schedule__warmup={warmup!r} in net_params"
+    raise ValueError(
+        f"callbacks holds {name}, which moves the learning rates, and so does {mover}. "
+        "Allowed is one of them: set lr_schedule=None, without a warm-up, to leave the "
+        "rates to the callback."
+    )
+
+
+def _is_skorchs(callback):
+    return type(callback).__module__.startswith("skorch.")
