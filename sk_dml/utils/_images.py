@@ -211,7 +211,7 @@ def _from_array(item):
     allowed = values.ndim == 2 or (values.ndim == 3 and values.shape[-1] in many)
     if not allowed or 0 in shape or dtype.kind not in "buf":
         raise ValueError(
-            f"it is a {type(item).__name__} of shape {shape} and dtype {dtype}; "
+            f"it is of type {type(item).__name__}, shape {shape} and dtype {dtype}; "
             "allowed are paths, Pillow images, and arrays of shape (height, width) or "
             "with 1, 3 or 4 channels, uint8 or floats in [0, 1]"
         )
