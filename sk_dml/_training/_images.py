@@ -214,7 +214,8 @@ def _image_sequence(X):
     has_items = hasattr(X, "__len__") and hasattr(X, "__getitem__") and len(X)
     # Neither arrays nor data frames, most of which cannot be asked for X[0].
     if has_items and not hasattr(X, "dtype") and not hasattr(X, "dtypes"):
-        return ImageSequence(X) if isinstance(X[0], Mapping) else None
+        is_hub = hasattr(X, "features") and hasattr(X, "column_names")
+        return ImageSequence(X) if is_hub or isinstance(X[0], Mapping) else None
     return None
 
 

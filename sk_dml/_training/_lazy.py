@@ -126,7 +126,8 @@ class DecodedImages(LazyImages):
         self.images = images
         self.image_shape = (3, side, side)
         self.on_bad_image = on_bad_image
-        self.are_files = is_path(images[0])
+        in_memory = isinstance(images.dataset, (np.ndarray, list, tuple))
+        self.are_files = in_memory and is_path(images[0])
         self.in_threads = self.are_files
 
     def __len__(self):

@@ -66,6 +66,7 @@ class HubDataset:
     """Behaves like a Dataset of Hugging Face."""
 
     column_names = ["image", "label"]
+    features = {"image": "Image", "label": "int64"}
 
     def __init__(self, paths, y):
         self.paths, self.y = paths, y
@@ -433,7 +434,9 @@ def test_skipped_images_of_validation_data_and_datasets(broken_files):
         embedder.fit(Photographs(paths, y), y)
     assert [place for place, _ in embedder.bad_images_] == places
     with pytest.raises(ValueError, match=r"The item 4 of X cannot be read as an image"):
-        quick(max_epochs=1).fit(ImageSequence(Photographs(paths, y))[[4] * 48], y)
+        quick().fit(ImageSequence(HubDataset(paths, y))[[4] * 48], y)
+    with pytest.raises(ValueError, match=r"The item (0|13|26) of X cannot be read"):
+        quick().fit(HubDataset(paths[[*range(4, 48), *range(4)]], y), y)
 
 
 def test_a_class_may_go_with_its_images(files, tmp_path):
@@ -508,9 +511,9 @@ def test_wrong_data(files, decoded, monkeypatch):
             ValueError, match=r"files or a dataset .*fitted with arrays"
         ):
             arrays.transform(paths)
-    with pytest.raises(ValueError, match=r"'image_size' parameter .* got 7"):
+    with pytest.raises(ValueError, match=r"'image_size' parameter .*Got 7"):
         quick(image_size=7).fit(paths, y)
-    with pytest.raises(ValueError, match=r"'on_bad_image' parameter .* got 'ignore'"):
+    with pytest.raises(ValueError, match=r"'on_bad_image' parameter .*Got 'ignore'"):
         quick(on_bad_image="ignore").fit(paths, y)
 
 
