@@ -26,6 +26,7 @@ from sk_dml._training import (
     carry_over,
     check_batch_size,
     check_callbacks,
+    check_image_size,
     check_inputs,
     check_net_params,
     check_scoring,
@@ -33,6 +34,7 @@ from sk_dml._training import (
     check_targets,
     check_validation_data,
     complete_epochs,
+    drop_bad_images,
     merge_classes,
     open_checkpoint,
     progress,
@@ -108,8 +110,11 @@ class BaseEmbedder(
         X : array-like of shape (n_samples, n_features) or images
             Rows; or images of shape (n, height, width), (n, channels, height, width)
             or (n, height, width, channels), float or uint8. Of four axes the last
-            holds the channels if it is at most 4 long and the second is longer. Inputs
-            are standardised inside.
+            holds the channels if it is at most 4 long and the second is longer. Images
+            may be in a memmap. Or paths of image files, in an array of one axis, a
+            list or a Series; or a dataset of images, see
+            :class:`sk_dml.datasets.ImageSequence`. Memmaps, files and datasets are read
+            batch by batch. Inputs are standardised inside.
         y : array-like of shape (n_samples,)
             The classes: strings, integers, booleans or objects.
         validation_data : tuple (X, y) or None, default=None
@@ -125,20 +130,26 @@ class BaseEmbedder(
         Raises
         ------
         ValueError
-            If the data or a parameter do not fit, ``checkpoint_dir`` holds another
-            training, training diverges, or the scorer returns no number.
+            If the data or a parameter do not fit, an image cannot be read,
+            ``checkpoint_dir`` holds another training, training diverges, or the scorer
+            returns no number.
         TypeError
             If y mixes labels of several kinds.
         OSError
             If a checkpoint cannot be written, and the one before it stays; or another
             fit is using ``checkpoint_dir``.
+        FileNotFoundError
+            If files of images are missing.
+        ImportError
+            If X holds files or a dataset of images, and Pillow is not installed.
 
         Warns
         -----
         UserWarning
             If the fit was interrupted after its first epoch (a search goes on with its
             next fit), or came to nothing: the embedding collapsed to a point or a line,
-            the gradient died or overflowed, or the loss was always 0.
+            the gradient died or overflowed, or the loss was always 0. If images were
+            left out.
         """
         if not self.warm_start:
             _drop_fitted(self)  # a failed fit leaves nothing of the one before
@@ -224,7 +235,11 @@ class BaseEmbedder(
         known = vars(self).get("classes_") if previous else None
         X = check_inputs(self, X, reset=previous is None)
         self._input_shape, self._n_features_out = X.shape[1:], self.n_components
+        check_image_size(self)
         found, targets = check_targets(self, X, y)
+        X, targets = drop_bad_images(self, X, targets)
+        kept, targets = np.unique(targets, return_inverse=True)
+        found = found[kept]
         if self.n_components == 1:
             warn(
                 "n_components=1 leaves rows of length one but two values, 1 and -1, "
@@ -236,6 +251,7 @@ class BaseEmbedder(
         data = {"X": X, "y": targets, "classes": found}
         if validation_data is not None:
             validation_data = check_validation_data(self, validation_data)
+            validation_data = drop_bad_images(self, *validation_data)
             data |= zip(("validation X", "validation y"), validation_data, strict=True)
         checkpoint = stack.enter_context(
             open_checkpoint(self, data, seeds, self.device_)
@@ -372,13 +388,22 @@ class BaseEmbedder(
         ndarray of shape (n_samples, n_components), float32
             Rows of Euclidean length one (or zero, where the network returns zeros):
             the Euclidean distance and the cosine similarity order neighbours alike.
+            With ``on_bad_image="skip"``, images that cannot be read have rows of zeros.
 
         Raises
         ------
         NotFittedError
             If the embedder is not fitted.
         ValueError
-            If X has other features, or images another shape, than in fit.
+            If X has other features, or images another shape, than in fit; or an image
+            cannot be read.
+        FileNotFoundError
+            If files of images are missing.
+
+        Warns
+        -----
+        UserWarning
+            If images cannot be read and have rows of zeros: how many, and which.
         """
         check_is_fitted(self, "net_")
         X = check_inputs(self, X, reset=False)

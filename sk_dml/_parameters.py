@@ -19,6 +19,8 @@ class EmbedderParameters(BaseEstimator):
     n_components: int = 64
     _: KW_ONLY
     module: Any = None
+    image_size: int | None = None
+    on_bad_image: str = "raise"
     max_epochs: int = 100
     lr: float = 1e-3
     lr_schedule: str | None = "onecycle"
@@ -50,6 +52,8 @@ class EmbedderParameters(BaseEstimator):
             HasMethods(["forward", "parameters"]),
             None,
         ],
+        "image_size": [Interval(Integral, 8, None, closed="left"), None],
+        "on_bad_image": [StrOptions({"raise", "skip"})],
         "max_epochs": [Interval(Integral, 1, None, closed="left")],
         "lr": [Interval(Real, 0, None, closed="neither")],
         "lr_schedule": [StrOptions(set(SCHEDULES)), None],

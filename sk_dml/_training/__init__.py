@@ -8,12 +8,13 @@ from sk_dml._training._callbacks import (
 from sk_dml._training._checkpoint import open_checkpoint
 from sk_dml._training._continue import carry_over, merge_classes
 from sk_dml._training._data import (
-    ArrayDataset,
     check_inputs,
     check_targets,
     training_statistics,
 )
 from sk_dml._training._diagnostics import Diagnostics, warn_of_failures
+from sk_dml._training._images import check_image_size, drop_bad_images
+from sk_dml._training._loading import ArrayDataset
 from sk_dml._training._net import EmbeddingNet
 from sk_dml._training._optimizer import OPTIMIZERS
 from sk_dml._training._params import check_net_params, is_net_key
@@ -46,6 +47,7 @@ __all__ = [
     "carry_over",
     "check_batch_size",
     "check_callbacks",
+    "check_image_size",
     "check_inputs",
     "check_net_params",
     "check_scoring",
@@ -53,6 +55,7 @@ __all__ = [
     "check_targets",
     "check_validation_data",
     "complete_epochs",
+    "drop_bad_images",
     "is_net_key",
     "merge_classes",
     "open_checkpoint",

@@ -12,57 +12,17 @@ from sklearn.utils import (
     gen_batches,
 )
 from sklearn.utils.validation import validate_data
-from torch.utils.data import Dataset
 
+from sk_dml._training._images import is_table_of_paths, lazy_images
+from sk_dml._training._lazy import LazyImages, evenly_spaced
 from sk_dml.utils import as_labels, encode_labels
 
-# Data up to this size move to an accelerator once, if there is room for four times
-# as much, instead of batch by batch.
-MODERATE_SIZE = 2**30
-
-# Values of rows that statistics take at once, at least.
+# Values of rows that statistics take at once, at least; of images, at most.
 SMALLEST_BLOCK = 2**18
-
-
-class ArrayDataset(Dataset):
-    """Rows or images in memory, fetched a whole batch at a time.
-
-    Parameters
-    ----------
-    X : ndarray of shape (n_samples, ...)
-    y : ndarray of shape (n_samples,), int64, or None
-        None stands for data without labels.
-    device : torch.device or None, default=None
-        Where to keep data of moderate size; None leaves them where they are.
-    """
-
-    def __init__(self, X, y=None, device=None):
-        self.X = X
-        self.y = y
-        self.on_device = None
-        if device is not None and device.type != "cpu" and _is_moderate(X, device):
-            labels = np.arange(len(X)) if y is None else y
-            self.on_device = (
-                torch.from_numpy(X).to(device),
-                torch.from_numpy(labels).to(device),
-            )
-
-    def __len__(self):
-        return len(self.X)
-
-    def __getitem__(self, indices):
-        if self.on_device is not None:
-            X, y = self.on_device
-            places = torch.from_numpy(indices).to(X.device)
-            return X[places], y[places]
-        labels = indices if self.y is None else self.y[indices]
-        return torch.from_numpy(self.X[indices]), torch.from_numpy(labels)
-
-
-def _is_moderate(X, device):
-    if device.type == "cuda" and 4 * X.nbytes > torch.cuda.mem_get_info(device)[0]:
-        return False
-    return X.nbytes <= MODERATE_SIZE
+LARGEST_BLOCK = 2**22
+# Statistics of images that are read batch by batch come from so many of them, and
+# bytes.
+N_SAMPLED, SAMPLED_BYTES = 1000, 2**26
 
 
 def check_inputs(estimator, X, *, reset):
@@ -71,26 +31,30 @@ def check_inputs(estimator, X, *, reset):
     Parameters
     ----------
     estimator : BaseEmbedder
-        Receives (``reset=True``) or holds ``n_features_in_`` and, for column names,
-        ``feature_names_in_``.
+        Receives (``reset=True``) or holds ``n_features_in_``, ``image_size_`` and, for
+        column names, ``feature_names_in_``.
     X : array-like
         Rows of shape (n, n_features), or images of shape (n, H, W), (n, C, H, W) or
-        (n, H, W, C), the last where only the last axis is at most 4.
+        (n, H, W, C), the last where only the last axis is at most 4; or paths of
+        images, or a dataset of them.
     reset : bool
         Whether X is training data.
 
     Returns
     -------
-    ndarray
+    ndarray or LazyImages
         Of shape (n, n_features), float32 or float64, or of shape (n, C, H, W), float32
-        or uint8.
+        or uint8. Files, datasets and memmaps of images are lazy.
 
     Raises
     ------
     ValueError
         If X is no such data or, with ``reset=False``, of another shape than in fit.
+    FileNotFoundError
+        If files are missing.
     """
-    X = _check_inputs(estimator, X, reset)
+    if not isinstance(X, LazyImages):
+        X = _check_inputs(estimator, X, reset)
     if not reset and X.shape[1:] != estimator._input_shape:
         raise ValueError(
             f"X holds samples of shape {X.shape[1:]}, but {type(estimator).__name__} "
@@ -101,6 +65,11 @@ def check_inputs(estimator, X, *, reset):
 
 def _check_inputs(estimator, X, reset):
     name = type(estimator).__name__
+    images = lazy_images(estimator, X, reset=reset)
+    if images is not None:
+        if reset:
+            _keep_image_shape(estimator, images)
+        return images
     n_dims = getattr(X, "ndim", None)
     if n_dims is None and isinstance(X, (list, tuple)) and len(X):
         n_dims = 1 + _depth(X[0])
@@ -114,6 +83,11 @@ def _check_inputs(estimator, X, reset):
         raise ValueError(
             f"Found array with dim {n_dims} for X; {name} takes rows (2 axes) or "
             "images (3 or 4 axes)."
+        )
+    if n_dims == 2 and is_table_of_paths(X):
+        raise ValueError(
+            f"X is a table of paths, of shape {np.shape(X)}; {name} takes paths as an "
+            "array of one axis: give the column, as X[:, 0] or frame['name']."
         )
     if n_dims not in (3, 4):
         return validate_data(estimator, X, dtype=[np.float64, np.float32], reset=reset)
@@ -131,9 +105,13 @@ def _check_inputs(estimator, X, reset):
             f"required by {name}."
         )
     if reset:
-        estimator.n_features_in_ = int(np.prod(X.shape[1:]))
-        vars(estimator).pop("feature_names_in_", None)
+        _keep_image_shape(estimator, X)
     return _channels_first(X)
+
+
+def _keep_image_shape(estimator, X):
+    estimator.n_features_in_ = int(np.prod(X.shape[1:]))
+    vars(estimator).pop("feature_names_in_", None)
 
 
 def check_targets(estimator, X, y):
@@ -176,7 +154,8 @@ def training_statistics(X):
 
     Parameters
     ----------
-    X : ndarray of shape (n, n_features) or (n, C, H, W)
+    X : ndarray of shape (n, n_features) or (n, C, H, W), or LazyImages
+        Of lazy images a sample is taken, evenly spaced: at most 1,000, and 64 MB.
 
     Returns
     -------
@@ -201,9 +180,12 @@ def training_statistics(X):
                 "a standard deviation; divide them by a constant."
             )
         return torch.from_numpy(scaler.mean_), torch.from_numpy(scaler.scale_)
+    if isinstance(X, LazyImages):
+        n_sampled = min(N_SAMPLED, SAMPLED_BYTES * len(X) // X.nbytes)
+        X, _ = X.read(evenly_spaced(len(X), max(n_sampled, 2)))
     # In blocks: a float64 copy of all images may not fit.
     available = get_config()["working_memory"] * 2**20
-    size = max(1, int(available / (24 * X[0].size)))
+    size = max(1, int(min(available / 24, LARGEST_BLOCK) / X[0].size))
     blocks = [X[rows] for rows in gen_batches(len(X), size)]
     n_values = X.size / X.shape[1]
     axes = (0, 2, 3)

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from sklearn.utils import gen_batches
 
+from sk_dml._training._lazy import LazyImages
+
 # Parameters that change nothing about what is learned, or are compared otherwise: what
 # random_state leads to, by the seeds.
 LEFT_OUT = {"checkpoint_dir", "random_state", "verbose", "warm_start", "device"}
@@ -23,7 +25,7 @@ def describe_run(embedder, data, **settings):
     ----------
     embedder : BaseEmbedder
         Gives the parameters.
-    data : dict of arrays
+    data : dict of arrays or LazyImages
         All arrays that the training sees, by name.
     **settings : dict
         What else decides the outcome.
@@ -66,6 +68,8 @@ def describe(value: Any):
         flat = value.detach().cpu().contiguous().reshape(-1)
         content = _digest(flat.view(torch.uint8).numpy())
         return f"{value.dtype} of shape {tuple(value.shape)}, {content}"
+    if isinstance(value, LazyImages):
+        return value.describe()
     if isinstance(value, np.ndarray):
         return f"{value.dtype} of shape {value.shape}, {_digest(value)}"
     if isinstance(value, functools.partial):

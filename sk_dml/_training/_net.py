@@ -10,7 +10,8 @@ import torch
 from skorch import NeuralNet
 
 from sk_dml._functional import unit_rows
-from sk_dml._training._data import ArrayDataset
+from sk_dml._training._images import warn_of_zero_rows
+from sk_dml._training._loading import batches_in_order, make_dataset, make_loader
 from sk_dml._training._optimizer import (
     frozen_modules,
     parameter_groups,
@@ -20,9 +21,6 @@ from sk_dml._training._sampling import ClassBatches, ShuffledBatches
 from sk_dml._training._schedule import Schedule
 from sk_dml._training._state import RandomNumbers
 from sk_dml._training._step import Step
-
-# Rows or images that are embedded at once, outside training.
-INFERENCE_BATCH_SIZE = 512
 
 
 class StopTraining(Exception):  # noqa: N818 - it is no error
@@ -170,32 +168,23 @@ class EmbeddingNet(NeuralNet):
             raise stop
 
     def get_dataset(self, X, y=None):
-        """Wrap arrays so that a batch is one fetch."""
+        """Wrap samples so that a batch is one fetch."""
         loader = self.get_params_for(
             "iterator_train" if y is not None else "iterator_valid"
         )
         on_host = loader.get("num_workers") or loader.get("pin_memory")
-        return ArrayDataset(X, y, None if on_host else torch.device(self.device))
+        return make_dataset(X, y, None if on_host else torch.device(self.device))
 
     def get_iterator(self, dataset, training=False):
         """Iterate over batches: sampled ones in training, in order otherwise."""
         prefix = "iterator_train" if training else "iterator_valid"
         params = self.get_params_for(prefix)
-        size = params.pop("batch_size", INFERENCE_BATCH_SIZE)
-        batches: Any
+        batches: Any = batches_in_order(dataset.X, params.pop("batch_size", None))
         if training:
             batches = self._batches(len(dataset), dataset.y)
             self.random_.loader = params.setdefault("generator", self.random_.loader)
-        else:
-            rows = np.arange(len(dataset))
-            batches = np.split(rows, range(size, len(rows), size))
-        if torch.device(self.device).type == "cuda" and dataset.on_device is None:
-            params.setdefault("pin_memory", True)  # so that batches are copied aside
-        # Without a generator of its own, a DataLoader draws from the global one.
-        params.setdefault("generator", torch.Generator())
-        return getattr(self, prefix)(
-            dataset, batch_size=None, sampler=batches, **params
-        )
+        factory, device = getattr(self, prefix), torch.device(self.device)
+        return make_loader(factory, dataset, batches, params, device)
 
     def torch_compile(self, module, name):
         """Compile the module in place, which keeps its names and its pickles."""
@@ -339,20 +328,29 @@ class EmbeddingNet(NeuralNet):
 
         Parameters
         ----------
-        X : ndarray of shape (n, ...)
+        X : ndarray of shape (n, ...) or LazyImages
 
         Returns
         -------
         ndarray of shape (n, n_components), float32
-            Rows of Euclidean length one.
+            Rows of Euclidean length one; of zeros for images that cannot be read, if X
+            lets them pass.
         """
         self._set_training(False)
         # What was compiled for training would be compiled anew for evaluation.
         eager = (
             torch.compiler.set_stance("force_eager") if self.compile else nullcontext()
         )
+        rows, labels = [], []
         with eager:
-            return unit_rows(self.forward(X).float()).numpy()
+            for batch in self.get_iterator(self.get_dataset(X)):
+                found = self.evaluation_step(batch)
+                rows.append(unit_rows(found.float().cpu()))
+                labels.append(batch[1].cpu())
+        embedding, places = torch.cat(rows).numpy(), torch.cat(labels).numpy()
+        embedding[places < 0] = 0
+        warn_of_zero_rows(X, np.flatnonzero(places < 0))
+        return embedding
 
     def snapshot(self):
         """Copy the net as it is; training it further leaves the copy alone.

@@ -69,7 +69,8 @@ class ClassBatches:
         return self.n_batches
 
     def __iter__(self):
-        return iter(self._epoch())
+        # Drawn with the first batch: a DataLoader with workers begins twice.
+        yield from self._epoch()
 
     def _epoch(self):
         n_classes = len(self.class_sizes)

@@ -19,6 +19,19 @@ module : None, str, type or torch.nn.Module, default=None
     (n, n_components). Of its own, "mlp" has the arguments ``hidden`` (widths of the
     layers, default (512, 512)), ``dropout`` (0.2) and ``input_dropout`` (0.1); "conv"
     has ``widths`` (channels, (32, 64, 128)) and ``dropout`` (0.1).
+image_size : int or None, default={image_size}
+    For files and datasets of images: the side of the square that the network sees, in
+    pixels, at least 8. None takes 128, or 227 where ``module`` names a network of
+    torchvision or timm. An image is scaled so that its shorter side is 256 / 227 of
+    that, and the middle of the longer one is kept, in three channels of 8 bits: colours
+    stay, grey becomes three equal channels, transparent pixels are laid on white, and
+    photographs are turned as their EXIF orientation says. Arrays keep their size, and
+    allow None only.
+on_bad_image : {{"raise", "skip"}}, default={on_bad_image!r}
+    What to do about files, or items of a dataset, that cannot be read as an image.
+    "raise" stops with the path and the reason. "skip" leaves them out of :meth:`fit`,
+    for which every image is read once before the first epoch, and gives them rows of
+    zeros in :meth:`transform`; a warning counts and lists them.
 max_epochs : int, default={max_epochs}
     Passes over the training data.
 lr : float, default={lr}
@@ -125,7 +138,11 @@ net_params : dict or None, default={net_params}
     ``gradient_clip_norm_type`` (2); ``freeze_batch_norm=True``, which keeps the weights
     and statistics of batch norms. ``optimizer__param_groups``, such as
     ``[("layer1*", {{"lr": 1e-4}})]``, sets ``lr``, ``weight_decay`` and more for the
-    parameters of the network with such names; ``lr=0`` freezes them. They are
+    parameters of the network with such names; ``lr=0`` freezes them. Files of images
+    are read ahead by threads, as many as torch uses and at most 8; instead,
+    ``iterator_train__num_workers`` and ``iterator_valid__num_workers`` take worker
+    processes, or with 0 nobody else, and ``iterator_train__prefetch_factor`` says how
+    many batches are read ahead (by each worker). What is learned is the same. They are
     parameters of the embedder too: ``set_params(module__hidden=(512,))`` and grids may
     name them."""
 
@@ -157,6 +174,12 @@ n_features_in_ : int
     Number of features seen in :meth:`fit`; for images, of values of one image.
 feature_names_in_ : ndarray of shape (n_features_in_,)
     Names of the features, if X had column names that are all strings.
+image_size_ : int or None
+    The side of the square that the network sees of files and datasets of images; None
+    if X was something else.
+bad_images_ : list of tuple (str or int, str)
+    With ``on_bad_image="skip"``, the files (or places in the dataset) that training
+    left out, and why; also those of ``validation_data``.
 n_iter_ : int
     Number of epochs trained.
 history_ : list of dict

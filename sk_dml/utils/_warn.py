@@ -32,8 +32,9 @@ def warn(message, category=UserWarning):
 
 def _is_ours(frame):
     module = frame.f_globals.get("__name__", "")
-    # scikit-learn wraps fit and functions, to check parameters and manage callbacks;
-    # skorch goes through batches and epochs.
-    wrappers = ("sklearn.base", "sklearn.utils._param_validation")
+    # scikit-learn wraps methods and functions: to check parameters, manage callbacks,
+    # convert outputs. skorch goes through batches and epochs.
+    utils = "sklearn.utils"
+    wrappers = ("sklearn.base", f"{utils}._param_validation", f"{utils}._set_output")
     packages = ("sk_dml.", "sklearn.callback.", "skorch.")
     return module in wrappers or module.startswith(packages)

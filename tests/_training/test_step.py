@@ -9,8 +9,8 @@ from sklearn.datasets import load_digits, load_iris
 from torch import nn
 
 from sk_dml import CircleEmbedder, NormalizedSoftmaxEmbedder, SoftTripleEmbedder
-from sk_dml._training import _data, _precision
-from sk_dml._training._data import ArrayDataset
+from sk_dml._training import _loading, _precision
+from sk_dml._training._loading import ArrayDataset
 
 DEVICES = ["cpu"]
 if torch.cuda.is_available():
@@ -231,7 +231,7 @@ def test_moderate_data_move_to_a_device_once(device, monkeypatch):
     places = np.array([4, 0, 4])
     for one, two in zip(moved[places], host[places], strict=True):
         assert torch.equal(one.cpu(), two)
-    monkeypatch.setattr(_data, "MODERATE_SIZE", 47)
+    monkeypatch.setattr(_loading, "MODERATE_SIZE", 47)
     assert ArrayDataset(X, y, torch.device("meta")).on_device is None
 
 
@@ -241,7 +241,7 @@ def test_moderate_data_move_to_a_device_once(device, monkeypatch):
 def test_large_data_come_to_the_device_by_pinned_batches(workers, iris, monkeypatch):
     X, y = iris
     expected = quick(device="cuda").fit_transform(X, y)
-    monkeypatch.setattr(_data, "MODERATE_SIZE", 0)
+    monkeypatch.setattr(_loading, "MODERATE_SIZE", 0)
     params = {"iterator_train__num_workers": workers}
     found = quick(device="cuda", net_params=params).fit_transform(X, y)
     np.testing.assert_allclose(found, expected, atol=1e-5)

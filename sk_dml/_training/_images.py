@@ -1,0 +1,244 @@
+"""X as images that are read batch by batch: what is taken for them, and bad ones."""
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+from sklearn.utils import gen_batches
+from torch.utils.data import Dataset, IterableDataset
+
+from sk_dml._training._lazy import DecodedImages, StoredImages
+from sk_dml.utils import warn
+from sk_dml.utils._image_sequence import ImageSequence
+from sk_dml.utils._images import import_pillow, is_path
+
+# Files are decoded larger than the network sees them, so that crops can be taken.
+DECODED_TO_SEEN = 256 / 227
+SEEN_BY_BUILT_IN, SEEN_BY_NAMED = 128, 227  # pixels on a side
+
+N_SHOWN = 10  # images that a warning names
+N_CHECKED = 64  # images that a thread reads at once, in search of unreadable ones
+
+
+def lazy_images(estimator, X, *, reset):
+    """Take X for images to be read batch by batch, if it is that.
+
+    Parameters
+    ----------
+    estimator : BaseEmbedder
+        Receives (``reset=True``) or holds ``image_size_``.
+    X : object
+    reset : bool
+        Whether X is training data.
+
+    Returns
+    -------
+    LazyImages or None
+        None if X is something else.
+
+    Raises
+    ------
+    ValueError
+        If only some of X are paths, or the embedder was fitted with arrays.
+    FileNotFoundError
+        If a file is missing, and ``on_bad_image`` is "raise".
+    """
+    if reset:
+        estimator.image_size_ = None
+    if isinstance(X, np.memmap) and X.ndim in (3, 4) and X.dtype.kind in "biuf":
+        is_last = X.ndim == 4 and X.shape[-1] <= 4 < X.shape[1]
+        return StoredImages(X, channels_last=is_last) if X.size else None
+    images = _image_sequence(X)
+    if images is None or not len(images):
+        return None
+    name = type(estimator).__name__
+    if reset:
+        module, size = estimator.module, estimator.image_size
+        is_named = isinstance(module, str) and "/" in module
+        default = SEEN_BY_NAMED if is_named else SEEN_BY_BUILT_IN
+        estimator.image_size_ = default if size is None else int(size)
+    elif estimator.image_size_ is None:
+        raise ValueError(
+            f"X holds files or a dataset of images, but {name} was fitted with arrays "
+            f"of samples of shape {estimator._input_shape}; give such arrays."
+        )
+    import_pillow()
+    side = round(estimator.image_size_ * DECODED_TO_SEEN)
+    found = DecodedImages(images, side, estimator.on_bad_image)
+    if estimator.on_bad_image == "raise":
+        found.check_files()
+    return found
+
+
+def is_table_of_paths(X):
+    """Tell whether data of two axes hold paths.
+
+    Parameters
+    ----------
+    X : array-like of shape (n, n_columns)
+
+    Returns
+    -------
+    bool
+    """
+    first = np.asarray(X[:1], dtype=object)
+    return first.size > 0 and all(map(is_path, first.ravel()))
+
+
+def check_image_size(embedder):
+    """Check ``image_size`` against what a training sees.
+
+    Parameters
+    ----------
+    embedder : BaseEmbedder
+        One that has seen X.
+
+    Raises
+    ------
+    ValueError
+        If it is given for arrays, or another than the network was made for.
+    """
+    given, seen = embedder.image_size, embedder.image_size_
+    if given is None or given == seen:
+        return
+    if seen is None:
+        raise ValueError(
+            f"image_size={given} is for files and datasets of images; arrays keep "
+            "their own size. Allowed for them is None."
+        )
+    raise ValueError(
+        f"image_size={given}, but the network that is to be trained further sees "
+        f"images of {seen} x {seen}. Allowed are {seen} and None."
+    )
+
+
+def drop_bad_images(embedder, X, y):
+    """Leave out images that cannot be read, if ``on_bad_image`` is "skip".
+
+    Every image is read once for that.
+
+    Parameters
+    ----------
+    embedder : BaseEmbedder
+        Lists them in ``bad_images_``.
+    X : ndarray or LazyImages
+    y : ndarray of shape (n,)
+
+    Returns
+    -------
+    X, y
+        Without them.
+
+    Raises
+    ------
+    ValueError
+        If there are no others.
+
+    Warns
+    -----
+    UserWarning
+        If there are any: how many, and which.
+    """
+    if not isinstance(X, DecodedImages) or X.on_bad_image == "raise":
+        return X, y
+    blocks = [np.arange(b.start, b.stop) for b in gen_batches(len(X), N_CHECKED)]
+    if X.in_threads:
+        with ThreadPoolExecutor(n_threads()) as pool:
+            readable = list(pool.map(lambda block: X.read(block)[1], blocks))
+    else:
+        readable = [X.read(block)[1] for block in blocks]
+    kept = np.concatenate(readable)
+    bad = X.bad_images(np.flatnonzero(~kept))
+    embedder.bad_images_ = [*vars(embedder).get("bad_images_", []), *bad]
+    if bad:
+        found = f"{len(bad)} of {len(X)} images cannot be read"
+        if not kept.any():
+            raise ValueError(f"{found}: {_listed(bad)}.")
+        warn(f"{found} and are left out: {_listed(bad)}. See bad_images_.")
+    X = X[kept]
+    X.on_bad_image = "raise"  # if one breaks from now on
+    return X, y[kept]
+
+
+def warn_of_zero_rows(X, places):
+    """Warn of images that could not be read, and were embedded as zeros.
+
+    Parameters
+    ----------
+    X : DecodedImages
+    places : ndarray of int
+        Which they are.
+    """
+    if len(places):
+        shown = X.bad_images(places[: N_SHOWN + 1])
+        warn(
+            f"{len(places)} of {len(X)} images cannot be read; their rows are zeros: "
+            f"{_listed(shown)}."
+        )
+
+
+def n_threads():
+    """Choose how many threads read files: as many as torch may use, and at most 8.
+
+    Returns
+    -------
+    int
+    """
+    return min(torch.get_num_threads(), 8)
+
+
+def _listed(bad):
+    shown = [f"{name!r} ({reason})" for name, reason in bad[:N_SHOWN]]
+    return ", ".join(shown) + (", ..." if len(bad) > N_SHOWN else "")
+
+
+def _image_sequence(X):
+    """Make a sequence of images of X; None if it is an array, or rows."""
+    if isinstance(X, ImageSequence):
+        return X
+    if isinstance(X, Dataset):
+        if isinstance(X, IterableDataset):
+            raise TypeError(
+                f"X is a {type(X).__name__}, an iterable Dataset; allowed are those of "
+                "the map style, which have a length and can be indexed."
+            )
+        return ImageSequence(X)
+    if isinstance(X, (list, tuple)) or len(getattr(X, "shape", ())) == 1:
+        first = next(iter(X), None)
+        if is_path(first):
+            return ImageSequence(_check_paths(X))
+        if not _holds_image(first):
+            return None
+        return ImageSequence(X if isinstance(X, (list, tuple)) else np.asarray(X))
+    has_items = hasattr(X, "__len__") and hasattr(X, "__getitem__") and len(X)
+    # Neither arrays nor data frames, most of which cannot be asked for X[0].
+    if has_items and not hasattr(X, "dtype") and not hasattr(X, "dtypes"):
+        is_hub = hasattr(X, "features") and hasattr(X, "column_names")
+        return ImageSequence(X) if is_hub or isinstance(X[0], Mapping) else None
+    return None
+
+
+def _check_paths(X):
+    """Make an array of paths; an array of strings stays what it is."""
+    paths = X if isinstance(X, np.ndarray) else np.array([*X], dtype=object)
+    others = [i for i, path in enumerate(paths) if not is_path(path)]
+    if others:
+        raise ValueError(
+            f"X holds paths and {len(others)} entries that are none; the first is "
+            f"{paths[others[0]]!r}, at place {others[0]}."
+        )
+    return paths
+
+
+def _holds_image(item):
+    """Tell a Pillow image, or a tuple or dict with an image, from a row."""
+    if isinstance(item, Mapping):
+        return True
+    if isinstance(item, tuple) and item:
+        return is_path(item[0]) or getattr(item[0], "ndim", 0) >= 2 or _is_pil(item[0])
+    return _is_pil(item)
+
+
+def _is_pil(item):
+    return any(cls.__module__ == "PIL.Image" for cls in type(item).__mro__)

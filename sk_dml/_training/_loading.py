@@ -1,0 +1,211 @@
+"""Datasets whose every fetch is a batch, and threads that read batches ahead."""
+
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from sk_dml._training._images import n_threads
+from sk_dml._training._lazy import LazyImages
+
+# Data up to this size move to an accelerator once, if there is room for four times
+# as much, instead of batch by batch.
+MODERATE_SIZE = 2**30
+
+# Rows or images that are embedded at once outside training, and pixels of them.
+INFERENCE_BATCH_SIZE = 512
+INFERENCE_PIXELS = 2**20
+
+
+class ArrayDataset(Dataset):
+    """Rows or images in memory, fetched a whole batch at a time.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, ...)
+    y : ndarray of shape (n_samples,), int64, or None
+        None stands for data without labels.
+    device : torch.device or None, default=None
+        Where to keep data of moderate size; None leaves them where they are.
+    """
+
+    def __init__(self, X, y=None, device=None):
+        self.X = X
+        self.y = y
+        self.on_device = None
+        if device is not None and device.type != "cpu" and _is_moderate(X, device):
+            labels = np.arange(len(X)) if y is None else y
+            self.on_device = (
+                torch.from_numpy(X).to(device),
+                torch.from_numpy(labels).to(device),
+            )
+
+    def __len__(self):
+        return len(self.X)
+
+    def __getitem__(self, indices):
+        if self.on_device is not None:
+            X, y = self.on_device
+            places = torch.from_numpy(indices).to(X.device)
+            return X[places], y[places]
+        labels = indices if self.y is None else self.y[indices]
+        return torch.from_numpy(self.X[indices]), torch.from_numpy(labels)
+
+
+def _is_moderate(X, device):
+    if device.type == "cuda" and 4 * X.nbytes > torch.cuda.mem_get_info(device)[0]:
+        return False
+    return X.nbytes <= MODERATE_SIZE
+
+
+class LazyDataset(Dataset):
+    """Images that are read when a batch of them is fetched.
+
+    Parameters
+    ----------
+    X : LazyImages
+    y : ndarray of shape (n_samples,), int64, or None
+        Of data without labels, the label of a sample is its place, or the complement
+        of that, which is negative, if the image cannot be read.
+    """
+
+    on_device = None
+
+    def __init__(self, X, y=None):
+        self.X = X
+        self.y = y
+
+    def __len__(self):
+        return len(self.X)
+
+    def __getitem__(self, batch):
+        return batch.result() if isinstance(batch, Future) else self.read(batch)
+
+    def read(self, places):
+        """Read a batch.
+
+        Parameters
+        ----------
+        places : ndarray of int
+
+        Returns
+        -------
+        images, labels : tensors
+        """
+        images, readable = self.X.read(places)
+        if self.y is None:
+            labels = np.where(readable, places, ~places)
+        else:
+            labels = self.y[places]
+        return torch.from_numpy(images), torch.from_numpy(labels)
+
+
+class ReadAhead:
+    """Batches of a LazyDataset that threads begin to read before they are asked for.
+
+    To be the sampler of a DataLoader without workers: the dataset takes what it yields.
+
+    Parameters
+    ----------
+    dataset : LazyDataset
+    batches : iterable of ndarrays of int, with a length
+    n_ahead : int or None
+        How many batches to read ahead; None takes one more than there are threads.
+    """
+
+    def __init__(self, dataset, batches, n_ahead=None):
+        self.dataset = dataset
+        self.batches = batches
+        self.n_ahead = n_ahead
+
+    def __len__(self):
+        return len(self.batches)
+
+    def __iter__(self):
+        pool = ThreadPoolExecutor(n_threads(), thread_name_prefix="sk_dml-images")
+        n_ahead = n_threads() + 1 if self.n_ahead is None else self.n_ahead
+        pending: deque = deque()
+        try:
+            for places in self.batches:
+                pending.append(pool.submit(self.dataset.read, places))
+                if len(pending) > n_ahead:
+                    yield pending.popleft()
+            while pending:
+                yield pending.popleft()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def make_dataset(X, y, device):
+    """Wrap X so that a batch is one fetch.
+
+    Parameters
+    ----------
+    X : ndarray or LazyImages
+    y : ndarray or None
+    device : torch.device or None
+        Where to keep arrays of moderate size.
+
+    Returns
+    -------
+    torch.utils.data.Dataset
+    """
+    if isinstance(X, LazyImages):
+        return LazyDataset(X, y)
+    return ArrayDataset(X, y, device)
+
+
+def make_loader(factory, dataset, batches, params, device):
+    """Build what iterates over batches.
+
+    Without ``num_workers``, threads read files ahead. The batches are the same ones,
+    whoever reads them.
+
+    Parameters
+    ----------
+    factory : callable
+        A DataLoader, or what is called like it.
+    dataset : ArrayDataset or LazyDataset
+    batches : iterable of ndarrays of int, with a length
+    params : dict
+        More arguments. Where threads read, ``prefetch_factor`` is the number of batches
+        that they are ahead.
+    device : torch.device
+        Where the batches go.
+
+    Returns
+    -------
+    iterable of tuples (samples, labels)
+    """
+    params = dict(params)
+    is_lazy = isinstance(dataset, LazyDataset) and dataset.X.in_threads
+    if is_lazy and params.get("num_workers") is None:
+        batches = ReadAhead(dataset, batches, params.pop("prefetch_factor", None))
+    if device.type == "cuda" and dataset.on_device is None:
+        params.setdefault("pin_memory", True)  # so that batches are copied aside
+    # Without a generator of its own, a DataLoader draws from the global one.
+    params.setdefault("generator", torch.Generator())
+    return factory(dataset, batch_size=None, sampler=batches, **params)
+
+
+def batches_in_order(X, size=None):
+    """Split samples into batches to embed.
+
+    Parameters
+    ----------
+    X : ndarray or LazyImages
+        Rows or images.
+    size : int or None, default=None
+        Samples a batch. None takes fewer of large images.
+
+    Returns
+    -------
+    list of ndarrays of int
+    """
+    if size is None:
+        n_pixels = int(np.prod(X.shape[2:]))
+        size = max(1, min(INFERENCE_BATCH_SIZE, INFERENCE_PIXELS // n_pixels))
+    rows = np.arange(len(X))
+    return np.split(rows, range(size, len(rows), size))

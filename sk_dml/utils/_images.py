@@ -1,0 +1,226 @@
+"""Images of every kind, from a file or an object to 8-bit colours of one size."""
+
+import io
+import os
+from collections.abc import Mapping
+
+import numpy as np
+
+# A JPEG may be decoded at a fraction of its size, as long as it stays this many times
+# larger than what is made of it.
+REDUCING_GAP = 2
+LARGEST_16_BIT = 2**16 - 1
+EXIF_ORIENTATION = 0x0112
+
+
+def import_pillow():
+    """Import Pillow's ``Image``.
+
+    Returns
+    -------
+    module
+
+    Raises
+    ------
+    ImportError
+        If Pillow is not installed: it says what to install.
+    """
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise ImportError(
+            "Reading images from files or datasets needs Pillow: "
+            'pip install "sk-dml[vision]"'
+        ) from error
+    return Image
+
+
+def is_path(item):
+    """Tell whether something is a path.
+
+    Parameters
+    ----------
+    item : object
+
+    Returns
+    -------
+    bool
+    """
+    return isinstance(item, (str, os.PathLike))
+
+
+def load_square(item, side, *, column="image"):
+    """Make a square of 8-bit colours of an image.
+
+    The shorter side becomes ``side`` pixels long, and of the longer one the middle is
+    kept.
+
+    Parameters
+    ----------
+    item : object
+        What :func:`load_image` takes.
+    side : int
+        Side of the square, in pixels.
+    column : str, default="image"
+        Which entry of a dict is the image.
+
+    Returns
+    -------
+    ndarray of shape (3, side, side), uint8
+    """
+    image = load_image(item, REDUCING_GAP * side, column=column)
+    half = min(image.size) / 2
+    x, y = image.width / 2, image.height / 2
+    square = image.resize(
+        (side, side),
+        import_pillow().Resampling.BILINEAR,
+        box=(x - half, y - half, x + half, y + half),
+        reducing_gap=REDUCING_GAP,
+    )
+    return np.asarray(square).transpose(2, 0, 1)
+
+
+def load_image(item, smallest_side=None, *, column="image"):
+    """Load an image and turn it to 8-bit colours, as it is to be looked at.
+
+    It is turned as its EXIF orientation says. Grey values become three equal channels,
+    those of 16 bits are divided by 257; transparent pixels are laid on white. Of an
+    animation the first frame counts.
+
+    Parameters
+    ----------
+    item : object
+        A path, the bytes of a file, a Pillow image, or an array or tensor of shape
+        (height, width) or with 1, 3 or 4 channels: uint8, bool, or floats in [0, 1].
+        A tensor has its channels first, an array last, unless only the other way
+        makes sense. Of a tuple or list the first entry is the image, of a dict that
+        named ``column``.
+    smallest_side : int or None, default=None
+        Files that can be decoded at a fraction of their size, as JPEG, may be, as long
+        as both sides stay at least so long.
+    column : str, default="image"
+        Which entry of a dict is the image.
+
+    Returns
+    -------
+    PIL.Image.Image
+        Of mode "RGB".
+
+    Raises
+    ------
+    ValueError
+        If it holds no image, or one whose range of values is not known.
+    OSError
+        If a file cannot be read, or is damaged.
+    """
+    pillow = import_pillow()
+    item = _image_of(item, column)
+    if isinstance(item, bytes):
+        item = io.BytesIO(item)
+    if not is_path(item) and not isinstance(item, io.BytesIO):
+        is_image = isinstance(item, pillow.Image)
+        return _to_colors(item if is_image else _from_array(item))
+    with pillow.open(item) as image:
+        n_pixels, largest = image.width * image.height, pillow.MAX_IMAGE_PIXELS
+        if largest is not None and n_pixels > largest:
+            raise ValueError(
+                f"it has {n_pixels} pixels, more than PIL.Image.MAX_IMAGE_PIXELS = "
+                f"{largest}; raise that if you trust the file"
+            )
+        if smallest_side is not None:
+            image.draft(None, (smallest_side, smallest_side))
+        image.load()
+        return _to_colors(image)
+
+
+def _image_of(item, column):
+    """Find the image in what a dataset returns for a sample."""
+    if isinstance(item, Mapping):
+        if column not in item:
+            raise ValueError(
+                f"it is a dict without {column!r}, but with {[*item]}; say which is "
+                "the image by ImageSequence(dataset, column=...)"
+            )
+        item = item[column]
+    elif isinstance(item, (tuple, list)) and len(item):
+        item = item[0]
+    if isinstance(item, Mapping):  # how Hugging Face keeps files that are not decoded
+        item = item.get("bytes") or item.get("path")
+    return item
+
+
+def _to_colors(image):
+    pillow = import_pillow()
+    image = _upright(image)
+    if image.mode[0] == "I":
+        image = _from_16_bit(image)
+    if image.mode == "F":
+        raise ValueError(
+            "its values are floating-point numbers (mode F), whose range is not known; "
+            "save it with 8 or 16 bits"
+        )
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = pillow.new("RGBA", image.size, "white")
+        image = pillow.alpha_composite(white, image)
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _upright(image):
+    try:
+        orientation = image.getexif().get(EXIF_ORIENTATION, 1)
+    except Exception:  # EXIF data that cannot be read say nothing about the pixels
+        return image
+    turns = import_pillow().Transpose
+    needed = {
+        2: turns.FLIP_LEFT_RIGHT,
+        3: turns.ROTATE_180,
+        4: turns.FLIP_TOP_BOTTOM,
+        5: turns.TRANSPOSE,
+        6: turns.ROTATE_270,
+        7: turns.TRANSVERSE,
+        8: turns.ROTATE_90,
+    }.get(orientation)
+    return image if needed is None else image.transpose(needed)
+
+
+def _from_16_bit(image):
+    values = np.asarray(image).astype(np.int64)
+    if values.min() < 0 or values.max() > LARGEST_16_BIT:
+        raise ValueError(
+            f"its values go from {values.min()} to {values.max()}, more than 16 bits; "
+            "save it with 8 or 16 bits"
+        )
+    grey = np.rint(values / (LARGEST_16_BIT / 255)).astype(np.uint8)
+    if "transparency" in image.info:  # the value that stands for it
+        grey[values == image.info["transparency"]] = 255
+    return import_pillow().fromarray(grey)
+
+
+def _from_array(item):
+    """Make a Pillow image of an array or a tensor."""
+    is_tensor = hasattr(item, "detach")
+    values = np.asarray(item.detach().cpu() if is_tensor else item)
+    shape, dtype = values.shape, values.dtype
+    many = (1, 3, 4)
+    if values.ndim == 3:
+        first, last = shape[0] in many, shape[-1] in many
+        if first and (is_tensor or not last):
+            values = np.moveaxis(values, 0, -1)
+        values = values[..., 0] if values.shape[-1] == 1 else values
+    allowed = values.ndim == 2 or (values.ndim == 3 and values.shape[-1] in many)
+    if not allowed or 0 in shape or dtype.kind not in "buf":
+        raise ValueError(
+            f"it is of type {type(item).__name__}, shape {shape} and dtype {dtype}; "
+            "allowed are paths, Pillow images, and arrays of shape (height, width) or "
+            "with 1, 3 or 4 channels, uint8 or floats in [0, 1]"
+        )
+    if dtype.kind == "f" and not (values.min() >= 0 and values.max() <= 1):
+        raise ValueError(
+            f"its floats go from {values.min()} to {values.max()}; allowed is [0, 1]"
+        )
+    if dtype.kind != "u":
+        values = np.rint(values.astype(np.float64) * 255)
+    elif dtype != np.uint8:
+        raise ValueError(f"it is an array of dtype {dtype}; allowed is uint8")
+    return import_pillow().fromarray(np.ascontiguousarray(values, dtype=np.uint8))

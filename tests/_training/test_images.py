@@ -1,0 +1,526 @@
+import copy
+import pickle
+import re
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+import torch
+from PIL import Image
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV, cross_validate
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+
+from sk_dml import (
+    CircleEmbedder,
+    ClassDisjointKFold,
+    NormalizedSoftmaxEmbedder,
+    map_at_r,
+)
+from sk_dml.datasets import ImageSequence, load_image_folder
+from sk_dml.utils._images import load_square
+
+SIDE = 18  # of what is decoded for a network that sees 16
+
+
+def quick(cls=CircleEmbedder, **params):
+    return cls(
+        **{
+            "image_size": 16,
+            "max_epochs": 2,
+            "batch_size": 16,
+            "random_state": 0,
+            **params,
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def decoded(files):
+    """The files as an array, and their embedding by an embedder of arrays."""
+    paths, y = files
+    X = np.stack([load_square(path, SIDE) for path in paths])
+    embedder = quick(image_size=None).fit(X, y)
+    return X, embedder.transform(X)
+
+
+class Photographs(torch.utils.data.Dataset):
+    def __init__(self, paths, y, make=lambda image: image):
+        self.paths, self.y, self.make = paths, y, make
+
+    def __len__(self):
+        return len(self.paths)
+
+    def __getitem__(self, index):
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        with Image.open(self.paths[index]) as file:
+            return self.make(file.convert("RGB")), self.y[index]
+
+
+class HubDataset:
+    """Behaves like a Dataset of Hugging Face."""
+
+    column_names = ["image", "label"]
+    features = {"image": "Image", "label": "int64"}
+
+    def __init__(self, paths, y):
+        self.paths, self.y = paths, y
+
+    @property
+    def shape(self):
+        return len(self.paths), 2
+
+    def __len__(self):
+        return len(self.paths)
+
+    def __getitem__(self, key):
+        if type(key) is not int:
+            raise TypeError(f"Wrong key type: {key!r}")
+        with Image.open(self.paths[key]) as file:
+            return {"image": file.convert("RGB"), "label": int(self.y[key])}
+
+
+# Kinds
+
+
+@pytest.mark.parametrize(
+    "kind", ["str", "object", "list", "tuple", "Path", "series", "string", "polars"]
+)
+def test_paths_in_every_container(kind, files, decoded):
+    paths, y = files
+    X = {
+        "str": paths,
+        "object": paths.astype(object),
+        "list": paths.tolist(),
+        "tuple": tuple(paths),
+        "Path": [Path(path) for path in paths],
+        "series": pd.Series(paths.astype(object), index=range(9, 9 + len(paths))),
+        "string": pd.Series(paths, dtype="string"),
+        "polars": pl.Series(paths.tolist()),
+    }[kind]
+    embedder = quick().fit(X, y)
+    np.testing.assert_array_equal(embedder.transform(X), decoded[1])
+    assert embedder.image_size_ == 16
+    assert embedder.n_features_in_ == 3 * SIDE**2
+    assert not hasattr(embedder, "feature_names_in_")
+    assert not hasattr(embedder, "bad_images_")
+
+
+def tensor_of(image):
+    return torch.from_numpy(np.asarray(image) / np.float32(255)).permute(2, 0, 1)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda paths, y: Photographs(paths, y),
+        lambda paths, y: Photographs(paths, y, tensor_of),
+        lambda paths, y: Photographs(paths, y, np.asarray),
+        lambda paths, y: HubDataset(paths, y),
+        lambda paths, y: ImageSequence(HubDataset(paths, y)),
+        lambda paths, y: ImageSequence(paths.tolist()),
+        lambda paths, y: [*Photographs(paths, y)],
+        lambda paths, y: [image for image, _ in Photographs(paths, y)],
+        lambda paths, y: pd.Series([image for image, _ in Photographs(paths, y)]),
+        lambda paths, y: [HubDataset(paths, y)[i] for i in range(len(y))],
+    ],
+    ids=[
+        "torch",
+        "torch tensors",
+        "torch arrays",
+        "hub",
+        "wrapped",
+        "wrapped paths",
+        "pairs",
+        "Pillow",
+        "Series of Pillow",
+        "dicts",
+    ],
+)
+def test_datasets(make, files, decoded):
+    X = make(*files)
+    embedder = quick().fit(X, files[1])
+    np.testing.assert_array_equal(embedder.transform(X), decoded[1])
+    # Files, datasets and arrays of the same images are the same.
+    np.testing.assert_array_equal(embedder.transform(files[0]), decoded[1])
+    np.testing.assert_array_equal(embedder.transform(decoded[0]), decoded[1])
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64, np.int16])
+@pytest.mark.parametrize("layout", ["n h w", "n c h w", "n h w c"])
+def test_memmaps(layout, dtype, files, decoded, tmp_path):
+    y = files[1]
+    X = decoded[0].astype(dtype)
+    X = {"n h w": X[:, 0], "n c h w": X, "n h w c": np.moveaxis(X, 1, -1)}[layout]
+    stored = np.memmap(tmp_path / "X", dtype=dtype, mode="w+", shape=X.shape)
+    stored[:] = X
+    expected = quick(image_size=None).fit(X, y)
+    embedder = quick(image_size=None).fit(stored, y)
+    np.testing.assert_array_equal(embedder.transform(stored), expected.transform(X))
+    np.testing.assert_array_equal(embedder.transform(X), expected.transform(X))
+    assert embedder.image_size_ is None
+    assert embedder.n_features_in_ == X[0].size
+
+
+def test_memmaps_are_held_to_what_arrays_are(files, decoded, tmp_path):
+    y = files[1]
+    stored = np.memmap(tmp_path / "X", np.float32, "w+", shape=(len(y), 8, 8))
+    stored[:] = 1
+    stored[-1, 0, 0] = np.nan
+    with pytest.raises(ValueError, match="Input X contains NaN"):
+        quick(image_size=None).fit(stored, y)
+    stored[-1, 0, 0] = 0
+    embedder = quick(image_size=None).fit(decoded[0], y)
+    with pytest.raises(ValueError, match=r"shape \(1, 8, 8\), but .*\(3, 18, 18\)"):
+        embedder.transform(stored)
+    with pytest.raises(ValueError, match="image_size=16 is for files"):
+        quick().fit(stored, y)
+
+
+# scikit-learn
+
+
+def test_grid_search_over_paths_in_processes(files):
+    paths, y = files
+    pipeline = make_pipeline(quick(), KNeighborsClassifier(1))
+    grid = {"circleembedder__margin": [0.25, 0.4]}
+    search = GridSearchCV(pipeline, grid, cv=2, n_jobs=2, error_score="raise")
+    search.fit(paths.tolist(), y)
+    again = clone(search).set_params(n_jobs=1).fit(pd.Series(paths), y)
+    np.testing.assert_array_equal(
+        search.cv_results_["mean_test_score"], again.cv_results_["mean_test_score"]
+    )
+    assert search.predict(paths[:5]).shape == (5,)
+
+
+@pytest.mark.parametrize("wrap", [Photographs, HubDataset])
+def test_cross_validation_of_datasets_and_paths_agree(wrap, files):
+    paths, y = files
+    how = {"cv": ClassDisjointKFold(2), "scoring": map_at_r, "error_score": "raise"}
+    expected = cross_validate(quick(), paths, y, **how)["test_score"]
+    for n_jobs in (1, 2):
+        X = ImageSequence(wrap(paths, y))
+        found = cross_validate(quick(), X, y, n_jobs=n_jobs, **how)["test_score"]
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_copies_embed_alike(files, decoded):
+    paths, y = files
+    embedder = quick().fit(paths, y)
+    for again in (pickle.loads(pickle.dumps(embedder)), clone(embedder).fit(paths, y)):
+        np.testing.assert_array_equal(again.transform(paths), decoded[1])
+    assert embedder.set_params(image_size=32).image_size_ == 16
+    np.testing.assert_array_equal(embedder.transform(paths), decoded[1])
+
+
+def test_output_containers_keep_the_index(files):
+    paths, y = files
+    embedder = quick(n_components=3).fit(paths, y).set_output(transform="pandas")
+    series = pd.Series(paths, index=[f"row {i}" for i in range(len(paths))])
+    assert embedder.transform(series).index.tolist() == series.index.tolist()
+    assert embedder.transform(paths.tolist()).shape == (len(paths), 3)
+
+
+def test_folders_go_straight_into_fit(files, tmp_path):
+    paths, y = files
+    for i, (path, label) in enumerate(zip(paths, y, strict=True)):
+        folder = tmp_path / f"class {label}"
+        folder.mkdir(exist_ok=True)
+        (folder / f"{i:02d}.png").write_bytes(Path(path).read_bytes())
+    folder = load_image_folder(tmp_path)
+    embedder = quick().fit(folder.paths, folder.target_names[folder.target])
+    assert embedder.classes_.tolist() == [f"class {i}" for i in range(6)]
+    assert embedder.transform(folder.paths).shape == (len(y), 64)
+
+
+# Training
+
+
+def test_files_are_learned(files):
+    paths, y = files
+    untrained = quick(lr=1e-9, max_epochs=1).fit(paths, y)
+    embedder = quick(max_epochs=15).fit(paths, y)
+    score = map_at_r(embedder, paths, y)
+    assert score > 0.95
+    assert score > map_at_r(untrained, paths, y) + 0.05
+
+
+@pytest.mark.parametrize("cls", [CircleEmbedder, NormalizedSoftmaxEmbedder])
+def test_whoever_reads_the_result_is_the_same(cls, files):
+    paths, y = files
+    per_class = {"samples_per_class": None} if cls is not CircleEmbedder else {}
+    expected = quick(cls, **per_class).fit(paths, y).transform(paths)
+    for net_params in (
+        {"iterator_train__num_workers": 0, "iterator_valid__num_workers": 0},
+        {"iterator_train__num_workers": 2, "iterator_valid__num_workers": 2},
+        {"iterator_train__num_workers": 1, "iterator_train__prefetch_factor": 3},
+        {"iterator_train__prefetch_factor": 1, "iterator_valid__batch_size": 5},
+    ):
+        embedder = quick(cls, net_params=net_params, **per_class).fit(paths, y)
+        np.testing.assert_allclose(
+            embedder.transform(paths),
+            expected,
+            atol=1e-6 if "iterator_valid__batch_size" in net_params else 0,
+            rtol=0,
+        )
+
+
+def test_workers_may_be_spawned(files, decoded):
+    paths, y = files
+    net_params = {
+        "iterator_train__num_workers": 1,
+        "iterator_train__multiprocessing_context": "spawn",
+        "iterator_train__persistent_workers": True,
+    }
+    embedder = quick(net_params=net_params).fit(paths, y)
+    np.testing.assert_array_equal(embedder.transform(paths), decoded[1])
+
+
+def test_nothing_global_is_touched(files):
+    paths, y = files
+    state, n_threads = torch.get_rng_state(), torch.get_num_threads()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        quick().fit(paths, y).transform(paths)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.get_num_threads() == n_threads
+
+
+def test_validation_on_files(files):
+    paths, y = files
+    embedder = quick(early_stopping=True, validation_fraction=0.34).fit(paths, y)
+    assert 0 <= embedder.best_score_ <= 1
+    given = quick().fit(paths[::2], y[::2], validation_data=(paths[1::2], y[1::2]))
+    assert [0 <= row["valid_score"] <= 1 for row in given.history_] == [True] * 2
+    arrays = quick(early_stopping=True, validation_fraction=0.34, image_size=None)
+    X = np.stack([load_square(path, SIDE) for path in paths])
+    assert arrays.fit(X, y).best_score_ == embedder.best_score_
+
+
+def test_going_on_keeps_the_size(files):
+    paths, y = files
+    embedder = quick(warm_start=True).fit(paths, y)
+    assert embedder.set_params(image_size=None).fit(paths, y).image_size_ == 16
+    embedder.set_params(image_size=32)
+    with pytest.raises(ValueError, match=r"image_size=32, but .* 16 x 16"):
+        embedder.fit(paths, y)
+    parts = quick().partial_fit(paths[:24], y[:24]).partial_fit(paths[24:], y[24:])
+    assert parts.n_iter_ == 2
+
+
+def test_checkpoints_know_the_files(files, tmp_path):
+    paths, y = files
+    own = tmp_path / "own.png"
+    own.write_bytes(Path(paths[0]).read_bytes())
+    paths = np.array([str(own), *paths[1:]])
+    embedder = quick(checkpoint_dir=tmp_path / "run")
+    expected = embedder.fit(paths, y).transform(paths)
+    again = clone(embedder).fit(paths, y)
+    np.testing.assert_array_equal(again.transform(paths), expected)
+    with pytest.raises(ValueError, match=r"X was .*48 files read as .* and is"):
+        clone(embedder).fit(paths[::-1], y[::-1])
+    own.write_bytes(Path(paths[1]).read_bytes() + b"more")
+    with pytest.raises(ValueError, match=r"X was .*48 files read as .* and is"):
+        clone(embedder).fit(paths, y)
+
+
+def test_checkpoints_know_datasets(files, decoded, tmp_path):
+    paths, y = files
+    embedder = quick(checkpoint_dir=tmp_path / "run").fit(Photographs(paths, y), y)
+    again = clone(embedder).fit(Photographs(paths, y), y)
+    np.testing.assert_array_equal(again.transform(paths), decoded[1])
+    with pytest.raises(ValueError, match=r"X was .*48 items read as .* and is"):
+        clone(embedder).fit(Photographs(paths[::-1], y), y)
+
+
+@pytest.mark.parametrize(
+    ("module", "size", "side"),
+    [(None, None, 144), (None, 100, 113), ("linear", None, 144)],
+)
+def test_sizes(module, size, side, files):
+    paths, y = files
+    embedder = quick(module=module, image_size=size, max_epochs=1).fit(paths, y)
+    assert embedder._input_shape == (3, side, side)
+    assert embedder.image_size_ == size or (
+        size is None and embedder.image_size_ == 128
+    )
+
+
+# Bad images
+
+
+def test_a_bad_image_stops_and_is_named(broken_files):
+    paths, y, (truncated, empty, missing) = broken_files
+    with pytest.raises(
+        FileNotFoundError, match=r"1 of 48 are no files; .*missing\.png"
+    ):
+        quick().fit(paths, y)
+    others = np.arange(48) != missing
+    messages = (
+        r"truncated\.png' of X cannot be read as an image: OSError: .*truncated",
+        r"empty\.png' of X cannot be read as an image: UnidentifiedImageError",
+    )
+    for workers in (None, 0, 1):
+        net_params = {f"iterator_{i}__num_workers": workers for i in ("train", "valid")}
+        embedder = quick(net_params=net_params if workers is not None else None)
+        with pytest.raises(ValueError, match="|".join(messages)):
+            embedder.fit(paths[others], y[others])
+        good = others & (np.arange(48) != truncated)
+        with pytest.raises(ValueError, match=messages[1]):
+            embedder.fit(paths[good], y[good])
+        embedder.fit(
+            np.delete(paths, [truncated, empty, missing]), np.delete(y, [4, 17, 30])
+        )
+        with pytest.raises(ValueError, match=messages[0]):
+            embedder.transform(paths[[1, truncated]])
+        with pytest.raises(FileNotFoundError, match="1 of 2 are no files"):
+            embedder.transform(paths[[1, missing]])
+
+
+@pytest.mark.parametrize("workers", [None, 1])
+def test_skipped_images_are_counted_and_listed(workers, broken_files):
+    paths, y, places = broken_files
+    net_params = {"iterator_valid__num_workers": workers} if workers else None
+    embedder = quick(on_bad_image="skip", net_params=net_params)
+    expected = r"3 of 48 images cannot be read and are left out: .*truncated\.png.*See"
+    with pytest.warns(UserWarning, match=expected) as record:
+        embedder.fit(paths, y)
+    assert len(record) == 1
+    assert record[0].filename == __file__
+    names, reasons = zip(*embedder.bad_images_, strict=True)
+    assert list(names) == paths[places].tolist()
+    assert [reason.partition(":")[0] for reason in reasons] == [
+        "OSError",
+        "UnidentifiedImageError",
+        "FileNotFoundError",
+    ]
+    kept = np.delete(paths, places)
+    alone = quick().fit(kept, np.delete(y, places))
+    np.testing.assert_array_equal(embedder.transform(kept), alone.transform(kept))
+    message = r"3 of 48 images cannot be read; their rows are zeros: .*empty\.png"
+    with pytest.warns(UserWarning, match=message) as record:
+        embedding = embedder.transform(paths)
+    assert len(record) == 1
+    assert record[0].filename == __file__
+    assert np.flatnonzero((embedding == 0).all(axis=1)).tolist() == places
+    np.testing.assert_allclose(
+        np.delete(embedding, places, axis=0), alone.transform(kept), atol=1e-6
+    )
+
+
+def test_skipping_where_all_is_well_changes_nothing(files, decoded):
+    paths, y = files
+    embedder = quick(on_bad_image="skip").fit(paths, y)
+    assert embedder.bad_images_ == []
+    np.testing.assert_array_equal(embedder.transform(paths), decoded[1])
+
+
+def test_skipped_images_of_validation_data_and_datasets(broken_files):
+    paths, y, places = broken_files
+    embedder = quick(on_bad_image="skip")
+    with pytest.warns(UserWarning, match="of 24 images .*left out") as record:
+        embedder.fit(paths[1::2], y[1::2], validation_data=(paths[::2], y[::2]))
+    assert [str(r.message).partition(" images")[0] for r in record] == [
+        "1 of 24",
+        "2 of 24",
+    ]
+    assert len(embedder.bad_images_) == 3
+    with pytest.warns(UserWarning, match="3 of 48 images"):
+        embedder.fit(Photographs(paths, y), y)
+    assert [place for place, _ in embedder.bad_images_] == places
+    with pytest.raises(ValueError, match=r"The item 4 of X cannot be read as an image"):
+        quick().fit(ImageSequence(HubDataset(paths, y))[[4] * 48], y)
+    with pytest.raises(ValueError, match=r"The item (0|13|26) of X cannot be read"):
+        quick().fit(HubDataset(paths[[*range(4, 48), *range(4)]], y), y)
+
+
+def test_a_class_may_go_with_its_images(files, tmp_path):
+    paths, y = files
+    paths = paths.astype(object)
+    paths[y == 2] = [str(tmp_path / f"{i}.png") for i in range(8)]
+    with pytest.warns(UserWarning, match="8 of 48 images"):
+        embedder = quick(on_bad_image="skip").fit(paths, y)
+    assert embedder.classes_.tolist() == [0, 1, 3, 4, 5]
+    with pytest.raises(ValueError, match=r"8 of 8 images cannot be read: '.*0\.png'"):
+        embedder.fit(paths[y == 2], np.arange(8) % 2)
+
+
+def test_many_bad_images_are_not_all_shown(files, tmp_path):
+    paths, y = files
+    paths = np.r_[paths, [str(tmp_path / f"bad {i}") for i in range(12)]]
+    y = np.r_[y, y[:12]]
+    with pytest.warns(UserWarning, match="12 of 60") as record:
+        embedder = quick(on_bad_image="skip").fit(paths, y)
+    assert str(record[0].message).count("FileNotFoundError") == 10
+    assert len(embedder.bad_images_) == 12
+
+
+def test_an_image_that_breaks_later_stops_the_training(files, tmp_path):
+    paths, y = files
+    own = tmp_path / "own.png"
+    own.write_bytes(Path(paths[0]).read_bytes())
+    paths = np.array([str(own), *paths[1:]])
+
+    class Break(torch.optim.SGD):
+        def step(self, closure=None):
+            own.write_bytes(b"")
+            return super().step(closure)
+
+    embedder = quick(on_bad_image="skip", optimizer=Break, max_epochs=3)
+    with pytest.raises(ValueError, match=r"own\.png' of X cannot be read"):
+        embedder.fit(paths, y)
+
+
+# Wrong data
+
+
+def test_wrong_data(files, decoded, monkeypatch):
+    paths, y = files
+    for X in (paths[:, None], pd.DataFrame({"path": paths}), [[p] for p in paths]):
+        with pytest.raises(ValueError, match=r"table of paths.*\(48, 1\).*X\[:, 0\]"):
+            quick().fit(X, y)
+    mixed = paths.astype(object)
+    mixed[[3, 5]] = None, 3.5
+    with pytest.raises(ValueError, match=r"paths and 2 entries .* None, at place 3"):
+        quick().fit(mixed, y)
+    with pytest.raises(FileNotFoundError, match="48 of 48 are no files"):
+        quick().fit([f"document {i}" for i in range(48)], y)
+    with pytest.raises(ValueError, match=r"(?s)Expected 2D array, got 1D.*Reshape"):
+        quick(image_size=None).fit(np.arange(48.0), y)
+    with pytest.raises(ValueError, match=r"inconsistent .*: \[48, 40\]"):
+        quick().fit(paths, y[:40])
+    with pytest.raises(ValueError, match=r"without 'image', but with \['img'\].*Image"):
+        quick().fit([{"img": path} for path in paths], y)
+
+    class Stream(torch.utils.data.IterableDataset):
+        def __iter__(self):
+            return iter(paths)
+
+    with pytest.raises(TypeError, match="Stream, an iterable Dataset"):
+        quick().fit(Stream(), y)
+    for X in (decoded[0], decoded[0].reshape(48, -1)):
+        with pytest.raises(ValueError, match=r"image_size=16 is for files.*None"):
+            quick().fit(X, y)
+        arrays = quick(image_size=None).fit(X, y)
+        with pytest.raises(
+            ValueError, match=r"files or a dataset .*fitted with arrays"
+        ):
+            arrays.transform(paths)
+    with pytest.raises(ValueError, match=r"'image_size' parameter .*Got 7"):
+        quick(image_size=7).fit(paths, y)
+    with pytest.raises(ValueError, match=r"'on_bad_image' parameter .*Got 'ignore'"):
+        quick(on_bad_image="ignore").fit(paths, y)
+
+
+def test_samples_of_embedders_are_not_changed(files):
+    paths, y = files
+    embedder = quick().fit(paths, y)
+    before = copy.deepcopy(vars(embedder)["_input_shape"])
+    with pytest.raises(ValueError, match=re.escape("fitted with images of shape")):
+        embedder.transform(np.zeros((3, 5)))
+    assert embedder._input_shape == before
