@@ -19,6 +19,7 @@ class EmbedderParameters(BaseEstimator):
     n_components: int = 64
     _: KW_ONLY
     module: Any = None
+    augment: Any = "auto"
     max_epochs: int = 100
     lr: float = 1e-3
     lr_schedule: str | None = "onecycle"
@@ -45,11 +46,8 @@ class EmbedderParameters(BaseEstimator):
 
     _parameter_constraints = {
         "n_components": [Interval(Integral, 1, None, closed="left")],
-        "module": [
-            StrOptions({"linear", "mlp", "conv"}),
-            HasMethods(["forward", "parameters"]),
-            None,
-        ],
+        "module": [str, HasMethods(["forward", "parameters"]), None],
+        "augment": [StrOptions({"auto", "affine", "crop"}), callable, None],
         "max_epochs": [Interval(Integral, 1, None, closed="left")],
         "lr": [Interval(Real, 0, None, closed="neither")],
         "lr_schedule": [StrOptions(set(SCHEDULES)), None],

@@ -31,6 +31,25 @@ class Standardize(nn.Module):
         return outputs * (1 + (outputs / self.limit).square()).rsqrt()
 
 
+class CenterCrop(nn.Module):
+    """The middle of every image, or the image if it has that size.
+
+    Parameters
+    ----------
+    size : int
+        Height and width, at most those of the images.
+    """
+
+    def __init__(self, size):
+        super().__init__()
+        self.size = size
+
+    def forward(self, images):
+        """Crop a batch of shape (n, C, H, W)."""
+        top, left = ((side - self.size) // 2 for side in images.shape[2:])
+        return images[..., top : top + self.size, left : left + self.size]
+
+
 class Conv2d(nn.Conv2d):
     """A convolution whose maps have their channels last in memory.
 

@@ -87,3 +87,10 @@ class ConvNet(nn.Sequential):
             ]
         layers += [MeanMaxPool(), nn.Dropout(dropout)]
         super().__init__(*layers, nn.Linear(2 * widths[-1], n_components))
+
+
+class Features(nn.Sequential):
+    """Placeholder."""
+
+    def __init__(self, input_shape, n_components):
+        super().__init__(nn.Flatten(), nn.Linear(prod(input_shape), n_components))
