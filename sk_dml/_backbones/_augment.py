@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 # Found by class-disjoint validation on drawn characters.
-DEGREES, SCALE, SHEAR, SHIFT = 15.0, 0.2, 0.2, 0.1
+DEGREES, SCALE, SHEAR, SHIFT, BEND = 10.0, 0.15, 0.15, 0.1, 0.03
+BENDS = 4
 # Those of A Metric Learning Reality Check.
 AREA, RATIO = (0.16, 1.0), 4 / 3
 
@@ -56,7 +57,7 @@ def build_augmentation(augment, input_shape, crop_size=None):
 
 
 class RandomAffine(nn.Module):
-    """Turn, scale, shear and shift every image by amounts of its own.
+    """Turn, scale, shear, shift and bend every image by amounts of its own.
 
     Parameters
     ----------
@@ -69,12 +70,17 @@ class RandomAffine(nn.Module):
     shift : float
         Largest shift of the image, as a share of its sides. What comes in from outside
         repeats the border.
+    bend : float
+        Standard deviation of how far each of BENDS x BENDS points, between which the
+        image is bent smoothly, moves along either axis, as a share of its sides.
     """
 
-    def __init__(self, degrees=DEGREES, scale=SCALE, shear=SHEAR, shift=SHIFT):
+    def __init__(
+        self, degrees=DEGREES, scale=SCALE, shear=SHEAR, shift=SHIFT, bend=BEND
+    ):
         super().__init__()
         self.degrees, self.scale = degrees, scale
-        self.shear, self.shift = shear, shift
+        self.shear, self.shift, self.bend = shear, shift, bend
 
     def forward(self, images):
         """Change a batch of shape (n, C, H, W) in training; leave it be otherwise."""
@@ -94,7 +100,9 @@ class RandomAffine(nn.Module):
             (sin * shear + cos) * high,
             y * (2 * self.shift),
         ]
-        return _resample(images, rows, (height, width))
+        points = (len(images), 2, BENDS, BENDS)
+        moves = torch.randn(points, device=images.device) * (2 * self.bend)
+        return _resample(images, rows, (height, width), moves)
 
 
 class RandomResizedCrop(nn.Module):
@@ -178,13 +186,22 @@ def _uniform(n, images):
     return (2 * numbers - 1).unbind()
 
 
-def _resample(images, rows, size):
+def _resample(images, rows, size, moves=None):
+    """Resample images of shape (n, C, H, W) by an affine map each, and moved points.
+
+    Coordinates go from -1 to 1; what lies outside has the colour of the border.
+    """
     n, channels = images.shape[:2]
     with torch.autocast(images.device.type, enabled=False):
         matrices = torch.stack(rows, dim=1).reshape(n, 2, 3)
         grid = nn.functional.affine_grid(
-            matrices, (n, channels, *size), align_corners=False
+            matrices, [n, channels, *size], align_corners=False
         )
+        if moves is not None:
+            moves = nn.functional.interpolate(
+                moves, size, mode="bicubic", align_corners=True
+            )
+            grid = grid + moves.permute(0, 2, 3, 1)
         return nn.functional.grid_sample(
             images.float(), grid, padding_mode="border", align_corners=False
         )

@@ -10,7 +10,7 @@ from torch import nn
 
 from sk_dml._backbones._augment import build_augmentation
 from sk_dml._backbones._layers import CenterCrop, Standardize
-from sk_dml._backbones._named import LIBRARIES, build_named
+from sk_dml._backbones._named import LIBRARIES, build_named, is_pretrained
 from sk_dml._backbones._networks import MLP, ConvNet, Features, Linear
 
 NETWORKS = {"linear": Linear, "mlp": MLP, "conv": ConvNet, "features": Features}
@@ -78,12 +78,13 @@ def build_network(
         crop, seen_shape = CenterCrop(crop_size), (input_shape[0], crop_size, crop_size)
     backbone = _build_backbone(module, params, seen_shape, n_components)
     limit = None if is_image else ROW_LIMIT
-    statistics = getattr(backbone, "statistics", None)
-    if statistics is not None:
+    if isinstance(backbone, Features):
+        mean, scale, limit = torch.zeros_like(mean), torch.ones_like(scale), None
+    if is_pretrained(backbone):
         _check_range(module, mean, scale, largest)
         mean, scale = (
             torch.tensor(values, dtype=mean.dtype)[:, None, None] * largest
-            for values in statistics
+            for values in backbone.statistics
         )
     parts = {
         "augment": changes,

@@ -64,6 +64,35 @@ class Conv2d(nn.Conv2d):
         return self._conv_forward(inputs, weight.copy_(self.weight), self.bias)
 
 
+class ResidualBlock(nn.Module):
+    """Two convolutions beside a shortcut.
+
+    Parameters
+    ----------
+    width_in, width : int
+        Channels before and after.
+    """
+
+    def __init__(self, width_in, width):
+        super().__init__()
+        self.convolutions = nn.Sequential(
+            Conv2d(width_in, width, 3, padding=1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
+            Conv2d(width, width, 3, padding=1, bias=False),
+            nn.BatchNorm2d(width),
+        )
+        self.shortcut = nn.Sequential()
+        if width_in != width:
+            self.shortcut = nn.Sequential(
+                Conv2d(width_in, width, 1, bias=False), nn.BatchNorm2d(width)
+            )
+
+    def forward(self, maps):
+        """Transform a batch of feature maps."""
+        return (self.convolutions(maps) + self.shortcut(maps)).relu_()
+
+
 class MeanMaxPool(nn.Module):
     """Mean and maximum of every channel, side by side: (n, C, H, W) to (n, 2 C)."""
 

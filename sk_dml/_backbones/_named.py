@@ -41,7 +41,11 @@ class NamedNet(nn.Module):
 
     def forward(self, images):
         """Embed a batch of images; one channel stands for three."""
-        return self.head(self.body(images.expand(-1, 3, -1, -1)))
+        images = images.expand(-1, 3, -1, -1)
+        # On CPUs with this layout a step takes two thirds of the time.
+        return self.head(
+            self.body(images.contiguous(memory_format=torch.channels_last))
+        )
 
 
 class _TimmMaps(nn.Module):
@@ -299,8 +303,22 @@ def _not_loaded(module, weights, error, variable):
     )
 
 
+def is_pretrained(backbone):
+    """Tell whether a backbone has weights that a library trained.
+
+    Parameters
+    ----------
+    backbone : torch.nn.Module
+
+    Returns
+    -------
+    bool
+    """
+    return isinstance(backbone, NamedNet) and backbone.statistics is not None
+
+
 def fine_tuning(network, lr, backbone_lr):
-    """Settings of a training that are other for a pretrained network.
+    """Choose what a training does differently for a pretrained network.
 
     Parameters
     ----------
@@ -317,7 +335,7 @@ def fine_tuning(network, lr, backbone_lr):
     settings : dict
         For the net, unless they are given: batch norms that are pretrained are frozen.
     """
-    if getattr(network.backbone, "statistics", None) is None:
+    if not is_pretrained(network.backbone):
         return backbone_lr, {}
     if backbone_lr is None:
         backbone_lr = BACKBONE_SHARE * lr
