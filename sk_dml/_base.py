@@ -13,7 +13,7 @@ from sklearn.base import (
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from sk_dml._backbones import build_network
+from sk_dml._backbones import build_network, fine_tuning
 from sk_dml._parameters import EmbedderParameters
 from sk_dml._training import (
     RECORDED,
@@ -311,7 +311,11 @@ class BaseEmbedder(
             n_components=self.n_components,
             mean=mean,
             scale=scale,
+            largest=255 if X.dtype == np.uint8 else 1,
+            augment=self.augment,
+            crop_size=self.image_size_,
         )
+        backbone_lr, frozen = fine_tuning(network, self.lr, self.backbone_lr)
         return EmbeddingNet(
             network,
             criterion=self._make_criterion(n_classes, len(X)),
@@ -321,7 +325,7 @@ class BaseEmbedder(
             samples_per_class=self.samples_per_class,
             weight_decay=self.weight_decay,
             proxy_lr=self.proxy_lr,
-            backbone_lr=self.backbone_lr,
+            backbone_lr=backbone_lr,
             precision=self.precision,
             micro_batch_size=self.micro_batch_size,
             train_split=None,
@@ -329,7 +333,7 @@ class BaseEmbedder(
             verbose=self.verbose,
             callbacks=clone(self.callbacks, safe=False),
             **settings,
-            **net_params,
+            **{**frozen, **net_params},
         )
 
     def _keep(self, net, n_before, validation):

@@ -21,6 +21,7 @@ class EmbedderParameters(BaseEstimator):
     module: Any = None
     image_size: int | None = None
     on_bad_image: str = "raise"
+    augment: Any = "auto"
     max_epochs: int = 100
     lr: float = 1e-3
     lr_schedule: str | None = "onecycle"
@@ -47,13 +48,10 @@ class EmbedderParameters(BaseEstimator):
 
     _parameter_constraints = {
         "n_components": [Interval(Integral, 1, None, closed="left")],
-        "module": [
-            StrOptions({"linear", "mlp", "conv"}),
-            HasMethods(["forward", "parameters"]),
-            None,
-        ],
+        "module": [str, HasMethods(["forward", "parameters"]), None],
         "image_size": [Interval(Integral, 8, None, closed="left"), None],
         "on_bad_image": [StrOptions({"raise", "skip"})],
+        "augment": [StrOptions({"auto", "affine", "crop"}), callable, None],
         "max_epochs": [Interval(Integral, 1, None, closed="left")],
         "lr": [Interval(Real, 0, None, closed="neither")],
         "lr_schedule": [StrOptions(set(SCHEDULES)), None],

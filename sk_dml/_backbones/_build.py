@@ -1,23 +1,37 @@
 """From the ``module`` parameter to a network for the data at hand."""
 
 import copy
+import difflib
 import inspect
 from collections import OrderedDict
 
 import torch
 from torch import nn
 
-from sk_dml._backbones._layers import Standardize
-from sk_dml._backbones._networks import MLP, ConvNet, Linear
+from sk_dml._backbones._augment import build_augmentation
+from sk_dml._backbones._layers import CenterCrop, Standardize
+from sk_dml._backbones._named import LIBRARIES, build_named, is_pretrained
+from sk_dml._backbones._networks import MLP, ConvNet, Features, Linear
 
-NETWORKS = {"linear": Linear, "mlp": MLP, "conv": ConvNet}
+NETWORKS = {"linear": Linear, "mlp": MLP, "conv": ConvNet, "features": Features}
 
 # Standardised features of rows are softly bounded here, in standard deviations.
 ROW_LIMIT = 3.0
 
 
-def build_network(module, params, *, input_shape, n_components, mean, scale):
-    """Build the network: standardisation first, the backbone after it.
+def build_network(
+    module,
+    params,
+    *,
+    input_shape,
+    n_components,
+    mean,
+    scale,
+    largest=None,
+    augment=None,
+    crop_size=None,
+):
+    """Build the network: augmentation, standardisation, and the backbone after them.
 
     Parameters
     ----------
@@ -25,7 +39,7 @@ def build_network(module, params, *, input_shape, n_components, mean, scale):
         None picks "mlp" for rows and "conv" for images. A class is called with
         ``params`` and with those of ``n_components``, ``input_shape``, ``n_features``
         (rows) and ``n_channels`` (images) that its constructor names. An instance is
-        deep-copied.
+        deep-copied. "torchvision/NAME" and "timm/NAME" are networks of these libraries.
     params : dict
         Arguments for the constructor of the backbone.
     input_shape : tuple of int
@@ -34,43 +48,103 @@ def build_network(module, params, *, input_shape, n_components, mean, scale):
         Width of the embedding.
     mean, scale : tensors
         Statistics of the training data.
+    largest : float or None, default=None
+        What stands for white in images, 255 or 1; a pretrained network needs to know.
+    augment : "auto", "affine", "crop", None or callable, default=None
+        What changes samples in training.
+    crop_size : int or None, default=None
+        Height and width of what the backbone sees of larger images: the middle, but for
+        random crops in training. None takes images as they are.
 
     Returns
     -------
     torch.nn.Sequential
-        With the children ``standardize`` and ``backbone``.
+        With the children ``augment`` and ``crop``, where there is something to do,
+        ``standardize`` and ``backbone``.
 
     Raises
     ------
     ValueError
-        If ``params`` do not fit the backbone, or the backbone the data.
+        If ``params`` do not fit the backbone, or the backbone or ``augment`` the data.
+    ImportError
+        If the library that ``module`` names is missing.
+    OSError
+        If pretrained weights could not be loaded.
     """
+    is_image = len(input_shape) == 3
+    changes = build_augmentation(augment, input_shape, crop_size)
+    crop, seen_shape = None, input_shape
+    if crop_size is not None:
+        crop, seen_shape = CenterCrop(crop_size), (input_shape[0], crop_size, crop_size)
+    backbone = _build_backbone(module, params, seen_shape, n_components)
+    limit = None if is_image else ROW_LIMIT
+    if isinstance(backbone, Features):
+        mean, scale, limit = torch.zeros_like(mean), torch.ones_like(scale), None
+    if is_pretrained(backbone):
+        _check_range(module, mean, scale, largest)
+        mean, scale = (
+            torch.tensor(values, dtype=mean.dtype)[:, None, None] * largest
+            for values in backbone.statistics
+        )
+    parts = {
+        "augment": changes,
+        "crop": crop,
+        "standardize": Standardize(mean, scale, limit),
+        "backbone": backbone,
+    }
+    present = {name: part for name, part in parts.items() if part is not None}
+    network = nn.Sequential(OrderedDict(present))
+    _check_output(network, input_shape, n_components, mean.dtype)
+    return network
+
+
+def _build_backbone(module, params, input_shape, n_components):
     is_image = len(input_shape) == 3
     if module is None:
         module = "conv" if is_image else "mlp"
-    if module == "conv" and not is_image:
-        raise ValueError(
-            "module='conv' needs images of shape (n, height, width), (n, channels, "
-            f"height, width) or (n, height, width, channels), got X with "
-            f"{input_shape[0]} features; for rows use 'mlp' or 'linear'."
-        )
     if isinstance(module, nn.Module):
         if params:
             raise ValueError(
                 f"net_params gives {_spelled(params)} for a module that is already "
                 "built; pass its class instead of an instance to set them."
             )
-        backbone = copy.deepcopy(module)
-    else:
-        offered = {"n_components": n_components, "input_shape": input_shape}
-        offered["n_channels" if is_image else "n_features"] = input_shape[0]
-        backbone = _construct(NETWORKS.get(module, module), params, offered)
-    limit = None if is_image else ROW_LIMIT
-    network = nn.Sequential(
-        OrderedDict(standardize=Standardize(mean, scale, limit), backbone=backbone)
-    )
-    _check_output(network, input_shape, n_components, mean.dtype)
-    return network
+        return copy.deepcopy(module)
+    if isinstance(module, str):
+        if module.partition("/")[0] in LIBRARIES and "/" in module:
+            return build_named(
+                module, params, input_shape=input_shape, n_components=n_components
+            )
+        if module not in NETWORKS:
+            close = difflib.get_close_matches(module, NETWORKS)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
+            raise ValueError(
+                f"The 'module' parameter is {module!r}, which is no network. Allowed "
+                f"are {sorted(NETWORKS)}, 'torchvision/NAME', 'timm/NAME', a torch "
+                f"Module, its class, and None.{hint}"
+            )
+    if module == "conv" and not is_image:
+        raise ValueError(
+            "module='conv' needs images of shape (n, height, width), (n, channels, "
+            f"height, width) or (n, height, width, channels), got X with "
+            f"{input_shape[0]} features; for rows use 'mlp' or 'linear'."
+        )
+    offered = {"n_components": n_components, "input_shape": input_shape}
+    offered["n_channels" if is_image else "n_features"] = input_shape[0]
+    return _construct(NETWORKS.get(module, module), params, offered)
+
+
+def _check_range(module, mean, scale, largest):
+    """Check that images have the values that pretrained weights expect."""
+    # Values in a range deviate by half of it at most; constant ones are scaled by 1.
+    off = (mean < 0) | (mean > largest) | ((scale > largest / 2) & (scale != 1))
+    if off.any():
+        raise ValueError(
+            f"module={module!r} was trained on images with values from 0 to 255, as "
+            "uint8, or 0 to 1, as float; got channels with the means "
+            f"{mean.flatten().tolist()} and standard deviations "
+            f"{scale.flatten().tolist()}, where {largest:g} was taken to be white. "
+            "Give one of both, or module__weights=None."
+        )
 
 
 def _construct(constructor, params, offered):
@@ -106,7 +180,7 @@ def _check_output(network, input_shape, n_components, dtype):
     try:
         with torch.no_grad():
             output = network(torch.zeros((2, *input_shape), dtype=dtype))
-    except (RuntimeError, TypeError) as error:
+    except (AssertionError, RuntimeError, TypeError) as error:
         raise ValueError(
             f"module cannot be applied to a batch of shape (n, "
             f"{', '.join(map(str, input_shape))}): {error}"

@@ -31,6 +31,25 @@ class Standardize(nn.Module):
         return outputs * (1 + (outputs / self.limit).square()).rsqrt()
 
 
+class CenterCrop(nn.Module):
+    """The middle of every image, or the image if it has that size.
+
+    Parameters
+    ----------
+    size : int
+        Height and width, at most those of the images.
+    """
+
+    def __init__(self, size):
+        super().__init__()
+        self.size = size
+
+    def forward(self, images):
+        """Crop a batch of shape (n, C, H, W)."""
+        top, left = ((side - self.size) // 2 for side in images.shape[2:])
+        return images[..., top : top + self.size, left : left + self.size]
+
+
 class Conv2d(nn.Conv2d):
     """A convolution whose maps have their channels last in memory.
 
@@ -43,6 +62,35 @@ class Conv2d(nn.Conv2d):
         # A copy, as with one channel torch could not tell the layouts apart.
         weight = torch.empty_like(self.weight, memory_format=torch.channels_last)
         return self._conv_forward(inputs, weight.copy_(self.weight), self.bias)
+
+
+class ResidualBlock(nn.Module):
+    """Two convolutions beside a shortcut.
+
+    Parameters
+    ----------
+    width_in, width : int
+        Channels before and after.
+    """
+
+    def __init__(self, width_in, width):
+        super().__init__()
+        self.convolutions = nn.Sequential(
+            Conv2d(width_in, width, 3, padding=1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
+            Conv2d(width, width, 3, padding=1, bias=False),
+            nn.BatchNorm2d(width),
+        )
+        self.shortcut = nn.Sequential()
+        if width_in != width:
+            self.shortcut = nn.Sequential(
+                Conv2d(width_in, width, 1, bias=False), nn.BatchNorm2d(width)
+            )
+
+    def forward(self, maps):
+        """Transform a batch of feature maps."""
+        return (self.convolutions(maps) + self.shortcut(maps)).relu_()
 
 
 class MeanMaxPool(nn.Module):

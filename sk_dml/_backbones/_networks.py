@@ -1,12 +1,16 @@
 """The networks that ``module`` can name."""
 
-from math import prod
+from itertools import pairwise
+from math import log2, prod
 from numbers import Integral
 
 from torch import nn
 
 from sk_dml._backbones._dropout import Dropout
-from sk_dml._backbones._layers import Conv2d, MeanMaxPool
+from sk_dml._backbones._layers import Conv2d, MeanMaxPool, ResidualBlock
+
+# Side of the maps, about, when a ConvNet begins to widen.
+SIDE_AT_LAST = 16
 
 
 class Linear(nn.Sequential):
@@ -62,8 +66,13 @@ class MLP(nn.Sequential):
         super().__init__(*layers, nn.Linear(widths[-1], n_components))
 
 
-class ConvNet(nn.Sequential):
-    """Convolutions, each halving the image: the default for images.
+class ConvNet(nn.Module):
+    """A small residual network that adapts to the size of images: their default.
+
+    Its stem halves images of 23 pixels and more. Blocks of the first width, each after
+    a halving, go on until at most about 22 are left; then comes a block of every other
+    width, with halvings between them. So 8 x 8 pixels are 4 x 4 at the end, 28 x 28
+    are 7 x 7, and 128 x 128 are 8 x 8.
 
     Parameters
     ----------
@@ -72,19 +81,65 @@ class ConvNet(nn.Sequential):
     n_components : int
         Width of the embedding.
     widths : tuple of int, default=(32, 64, 128)
-        Channels after each block.
+        Channels of the stem, and of the blocks at the end.
     dropout : float, default=0.1
         Share of pooled features that a training step leaves out.
     """
 
     def __init__(self, input_shape, n_components, widths=(32, 64, 128), dropout=0.1):
+        super().__init__()
+        first = widths[0]
+        n_halvings = max(0, round(log2(max(input_shape[1:]) / SIDE_AT_LAST)))
+        stride = 2 if n_halvings else 1
+        self.stem = nn.Sequential(
+            Conv2d(input_shape[0], first, 5, stride=stride, padding=2, bias=False),
+            nn.BatchNorm2d(first),
+            nn.ReLU(),
+        )
         layers: list[nn.Module] = []
-        for width_in, width_out in zip((input_shape[0], *widths), widths, strict=False):
-            layers += [
-                Conv2d(width_in, width_out, 3, padding=1, bias=False),
-                nn.BatchNorm2d(width_out),
-                nn.ReLU(),
-                nn.MaxPool2d(2, ceil_mode=True),
-            ]
-        layers += [MeanMaxPool(), Dropout(dropout)]
-        super().__init__(*layers, nn.Linear(2 * widths[-1], n_components))
+        for _ in range(n_halvings - 1):
+            layers += [nn.MaxPool2d(2, ceil_mode=True), ResidualBlock(first, first)]
+        for place, (width_in, width) in enumerate(pairwise(widths)):
+            if place:
+                layers.append(nn.MaxPool2d(2, ceil_mode=True))
+            layers.append(ResidualBlock(width_in, width))
+        self.blocks = nn.Sequential(*layers)
+        self.pool = nn.Sequential(MeanMaxPool(), Dropout(dropout))
+        self.head = nn.Linear(2 * widths[-1], n_components)
+
+    def forward(self, images):
+        """Embed a batch of shape (n, C, H, W)."""
+        return self.head(self.pool(self.blocks(self.stem(images))))
+
+
+class Features(nn.Module):
+    """A linear map for precomputed features, which begins by keeping their distances.
+
+    Features of a pretrained network compare well by their cosines, and unlike raw
+    columns as they are: they are brought to length one, not standardised. The map
+    begins as a random projection with orthogonal rows, and moves away from it slowly.
+
+    Parameters
+    ----------
+    input_shape : tuple of int
+        Shape of a sample.
+    n_components : int
+        Width of the embedding. The narrower, the more a random projection loses.
+    dropout : float, default=0.2
+        Share of features that a training step leaves out.
+    gain : float, default=30.0
+        Size of the weights at first. The embedding, which is normalised, does not
+        depend on it; but the larger they are, the less a step turns them.
+    """
+
+    def __init__(self, input_shape, n_components, dropout=0.2, gain=30.0):
+        super().__init__()
+        n_features = prod(input_shape)
+        self.dropout = Dropout(dropout)
+        self.head = nn.Linear(n_features, n_components)
+        nn.init.orthogonal_(self.head.weight, gain)
+
+    def forward(self, rows):
+        """Embed a batch of rows, or of anything, flattened."""
+        rows = nn.functional.normalize(rows.flatten(1))
+        return self.head(self.dropout(rows * rows.shape[1] ** 0.5))

@@ -10,15 +10,25 @@ n_components : int, default={n_components}
     Width of the embedding, at least 1; useful from 2 on, as rows of length one and
     width 1 are 1 or -1.
 module : None, str, type or torch.nn.Module, default=None
-    The network. None takes "mlp" for rows and "conv" for images; "linear" is a
-    linear map. A torch Module class is built with the ``module__*`` entries of
-    ``net_params``, and is given ``n_components``, ``input_shape``, ``n_features``
-    (rows) and ``n_channels`` (images) where its constructor has arguments of these
-    names. An instance is deep-copied. The network receives standardised inputs,
-    float32 of shape (n, n_features) or (n, channels, height, width), and returns
-    (n, n_components). Of its own, "mlp" has the arguments ``hidden`` (widths of the
-    layers, default (512, 512)), ``dropout`` (0.2) and ``input_dropout`` (0.1); "conv"
-    has ``widths`` (channels, (32, 64, 128)) and ``dropout`` (0.1).
+    The network. None takes "mlp" for rows and "conv" for images. "conv" is a small
+    residual network that adapts to their size; "linear" is a linear map; "features" is
+    one for features that another network has computed, which keeps their cosines at
+    first (give it an ``n_components`` of 256). "torchvision/NAME" and "timm/NAME", such
+    as "torchvision/mobilenet_v2", are networks of these libraries (the extra
+    ``vision``), with the mean and the maximum of their last feature maps, or else their
+    own pooling, before a new head. ``module__weights`` in ``net_params`` names their
+    pretrained weights: "DEFAULT", another name such as "IMAGENET1K_V1", or None for
+    random ones. Pretrained ones want images with values from 0 to 255, as uint8, or 0
+    to 1, as float, with three channels, or one that stands for three. A torch Module
+    class is built with the ``module__*`` entries of ``net_params``, and is given
+    ``n_components``, ``input_shape``, ``n_features`` (rows) and ``n_channels`` (images)
+    where its constructor has arguments of these names. An instance is deep-copied. The
+    network receives standardised inputs (for pretrained weights by their own mean and
+    scale, for "features" as they are), float32 of shape (n, n_features) or (n,
+    channels, height, width), and returns (n, n_components). Of its own, "mlp" has the
+    arguments ``hidden`` (widths of the layers, default (512, 512)), ``dropout`` (0.2)
+    and ``input_dropout`` (0.1); "conv" has ``widths`` (channels, (32, 64, 128)) and
+    ``dropout`` (0.1); "features" has ``dropout`` (0.2) and ``gain`` (30).
 image_size : int or None, default={image_size}
     For files and datasets of images: the side of the square that the network sees, in
     pixels, at least 8. None takes 128, or 227 where ``module`` names a network of
@@ -32,6 +42,14 @@ on_bad_image : {{"raise", "skip"}}, default={on_bad_image!r}
     "raise" stops with the path and the reason. "skip" leaves them out of :meth:`fit`,
     for which every image is read once before the first epoch, and gives them rows of
     zeros in :meth:`transform`; a warning counts and lists them.
+augment : {{"auto", "affine", "crop"}}, callable or None, default={augment!r}
+    How to change images at random, in training only. "affine" turns, scales, shears,
+    shifts and slightly bends them, which suits glyphs; "crop" cuts parts out of them,
+    resizes these, and mirrors half of them, which suits photographs. "auto" takes
+    "affine" for images with one channel, "crop" for others, and nothing for rows. A
+    callable is given every batch, a tensor of shape (n, channels, height, width) with
+    the values of X, on the device, and returns one of that shape; let it draw from
+    torch's global random numbers, which ``random_state`` seeds.
 max_epochs : int, default={max_epochs}
     Passes over the training data.
 lr : float, default={lr}
@@ -88,7 +106,8 @@ scoring : str or callable, default={scoring!r}
 backbone_lr : float or None, default={backbone_lr}
     Learning rate of all of the network but its head, for pretrained networks. The head
     is the submodule named ``head`` or, without one, the last layer that has parameters.
-    None takes ``lr``; 0 freezes: weights and statistics stay, and no dropout.
+    None takes ``lr``, or for pretrained weights that ``module`` names a tenth of it; 0
+    freezes: weights and statistics stay, and no dropout.
 precision : {{"float32", "bfloat16", "float16"}}, default={precision!r}
     What the network computes in during training. The halves are faster and smaller on
     many GPUs; weights, proxies and the loss stay float32, and so does ``transform``. In
@@ -136,7 +155,8 @@ net_params : dict or None, default={net_params}
     for training (seconds to a minute at first), and ``compile__*``;
     ``gradient_clip_value``, the largest norm of all gradients together, with
     ``gradient_clip_norm_type`` (2); ``freeze_batch_norm=True``, which keeps the weights
-    and statistics of batch norms. ``optimizer__param_groups``, such as
+    and statistics of batch norms, as is the default where ``module`` names pretrained
+    weights. ``optimizer__param_groups``, such as
     ``[("layer1*", {{"lr": 1e-4}})]``, sets ``lr``, ``weight_decay`` and more for the
     parameters of the network with such names; ``lr=0`` freezes them. Files of images
     are read ahead by threads, as many as torch uses and at most 8; instead,
