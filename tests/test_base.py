@@ -167,7 +167,7 @@ def test_images_are_learned(digits):
     assert map_at_r(embedder, X[200:], y[200:]) > 0.75
 
 
-@pytest.mark.parametrize("module", ["linear", "mlp", "conv"])
+@pytest.mark.parametrize("module", ["linear", "mlp", "conv", "features"])
 def test_networks_by_name(module, digits):
     X, y = digits
     assert quick(module=module).fit_transform(X, y).shape == (300, 64)

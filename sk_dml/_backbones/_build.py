@@ -6,6 +6,7 @@ import inspect
 from collections import OrderedDict
 
 import torch
+from sklearn.utils._param_validation import InvalidParameterError
 from torch import nn
 
 from sk_dml._backbones._augment import build_augmentation
@@ -75,6 +76,11 @@ def build_network(
     changes = build_augmentation(augment, input_shape, crop_size)
     crop, seen_shape = None, input_shape
     if crop_size is not None:
+        if crop_size > min(input_shape[1:]):
+            raise ValueError(
+                f"crop_size={crop_size} is larger than images of {input_shape[1]} x "
+                f"{input_shape[2]}."
+            )
         crop, seen_shape = CenterCrop(crop_size), (input_shape[0], crop_size, crop_size)
     backbone = _build_backbone(module, params, seen_shape, n_components)
     limit = None if is_image else ROW_LIMIT
@@ -117,7 +123,7 @@ def _build_backbone(module, params, input_shape, n_components):
         if module not in NETWORKS:
             close = difflib.get_close_matches(module, NETWORKS)
             hint = f" Did you mean {close[0]!r}?" if close else ""
-            raise ValueError(
+            raise InvalidParameterError(
                 f"The 'module' parameter is {module!r}, which is no network. Allowed "
                 f"are {sorted(NETWORKS)}, 'torchvision/NAME', 'timm/NAME', a torch "
                 f"Module, its class, and None.{hint}"

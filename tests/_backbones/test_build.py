@@ -5,20 +5,21 @@ from sklearn.datasets import load_wine
 
 from sk_dml import CircleEmbedder
 from sk_dml._backbones import build_network
+from sk_dml._training._optimizer import find_head
 
 
-def build(module, input_shape=(5,), n_components=3, params=None, **statistics):
+def build(module, input_shape=(5,), n_components=3, params=None, **settings):
     is_image = len(input_shape) == 3
     shape = (input_shape[0], 1, 1) if is_image else input_shape
     dtype = torch.float32 if is_image else torch.float64
-    settings = {"mean": torch.zeros(shape, dtype=dtype), "scale": torch.ones(shape)}
+    statistics = {"mean": torch.zeros(shape, dtype=dtype), "scale": torch.ones(shape)}
     with torch.random.fork_rng(devices=[]):
         return build_network(
             module,
             params or {},
             input_shape=input_shape,
             n_components=n_components,
-            **{**settings, **statistics},
+            **{**statistics, **settings},
         )
 
 
@@ -42,6 +43,8 @@ class Fixed(torch.nn.Module):
     [
         (None, (5,), "MLP"),
         (None, (1, 8, 8), "ConvNet"),
+        (None, (3, 128, 96), "ConvNet"),
+        ("features", (5,), "Features"),
         ("linear", (5,), "Linear"),
         ("linear", (3, 4, 4), "Linear"),
         ("mlp", (3, 4, 4), "MLP"),
@@ -103,8 +106,82 @@ def test_inputs_are_standardised_and_softly_bounded():
         (torch.nn.Linear(5, 3), {"params": {"bias": 1}}, "already built"),
         (Recorder, {"params": {"width": 1}}, r"'module__width'.*'module__depth'"),
         ("mlp", {"params": {"hiden": 1}}, r"MLP does not take.*'module__hidden'"),
+        ("linaer", {}, r"'linaer', which is no network.*Did you mean 'linear'\?"),
+        ("torch/mlp", {}, "'torch/mlp', which is no network. Allowed are .*timm/NAME"),
+        ("mlp", {"augment": "crop"}, "augment='crop' is for images"),
     ],
 )
 def test_what_does_not_fit_is_refused(module, keywords, message):
     with pytest.raises(ValueError, match=message):
         build(module, **keywords)
+
+
+def test_parts_have_names_that_last():
+    network = build(None, (3, 20, 20), augment="auto", crop_size=16)
+    assert [*dict(network.named_children())] == [
+        "augment",
+        "crop",
+        "standardize",
+        "backbone",
+    ]
+    names = [*network.state_dict()]
+    assert names[:2] == ["standardize.mean", "standardize.scale"]
+    assert names[2] == "backbone.stem.0.weight"
+    assert "backbone.blocks.0.convolutions.0.weight" in names
+    assert names[-2:] == ["backbone.head.weight", "backbone.head.bias"]
+    assert [*dict(build(None).named_children())] == ["standardize", "backbone"]
+
+
+@pytest.mark.parametrize("augment", ["crop", "affine", None])
+def test_crops_are_random_in_training_and_the_middle_otherwise(augment):
+    given = {"n_components": 3 * 8 * 8, "augment": augment, "crop_size": 8}
+    network = build(Fixed, (3, 12, 10), **given)
+    images = torch.rand(2, 3, 12, 10)
+    seen = network(images).reshape(2, 3, 8, 8)
+    middle = images[:, :, 2:10, 1:9]
+    assert torch.allclose(seen, middle) == (augment is None)
+    torch.testing.assert_close(network.eval()(images).reshape(2, 3, 8, 8), middle)
+
+
+def test_a_crop_is_part_of_the_image():
+    with pytest.raises(ValueError, match="crop_size=8 is larger than images of 12 x 7"):
+        build(Fixed, (3, 12, 7), crop_size=8)
+
+
+@pytest.mark.parametrize(
+    ("shape", "last"),
+    [
+        ((1, 8, 8), (4, 4)),
+        ((3, 16, 16), (8, 8)),
+        ((1, 28, 28), (7, 7)),
+        ((3, 32, 32), (8, 8)),
+        ((3, 64, 64), (8, 8)),
+        ((3, 128, 128), (8, 8)),
+        ((3, 20, 128), (2, 8)),
+        ((2, 224, 224), (7, 7)),
+    ],
+)
+def test_the_convolutional_network_adapts_to_the_size(shape, last):
+    backbone = build(None, shape).backbone
+    maps = backbone.blocks(backbone.stem(torch.zeros(2, *shape)))
+    assert maps.shape == (2, 128, *last)
+    assert find_head(backbone) is backbone.head
+    wide = build("conv", shape, params={"widths": (4, 8), "dropout": 0.5}).backbone
+    assert wide.head.in_features == 16
+
+
+def test_features_begin_by_keeping_cosines():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        rows = torch.rand(20, 40, dtype=torch.float64) * 7
+    # Statistics of the rows are of no account.
+    statistics = {"mean": torch.full((40,), 5.0), "scale": torch.full((40,), 0.1)}
+    network = build("features", (40,), 40, **statistics).eval()
+    found = torch.nn.functional.normalize(network(rows))
+    expected = torch.nn.functional.normalize(rows).float()
+    torch.testing.assert_close(
+        found @ found.T, expected @ expected.T, atol=1e-2, rtol=0
+    )
+    scaled = torch.nn.functional.normalize(network(3 * rows))
+    torch.testing.assert_close(scaled, found)
+    assert network(torch.zeros(2, 40)).isfinite().all()

@@ -201,9 +201,11 @@ def test_bad_input(params, message, iris):
         quick(**params).fit(*iris)
 
 
+# What random weights behind norms that see no batch make of images.
+@pytest.mark.filterwarnings("ignore:The embedding has collapsed")
 def test_frozen_images():
     X, y = load_digits(return_X_y=True)
     X, y = X[:100].reshape(-1, 8, 8), y[:100]
     embedder = quick(module=None, backbone_lr=0).fit(X, y)
-    norm = embedder.net_.module_.backbone[1]
+    norm = embedder.net_.module_.backbone.stem[1]
     assert torch.equal(norm.running_var, torch.ones(32))
