@@ -21,6 +21,8 @@ from sk_dml import (
     NormalizedSoftmaxEmbedder,
     map_at_r,
 )
+from sk_dml._backbones._layers import CenterCrop
+from sk_dml._backbones._networks import ConvNet
 from sk_dml.datasets import ImageSequence, load_image_folder
 from sk_dml.utils._images import load_square
 
@@ -31,6 +33,7 @@ def quick(cls=CircleEmbedder, **params):
     return cls(
         **{
             "image_size": 16,
+            "augment": None,
             "max_epochs": 2,
             "batch_size": 16,
             "random_state": 0,
@@ -39,13 +42,23 @@ def quick(cls=CircleEmbedder, **params):
     )
 
 
+class Cropped(torch.nn.Sequential):
+    """What an embedder of files makes of squares that are decoded already."""
+
+    def __init__(self, n_components):
+        super().__init__(CenterCrop(16), ConvNet((3, 16, 16), n_components))
+
+
+def of_arrays(cls=CircleEmbedder, **params):
+    return quick(cls, **{"image_size": None, "module": Cropped, **params})
+
+
 @pytest.fixture(scope="module")
 def decoded(files):
     """The files as an array, and their embedding by an embedder of arrays."""
     paths, y = files
     X = np.stack([load_square(path, SIDE) for path in paths])
-    embedder = quick(image_size=None).fit(X, y)
-    return X, embedder.transform(X)
+    return X, of_arrays().fit(X, y).transform(X)
 
 
 class Photographs(torch.utils.data.Dataset):
@@ -297,7 +310,7 @@ def test_validation_on_files(files):
     assert 0 <= embedder.best_score_ <= 1
     given = quick().fit(paths[::2], y[::2], validation_data=(paths[1::2], y[1::2]))
     assert [0 <= row["valid_score"] <= 1 for row in given.history_] == [True] * 2
-    arrays = quick(early_stopping=True, validation_fraction=0.34, image_size=None)
+    arrays = of_arrays(early_stopping=True, validation_fraction=0.34)
     X = np.stack([load_square(path, SIDE) for path in paths])
     assert arrays.fit(X, y).best_score_ == embedder.best_score_
 

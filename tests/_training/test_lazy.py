@@ -88,7 +88,7 @@ def test_held_out_images_are_not_read(files):
     X = check_inputs(embedder, paths, reset=True)
     X.read = None
     kept, classes, targets, (held, labels) = split_validation(
-        embedder, X, np.unique(y), y, np.random.RandomState(0)
+        embedder, X, np.unique(y), y, 0
     )
     assert len(kept) + len(held) == len(y)
     assert len(held) == len(labels)
