@@ -88,7 +88,9 @@ early_stopping : bool, default={early_stopping}
     seen; otherwise that share of every class, but for classes that it would leave with
     fewer than two samples on either side. Samples given to :meth:`fit` as
     ``validation_data`` take the place of those held out; without ``early_stopping``
-    they are scored, and nothing else.
+    they are scored, and nothing else. What is held out is not learned from, and a few
+    classes or samples, soon told apart, choose the best epoch too early: the whole
+    training with "onecycle" is often a little better, and takes longer.
 validation_fraction : float, default={validation_fraction}
     Share of the classes, or of the samples, to hold out, in (0, 1).
 n_iter_no_change : int or "auto", default={n_iter_no_change!r}
