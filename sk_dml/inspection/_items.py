@@ -4,6 +4,9 @@ import os
 
 import numpy as np
 
+from sk_dml.utils._image_sequence import ImageSequence
+from sk_dml.utils._images import load_image
+
 KINDS = ("image", "path", "text")
 IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 MAX_PIXELS = 512  # on a side of what is read from a file
@@ -14,11 +17,13 @@ def check_items(items, n_samples, kind="auto", *, name="items", allowed=KINDS):
 
     Images come back as (n, h, w) or (n, h, w, c). Of the kind "auto" arrays are images,
     path objects and strings that all end as image files do are paths, and everything
-    else of one axis is text.
+    else of one axis is text. An ImageSequence is shown as paths are, and stays what it
+    is.
     """
     if kind not in ("auto", *KINDS):
         raise ValueError(f"item_kind must be one of {('auto', *KINDS)}, got {kind!r}.")
-    if not hasattr(items, "ndim"):
+    is_sequence = isinstance(items, ImageSequence)
+    if not is_sequence and not hasattr(items, "ndim"):
         items = list(items)
         if items and np.ndim(items[0]) > 0:
             items = np.asarray(items)
@@ -27,6 +32,8 @@ def check_items(items, n_samples, kind="auto", *, name="items", allowed=KINDS):
         raise ValueError(
             f"{name} has {len(items)} entries for {n_samples} samples; give one each."
         )
+    if is_sequence and kind in ("auto", "path") and "path" in allowed:
+        return items, "path"
     if kind == "auto":
         kind = "image" if n_dims in (3, 4) else _kind_of(items) if n_dims == 1 else None
     if kind not in allowed or (n_dims not in (3, 4) if kind == "image" else n_dims > 1):
@@ -94,6 +101,8 @@ def read_images(items, kind, indices, limits=None):
     Values beyond [0, 1] are scaled from the smallest to the largest of all items, or
     from and to the limits, so that what is drawn does not depend on what else is.
     """
+    if kind == "path" and isinstance(items, ImageSequence):
+        return [_shrink(load_image(items[i], column=items.column)) for i in indices]
     if kind == "path":
         return [_read(items[i]) for i in indices]
     limits = value_limits(items) if limits is None else limits
@@ -121,6 +130,8 @@ def grey():
 def from_samples(X):
     """Take samples for what they look like, unless they are rows."""
     n_dims = getattr(X, "ndim", None)
+    if isinstance(X, ImageSequence):
+        return X
     if n_dims is None:
         n_dims = 1 + np.ndim(X[0]) if len(X) else 1
     return None if n_dims == 2 else X
@@ -145,8 +156,13 @@ def _read(path):
             return _scale(values, *value_limits(values))
         if image.mode not in ("L", "RGB", "RGBA"):
             image = image.convert("RGBA")
-        image.thumbnail((MAX_PIXELS, MAX_PIXELS))
-        return np.asarray(image) / 255
+        return _shrink(image)
+
+
+def _shrink(image):
+    image = image.copy()  # as it is another's
+    image.thumbnail((MAX_PIXELS, MAX_PIXELS))
+    return np.asarray(image) / 255
 
 
 def _scale(image, low, high):

@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import imsave
 from PIL import Image
 
+from sk_dml.datasets import ImageSequence
 from sk_dml.inspection import _items
 
 
@@ -147,6 +148,31 @@ def test_samples_show_themselves_unless_they_are_rows(images):
     assert _items.from_samples(["a", "b"]) == ["a", "b"]
     assert _items.from_samples([[1.0, 2.0]]) is None
     assert _items.from_samples(np.eye(2)) is None
+
+
+def test_images_of_datasets_are_read_when_they_are_drawn(images):
+    class Dataset:
+        read = ()
+
+        def __len__(self):
+            return 5
+
+        def __getitem__(self, i):
+            self.read = (*self.read, i)
+            return {"picture": Image.fromarray(images[i]), "label": 1}
+
+    dataset = Dataset()
+    sequence = ImageSequence(dataset, column="picture")
+    assert _items.from_samples(sequence) is sequence
+    items, kind = _items.check_items(sequence, 5)
+    assert (items, kind) == (sequence, "path")
+    assert dataset.read == ()
+    read = _items.read_images(items, kind, [3, 1])
+    np.testing.assert_array_equal(read, images[[3, 1]] / 255)
+    assert dataset.read == (3, 1)
+    with pytest.raises(ValueError, match="5 entries for 4 samples"):
+        _items.check_items(sequence, 4)
+    assert _items.check_items(sequence[[2]], 1, "text")[1] == "text"
 
 
 def test_bad_input(images):
