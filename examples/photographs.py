@@ -1,0 +1,37 @@
+"""From a folder of photographs, one subfolder a class, to a picture of what is found.
+
+Fine-tunes an ImageNet network on the first half of the classes and searches the other
+half, which it has never seen. Needs the extra ``vision``, and once a network connection
+for the weights.
+
+    python examples/photographs.py FOLDER --save found.png
+"""
+
+import argparse
+
+import matplotlib.pyplot as plt
+
+from sk_dml import CircleEmbedder, class_disjoint_split
+from sk_dml.datasets import load_image_folder
+from sk_dml.inspection import RetrievalDisplay
+from sk_dml.scorers import retrieval_scorer
+
+parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+parser.add_argument("folder")
+parser.add_argument("--save", metavar="FILE", help="write the picture, show none")
+parser.add_argument("--module", default="torchvision/mobilenet_v2")
+parser.add_argument("--max-epochs", type=int, default=5)
+options = parser.parse_args()
+
+paths, y = load_image_folder(options.folder, return_X_y=True)
+X_train, X_test, y_train, y_test = class_disjoint_split(paths, y=y)
+embedder = CircleEmbedder(
+    module=options.module, max_epochs=options.max_epochs, random_state=0, verbose=1
+).fit(X_train, y_train)
+
+print(retrieval_scorer("precision_at_1", "map_at_r")(embedder, X_test, y_test))
+RetrievalDisplay.from_estimator(embedder, X_test, y_test, items=X_test, random_state=0)
+if options.save:
+    plt.savefig(options.save)
+else:
+    plt.show()
