@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
+from scipy.sparse import issparse
 from sklearn.utils import gen_batches
 from torch.utils.data import Dataset, IterableDataset
 
@@ -82,6 +83,8 @@ def is_table_of_paths(X):
     -------
     bool
     """
+    if issparse(X):  # some of which cannot be sliced
+        return False
     first = np.asarray(X[:1], dtype=object)
     return first.size > 0 and all(map(is_path, first.ravel()))
 
