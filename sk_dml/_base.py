@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from sklearn.base import (
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
@@ -44,6 +45,9 @@ from sk_dml.utils import (
     torch_seed,
     warn,
 )
+
+# Training samples from which a head begins that is given learned features.
+HEAD_SAMPLES = 256
 
 
 @dataclass(eq=False, repr=False)
@@ -281,6 +285,7 @@ class BaseEmbedder(
             scale=scale,
             largest=255 if X.dtype == np.uint8 else 1,
             augment=self.augment,
+            sample=torch.tensor(X[:: -(-len(X) // HEAD_SAMPLES)]),
         )
         backbone_lr, frozen = fine_tuning(network, self.lr, self.backbone_lr)
         return EmbeddingNet(
