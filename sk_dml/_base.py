@@ -2,6 +2,7 @@
 
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from sklearn.base import (
@@ -39,6 +40,7 @@ from sk_dml._training import (
     open_checkpoint,
     progress,
     split_validation,
+    training_sample,
     training_statistics,
     warn_of_failures,
     with_callbacks,
@@ -314,6 +316,7 @@ class BaseEmbedder(
             largest=255 if X.dtype == np.uint8 else 1,
             augment=self.augment,
             crop_size=self.image_size_,
+            sample=partial(training_sample, X),
         )
         backbone_lr, frozen = fine_tuning(network, self.lr, self.backbone_lr)
         return EmbeddingNet(

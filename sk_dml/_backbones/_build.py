@@ -10,7 +10,7 @@ from sklearn.utils._param_validation import InvalidParameterError
 from torch import nn
 
 from sk_dml._backbones._augment import build_augmentation
-from sk_dml._backbones._layers import CenterCrop, Standardize
+from sk_dml._backbones._layers import CenterCrop, FeatureHead, Standardize
 from sk_dml._backbones._named import LIBRARIES, build_named, is_pretrained
 from sk_dml._backbones._networks import MLP, ConvNet, Features, Linear
 
@@ -18,6 +18,8 @@ NETWORKS = {"linear": Linear, "mlp": MLP, "conv": ConvNet, "features": Features}
 
 # Standardised features of rows are softly bounded here, in standard deviations.
 ROW_LIMIT = 3.0
+# Samples that go through a network at once to find where its head begins.
+SAMPLES_AT_ONCE = 32
 
 
 def build_network(
@@ -31,6 +33,7 @@ def build_network(
     largest=None,
     augment=None,
     crop_size=None,
+    sample=None,
 ):
     """Build the network: augmentation, standardisation, and the backbone after them.
 
@@ -56,6 +59,9 @@ def build_network(
     crop_size : int or None, default=None
         Height and width of what the backbone sees of larger images: the middle, but for
         random crops in training. None takes images as they are.
+    sample : callable or None, default=None
+        Called for a network that starts from learned features: returns training
+        samples, a tensor of shape (n, ...), from which its head begins.
 
     Returns
     -------
@@ -101,7 +107,19 @@ def build_network(
     present = {name: part for name, part in parts.items() if part is not None}
     network = nn.Sequential(OrderedDict(present))
     _check_output(network, input_shape, n_components, mean.dtype)
+    if sample is not None and isinstance(getattr(backbone, "head", None), FeatureHead):
+        _start_head(network, sample())
     return network
+
+
+@torch.no_grad()
+def _start_head(network, sample):
+    network.eval()
+    backbone = network.backbone
+    pieces = sample.split(SAMPLES_AT_ONCE)
+    features = [backbone.features(network[:-1](piece)) for piece in pieces]
+    backbone.head.start_from(torch.cat(features))
+    network.train()
 
 
 def _build_backbone(module, params, input_shape, n_components):

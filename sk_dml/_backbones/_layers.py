@@ -3,6 +3,8 @@
 import torch
 from torch import nn
 
+from sk_dml._backbones._dropout import Dropout
+
 
 class Standardize(nn.Module):
     """Subtract the training mean and divide by the training scale.
@@ -99,3 +101,52 @@ class MeanMaxPool(nn.Module):
     def forward(self, maps):
         """Pool a batch of feature maps."""
         return torch.cat([maps.mean(dim=(2, 3)), maps.amax(dim=(2, 3))], dim=1)
+
+
+class FeatureHead(nn.Linear):
+    """A linear map of features that another network learned, kept close to them.
+
+    Such features compare well by their cosines: they are brought to length one. At
+    first the map turns them and leaves out what varies least, and each step of the
+    training changes it little.
+
+    Parameters
+    ----------
+    n_features, n_components : int
+    n_parts : int, default=1
+        Parts of the features that are brought to length one apart.
+    dropout : float, default=0.2
+        Share of features that a training step leaves out.
+    gain : float, default=30.0
+        Size of the weights at first. The embedding, which is normalised, does not
+        depend on it; but the larger they are, the less a step turns them.
+    """
+
+    def __init__(self, n_features, n_components, n_parts=1, dropout=0.2, gain=30.0):
+        super().__init__(n_features, n_components, bias=False)
+        self.n_parts, self.gain = n_parts, gain
+        self.dropout = Dropout(dropout)
+        nn.init.orthogonal_(self.weight, gain)
+
+    def forward(self, features):
+        """Embed a batch of shape (n, n_features)."""
+        return super().forward(self.dropout(self._unit_parts(features)))
+
+    @torch.no_grad()
+    def start_from(self, features):
+        """Begin with the principal axes of some features.
+
+        Parameters
+        ----------
+        features : tensor of shape (n, n_features)
+            With n of them there are n - 1 axes, and random ones in place of others.
+        """
+        rows = self._unit_parts(features.float())
+        axes = torch.linalg.svd(rows - rows.mean(0), full_matrices=False)[2]
+        n_axes = min(len(rows) - 1, len(axes), len(self.weight))
+        self.weight[:n_axes] = self.gain * axes[:n_axes]
+
+    def _unit_parts(self, features):
+        parts = features.unflatten(1, (self.n_parts, -1))
+        # Of entries of size one, as standardised inputs have.
+        return nn.functional.normalize(parts, dim=2).flatten(1) * parts.shape[2] ** 0.5

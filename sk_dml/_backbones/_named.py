@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from sk_dml._backbones._layers import MeanMaxPool
+from sk_dml._backbones._layers import FeatureHead, MeanMaxPool
 
 LIBRARIES = ("torchvision", "timm")
 # These expect what others do, but their pretrained weights come from elsewhere.
@@ -36,16 +36,19 @@ class NamedNet(nn.Module):
     def __init__(self, body, n_features, n_components, statistics):
         super().__init__()
         self.body = body
-        self.head = nn.Linear(n_features, n_components)
+        n_parts = 2 if hasattr(body, "pool") else 1
+        self.head = FeatureHead(n_features, n_components, n_parts)
         self.statistics = statistics
 
     def forward(self, images):
         """Embed a batch of images; one channel stands for three."""
+        return self.head(self.features(images))
+
+    def features(self, images):
+        """Compute what the head is given."""
         images = images.expand(-1, 3, -1, -1)
         # On CPUs with this layout a step takes two thirds of the time.
-        return self.head(
-            self.body(images.contiguous(memory_format=torch.channels_last))
-        )
+        return self.body(images.contiguous(memory_format=torch.channels_last))
 
 
 class _TimmMaps(nn.Module):

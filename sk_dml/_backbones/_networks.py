@@ -7,7 +7,7 @@ from numbers import Integral
 from torch import nn
 
 from sk_dml._backbones._dropout import Dropout
-from sk_dml._backbones._layers import Conv2d, MeanMaxPool, ResidualBlock
+from sk_dml._backbones._layers import Conv2d, FeatureHead, MeanMaxPool, ResidualBlock
 
 # Side of the maps, about, when a ConvNet begins to widen.
 SIDE_AT_LAST = 16
@@ -113,33 +113,30 @@ class ConvNet(nn.Module):
 
 
 class Features(nn.Module):
-    """A linear map for precomputed features, which begins by keeping their distances.
-
-    Features of a pretrained network compare well by their cosines, and unlike raw
-    columns as they are: they are brought to length one, not standardised. The map
-    begins as a random projection with orthogonal rows, and moves away from it slowly.
+    """A linear map for features that another network has computed.
 
     Parameters
     ----------
     input_shape : tuple of int
         Shape of a sample.
     n_components : int
-        Width of the embedding. The narrower, the more a random projection loses.
+        Width of the embedding.
     dropout : float, default=0.2
         Share of features that a training step leaves out.
     gain : float, default=30.0
-        Size of the weights at first. The embedding, which is normalised, does not
-        depend on it; but the larger they are, the less a step turns them.
+        Size of the weights at first: the larger, the less a step turns them.
     """
 
     def __init__(self, input_shape, n_components, dropout=0.2, gain=30.0):
         super().__init__()
-        n_features = prod(input_shape)
-        self.dropout = Dropout(dropout)
-        self.head = nn.Linear(n_features, n_components)
-        nn.init.orthogonal_(self.head.weight, gain)
+        self.head = FeatureHead(
+            prod(input_shape), n_components, dropout=dropout, gain=gain
+        )
 
     def forward(self, rows):
         """Embed a batch of rows, or of anything, flattened."""
-        rows = nn.functional.normalize(rows.flatten(1))
-        return self.head(self.dropout(rows * rows.shape[1] ** 0.5))
+        return self.head(self.features(rows))
+
+    def features(self, rows):
+        """Compute what the head is given."""
+        return rows.flatten(1)

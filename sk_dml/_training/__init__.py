@@ -10,6 +10,7 @@ from sk_dml._training._continue import carry_over, merge_classes
 from sk_dml._training._data import (
     check_inputs,
     check_targets,
+    training_sample,
     training_statistics,
 )
 from sk_dml._training._diagnostics import Diagnostics, warn_of_failures
@@ -61,6 +62,7 @@ __all__ = [
     "open_checkpoint",
     "progress",
     "split_validation",
+    "training_sample",
     "training_statistics",
     "warn_of_failures",
     "with_callbacks",

@@ -197,6 +197,24 @@ def training_statistics(X):
     return torch.from_numpy(mean).float(), torch.from_numpy(scale).float()
 
 
+def training_sample(X, n_wanted=256):
+    """Take some of the training data, evenly spaced.
+
+    Parameters
+    ----------
+    X : ndarray or LazyImages, of shape (n, ...)
+    n_wanted : int, default=256
+        How many, if there are so many.
+
+    Returns
+    -------
+    tensor of shape (n_taken, ...)
+    """
+    places = evenly_spaced(len(X), n_wanted)
+    taken = X.read(places)[0] if isinstance(X, LazyImages) else X[places]
+    return torch.from_numpy(taken)
+
+
 def _depth(value):
     depth = 0
     while hasattr(value, "__len__") and not isinstance(value, (str, bytes)):

@@ -185,3 +185,14 @@ def test_features_begin_by_keeping_cosines():
     scaled = torch.nn.functional.normalize(network(3 * rows))
     torch.testing.assert_close(scaled, found)
     assert network(torch.zeros(2, 40)).isfinite().all()
+
+
+def test_features_begin_with_what_varies_most_in_a_sample():
+    rows = torch.ones(300, 40, dtype=torch.float64)
+    rows[:150, 7] = 9
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        rows += 0.01 * torch.rand(300, 40)
+    network = build("features", (40,), 1, sample=lambda: rows).eval()
+    found = network(rows)
+    assert abs(found[:150].mean() - found[150:].mean()) > 50 * found[:150].std()
