@@ -109,7 +109,7 @@ class BaseEmbedder(
             Rows; or images of shape (n, height, width), (n, channels, height, width)
             or (n, height, width, channels), float or uint8. Of four axes the last
             holds the channels if it is at most 4 long and the second is longer. Inputs
-            are standardised inside.
+            are standardised inside. Missing values are refused: impute them before.
         y : array-like of shape (n_samples,)
             The classes: strings, integers, booleans or objects.
         validation_data : tuple (X, y) or None, default=None
@@ -328,9 +328,12 @@ class BaseEmbedder(
         if (in_epoch or n_epochs < n_planned) and not finished:
             if n_epochs == n_before:
                 raise KeyboardInterrupt
+            reached = "as far as it came"
+            if validation and self.early_stopping:
+                reached = f"that of its best epoch, {validation.best_epoch}"
             warn(
                 f"Training was interrupted in epoch {n_epochs + 1} of {n_planned}; the "
-                "embedding is as far as it came."
+                f"embedding is {reached}."
             )
             if checkpoint is not None:
                 self._interrupted_from = checkpoint.start
