@@ -116,7 +116,8 @@ class BaseEmbedder(
             may be in a memmap. Or paths of image files, in an array of one axis, a
             list or a Series; or a dataset of images, see
             :class:`sk_dml.datasets.ImageSequence`. Memmaps, files and datasets are read
-            batch by batch. Inputs are standardised inside.
+            batch by batch. Inputs are standardised inside. Missing values are refused:
+            impute them before.
         y : array-like of shape (n_samples,)
             The classes: strings, integers, booleans or objects.
         validation_data : tuple (X, y) or None, default=None
@@ -351,9 +352,12 @@ class BaseEmbedder(
         if (in_epoch or n_epochs < n_planned) and not finished:
             if n_epochs == n_before:
                 raise KeyboardInterrupt
+            reached = "as far as it came"
+            if validation and self.early_stopping:
+                reached = f"that of its best epoch, {validation.best_epoch}"
             warn(
                 f"Training was interrupted in epoch {n_epochs + 1} of {n_planned}; the "
-                "embedding is as far as it came."
+                f"embedding is {reached}."
             )
             if checkpoint is not None:
                 self._interrupted_from = checkpoint.start

@@ -60,7 +60,7 @@ class EmbedderParameters(BaseEstimator):
             Interval(Integral, 2, None, closed="left"),
         ],
         "samples_per_class": [Interval(Integral, 1, None, closed="left"), None],
-        "optimizer": [StrOptions(set(OPTIMIZERS)), HasMethods(["step", "zero_grad"])],
+        "optimizer": [StrOptions(set(OPTIMIZERS)), type],
         "weight_decay": [Interval(Real, 0, None, closed="left")],
         "proxy_lr": [Interval(Real, 0, None, closed="neither"), None],
         "early_stopping": ["boolean"],

@@ -147,6 +147,7 @@ class Checkpoint:
                 f"{'; '.join(differing)}. Give the same data and parameters to "
                 "continue it, or an empty directory to begin another."
                 + self._why_not_longer(there, n_done)
+                + self._why_not_warm(there)
             )
         if header["versions"] != _versions():
             warn(
@@ -167,6 +168,14 @@ class Checkpoint:
             "there is no longer training that begins alike: to train for longer, fit "
             "with the same max_epochs, then once more with warm_start=True and "
             "another checkpoint_dir."
+        )
+
+    def _why_not_warm(self, there):
+        if there[START] == self.run[START] or self.run[START] is None:
+            return ""
+        return (
+            " With warm_start=True this fit goes on from the fit before, which makes "
+            "it another training: give it a checkpoint_dir of its own."
         )
 
     def begin(self, n_before):

@@ -4,6 +4,7 @@ import copy
 
 import numpy as np
 
+from sk_dml._training._fingerprint import differences
 from sk_dml._training._state import complete_epochs, load_history
 from sk_dml.utils import encode_labels
 
@@ -98,11 +99,14 @@ def carry_over(embedder, previous, net, places, *, optimizer):
         try:
             getattr(net, f"{name}_").load_state_dict(state)
         except RuntimeError as error:
+            pair = (_shapes(getattr(n, f"{name}_")) for n in (previous, net))
+            changes = differences(*pair) or [str(error)]
             raise ValueError(
                 f"Training cannot go on from the fit before, whose {own} had other "
                 "parameters. Set what has changed (module, n_components, net_params, "
                 "or a parameter of the method) as it was, or fit anew with "
-                f"warm_start=False. {error}"
+                f"warm_start=False. The first of {len(changes)} differences: "
+                f"{changes[0]}."
             ) from error
     if hasattr(net.criterion_, "relabel"):
         net.criterion_.relabel(places)
@@ -128,9 +132,9 @@ def _new_classes_error(new_classes, held_out, loss):
         )
     if others:
         text.append(
-            f"y holds {len(others)} new classes (for example {others[0]!r}): name all "
-            "classes in the first call, partial_fit(X, y, classes=...), fit anew, or "
-            "choose a method without proxies."
+            f"New classes cannot join, here {len(others)} (for example {others[0]!r}): "
+            "name all classes in the first call, partial_fit(X, y, classes=...), fit "
+            "anew with warm_start=False, or choose a method without proxies."
         )
     return ValueError(" ".join(text))
 
@@ -159,4 +163,4 @@ def _named_parameters(net):
 
 def _shapes(module):
     state = module.state_dict()
-    return {name: getattr(value, "shape", None) for name, value in state.items()}
+    return {name: tuple(getattr(value, "shape", ())) for name, value in state.items()}

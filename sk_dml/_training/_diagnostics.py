@@ -156,7 +156,7 @@ def warn_of_failures(history, n_components):
             "The gradient is dead: it is zero while the loss is not "
             f"({last['train_loss']:.4g}). Lower lr, or take a module whose "
             "activations do not saturate; inputs on another scale than the module "
-            "expects do it too."
+            "expects do it too, and so does a gradient_clip_value near zero."
         )
 
 

@@ -179,7 +179,7 @@ def _check_groups(groups, accepted):
     if unknown and ANY not in accepted:
         raise ValueError(
             f"{given} with {sorted(unknown)}, which the optimizer does not take. "
-            f"Allowed are: {accepted}."
+            f"Allowed are: {[name for name in accepted if name != 'param_groups']}."
         )
 
 

@@ -198,9 +198,9 @@ def check_validation_data(embedder, validation_data):
     sizes = np.bincount(targets)
     if isinstance(embedder.scoring, str) and (len(sizes) < 2 or sizes.max() < 2):
         raise ValueError(
-            f"validation_data holds {len(sizes)} classes of at most {sizes.max()} "
-            f"samples; scoring={embedder.scoring!r} needs 2 or more classes, and a "
-            "class with 2 or more samples."
+            f"validation_data has too few: its number of classes is {len(sizes)}, and "
+            f"of samples in the largest {sizes.max()}. scoring={embedder.scoring!r} "
+            "needs 2 or more classes, and a class with 2 or more samples."
         )
     return X, classes[targets]
 

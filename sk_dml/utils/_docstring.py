@@ -103,8 +103,9 @@ tol : float, default={tol}
 scoring : str or callable, default={scoring!r}
     What to score by: a retrieval metric of :func:`sk_dml.metrics.retrieval_scores`, or
     a callable ``scorer(estimator, X, y)`` that returns a number, larger for better,
-    such as ``retrieval_scorer("map_at_r", n_classes=20, random_state=0)``. The fewer
-    classes are held out, the higher the scores, and the less they say of many.
+    such as ``retrieval_scorer("map_at_r", n_classes=20, random_state=0)``; not a
+    metric, such as ``map_at_r_score``, which takes an embedding. The fewer classes are
+    held out, the higher the scores, and the less they say of many.
 backbone_lr : float or None, default={backbone_lr}
     Learning rate of all of the network but its head, for pretrained networks. The head
     is the submodule named ``head`` or, without one, the last layer that has parameters.
@@ -141,15 +142,18 @@ checkpoint_dir : str, path-like or None, default={checkpoint_dir}
     the bit on the CPU. One that had come to its end is only loaded. A checkpoint of
     other data or parameters is refused, but for a larger ``max_epochs`` where no epoch
     depends on it: with ``lr_schedule`` None, "step" or "plateau", and no
-    ``memory_warm_up``. Callbacks are saved if they have ``state_dict`` and
-    ``load_state_dict``.
+    ``memory_warm_up``. A warm start is another fit, and needs another directory.
+    Callbacks are saved if they have ``state_dict`` and ``load_state_dict``.
 callbacks : list of skorch callbacks or None, default={callbacks}
     Called by the skorch net during training. Callbacks of scikit-learn go to
     :meth:`set_callbacks` instead. They find ``valid_score`` in its history, if there is
     validation, and no validation loss: monitor the score, the larger the better. Those
-    that move the learning rates want ``lr_schedule=None``. To stop early by the
-    ``train_loss`` misleads: under a schedule it falls late, and the mean over the terms
-    that are not zero need not fall at all.
+    that move the learning rates want ``lr_schedule=None``. Skorch's ``EpochScoring``
+    finds no samples to validate, and records nothing but for ``on_train=True``, where
+    it scores the net: ``scoring`` says what to score by. A callback of skorch stops the
+    fit by raising KeyboardInterrupt, one of scikit-learn where its ``on_fit_task_end``
+    returns True. To stop early by the ``train_loss`` misleads: under a schedule it
+    falls late, and the mean over the terms that are not zero need not fall at all.
 net_params : dict or None, default={net_params}
     More settings of the skorch net and what it holds: ``module__*`` (say
     ``module__hidden``), ``optimizer__*``, ``iterator_train__*``, ``iterator_valid__*``,
@@ -160,13 +164,14 @@ net_params : dict or None, default={net_params}
     and statistics of batch norms, as is the default where ``module`` names pretrained
     weights. ``optimizer__param_groups``, such as
     ``[("layer1*", {{"lr": 1e-4}})]``, sets ``lr``, ``weight_decay`` and more for the
-    parameters of the network with such names; ``lr=0`` freezes them. Files of images
-    are read ahead by threads, as many as torch uses and at most 8; instead,
+    parameters with such names in the module's own ``named_parameters()``; ``lr=0``
+    freezes them. Of several patterns that match, the first decides. Files of images are
+    read ahead by threads, as many as torch uses and at most 8; instead,
     ``iterator_train__num_workers`` and ``iterator_valid__num_workers`` take worker
     processes, or with 0 nobody else, and ``iterator_train__prefetch_factor`` says how
-    many batches are read ahead (by each worker). What is learned is the same. They are
-    parameters of the embedder too: ``set_params(module__hidden=(512,))`` and grids may
-    name them."""
+    many batches are read ahead (by each worker). What is learned is the same. All these
+    entries are parameters of the embedder too: ``set_params(module__hidden=(512,))``
+    and grids may name them."""
 
 MEMORY_PARAMETERS = """
 memory_size : int, default={memory_size}
@@ -211,8 +216,9 @@ history_ : list of dict
     triplets or of those mined that take part in the loss, for losses that leave some
     out; ``mean_similarity``, the mean cosine of samples of different classes, near 1
     where the embedding collapses; ``effective_rank``, the number of dimensions in use
-    [r]_; and ``gradient_norm``, of the network's weights. With ``precision="float16"``,
-    ``skipped_steps``, the number of its steps whose gradients overflowed.
+    [r]_; and ``gradient_norm``, of the network's weights, after clipping. With
+    ``precision="float16"``, ``skipped_steps``, the number of its steps whose gradients
+    overflowed.
 best_score_ : float or None
     The highest ``valid_score`` of the last fit: a warm start begins anew, as its
     samples or its ``scoring`` may be others. None without validation.

@@ -88,11 +88,12 @@ def encode_labels(labels, *, name="y"):
     (array(['ant', 'cat'], dtype='<U3'), array([1, 0, 1]))
     """
     labels = _as_column(labels, name)
+    mixes, holds = ("mix", "hold") if " and " in name else ("mixes", "holds")
     if labels.dtype.kind not in "biuSU":
         n_missing = int(sum(map(_is_missing, labels)))
         if n_missing:
             raise ValueError(
-                f"{name} holds {n_missing} missing labels (None, NaN or NaT) "
+                f"{name} {holds} {n_missing} missing labels (None, NaN or NaT) "
                 f"among {len(labels)}; every sample needs a label."
             )
     encoder = LabelEncoder()
@@ -100,11 +101,11 @@ def encode_labels(labels, *, name="y"):
         codes = encoder.fit_transform(labels)
     except TypeError as error:
         kinds = sorted({type(label).__name__ for label in labels.tolist()})
-        problem = "mixes labels that cannot be sorted together"
+        problem = f"{mixes} labels that cannot be sorted together"
         if not all(isinstance(label, Hashable) for label in labels):
-            problem = "holds labels that cannot be hashed"
+            problem = f"{holds} labels that cannot be hashed"
         elif len(kinds) == 1:
-            problem = "holds labels that cannot be sorted"
+            problem = f"{holds} labels that cannot be sorted"
         raise TypeError(
             f"{name} {problem} (found {kinds}); labels must be of one kind, for "
             "example all strings or all integers."

@@ -74,8 +74,9 @@ def test_optimizers_with_any_arguments(wine):
         ({"optimizer": torch.optim.LBFGS}, "optimizer must be one of .*LBFGS"),
         (
             {"optimizer": torch.optim.SGD([torch.nn.Parameter(torch.ones(1))])},
-            "optimizer must be one of .*torch optimizer class",
+            "'optimizer' parameter .* must be .*instance of 'type'",
         ),
+        ({"optimizer": int}, "optimizer must be one of .*torch optimizer class"),
         ({"callbacks": [print]}, "callbacks must be a list of skorch callbacks.*print"),
         ({"callbacks": ["x"]}, "callbacks must be a list of skorch callbacks.*'x'"),
     ],

@@ -58,9 +58,9 @@ def test_unknown_scores(scoring):
         (
             (X_iris, np.arange(150)),
             ValueError,
-            "150 classes of at most 1 samples.*needs 2 or more classes",
+            "classes is 150, and of samples in the largest 1.*needs 2 or more",
         ),
-        ((X_iris, np.zeros(150)), ValueError, "1 classes of at most 150 samples"),
+        ((X_iris, np.zeros(150)), ValueError, "classes is 1, and of samples .* 150"),
     ],
 )
 def test_validation_data_that_do_not_fit(data, error, message):

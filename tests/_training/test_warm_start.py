@@ -43,7 +43,10 @@ def test_warm_start_draws_new_batches():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"n_components": 5}, "whose network had other parameters"),
+        (
+            {"n_components": 5},
+            r"whose network had other parameters.* and is \(5",
+        ),
         ({"net_params": {"module__hidden": (9,)}}, "whose network had other"),
         ({"module": "linear", "net_params": None}, "whose network had other"),
     ],

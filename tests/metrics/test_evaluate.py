@@ -86,7 +86,7 @@ y = ["a", "a", "b", "b", "c", "c"]
             (X, y),
             {"gallery": X, "gallery_labels": list(range(6))},
             TypeError,
-            "labels and gallery_labels mixes",
+            "labels and gallery_labels mix labels",
         ),
         ((X, y), {"metrics": ("map",)}, ValueError, r"recall_at_<k>.*\['map'\]"),
         ((X, y), {"metrics": ()}, ValueError, "one or more"),

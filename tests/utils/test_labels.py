@@ -50,7 +50,7 @@ def test_lists_keep_what_they_hold():
 
 
 def test_strings_and_integers_do_not_meet():
-    with pytest.raises(TypeError, match="labels and gallery_labels mixes"):
+    with pytest.raises(TypeError, match="labels and gallery_labels mix labels"):
         encode_label_sets(["1", "2"], [1, 2], names=NAMES)
 
 
@@ -82,7 +82,7 @@ def test_mixed_labels_name_the_kinds():
 
 def test_missing_labels_of_two_sets():
     days = np.array(["2000-01-01", "NaT"], "M8[D]")
-    with pytest.raises(ValueError, match="labels and gallery_labels holds 2 missing"):
+    with pytest.raises(ValueError, match="labels and gallery_labels hold 2 missing"):
         encode_label_sets(days, days, names=NAMES)
 
 
