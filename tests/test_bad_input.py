@@ -79,6 +79,8 @@ with_nan[3, 1], with_inf[3, 1] = np.nan, np.inf
             "lr_schedule",
         ),
         (X_small, y_small, {"module": "resnet"}, InvalidParameterError, "module"),
+        (X_small, y_small, {"augment": "flip"}, InvalidParameterError, "augment"),
+        (X_small, y_small, {"augment": "crop"}, ValueError, "is for images, got rows"),
         (X_small, y_small, {"optimizer": "lion"}, InvalidParameterError, "optimizer"),
         (X_small, y_small, {"net_params": 3}, InvalidParameterError, "net_params"),
     ],
