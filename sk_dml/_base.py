@@ -1,56 +1,24 @@
 """BaseEmbedder: all that makes a trained network a scikit-learn transformer."""
 
-from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 from sklearn.base import (
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
     _fit_context,
-    clone,
 )
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from sk_dml._backbones import build_network, fine_tuning
-from sk_dml._parameters import EmbedderParameters
+from sk_dml._fitting import Fitting, drop_fitted
 from sk_dml._training import (
-    RECORDED,
     SPREAD_SCHEDULES,
     CallbackSupportMixin,
-    Diagnostics,
-    EmbeddingNet,
-    Validation,
     callback_tasks,
-    carry_over,
-    check_batch_size,
-    check_callbacks,
-    check_image_size,
     check_inputs,
-    check_net_params,
-    check_scoring,
-    check_step,
-    check_targets,
-    check_validation_data,
-    complete_epochs,
-    drop_bad_images,
-    merge_classes,
-    open_checkpoint,
-    progress,
-    split_validation,
-    training_sample,
-    training_statistics,
-    warn_of_failures,
     with_callbacks,
 )
-from sk_dml.utils import (
-    add_shared_documentation,
-    resolve_device,
-    torch_seed,
-    warn,
-)
+from sk_dml.utils import add_shared_documentation
 
 
 @dataclass(eq=False, repr=False)
@@ -58,7 +26,7 @@ class BaseEmbedder(
     CallbackSupportMixin,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
-    EmbedderParameters,
+    Fitting,
 ):
     """Base class of all embedders.
 
@@ -155,7 +123,7 @@ class BaseEmbedder(
             left out.
         """
         if not self.warm_start:
-            _drop_fitted(self)  # a failed fit leaves nothing of the one before
+            drop_fitted(self)  # a failed fit leaves nothing of the one before
         tasks = callback_tasks(self, X, y, self._fitted_attributes)
         return self._train(X, y, validation_data=validation_data, tasks=tasks)
 

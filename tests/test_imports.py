@@ -22,6 +22,7 @@ ALLOWED = {
     "_training": {"utils", "_functional", "metrics", "neighbors"},
 }
 ALLOWED["_parameters"] = {"_training"}
+ALLOWED["_fitting"] = {*ALLOWED}
 ALLOWED["_base"] = {*ALLOWED}
 ALLOWED["_loss"] = set()
 ALLOWED["_pairs"] = {"_base", "_loss", *ALLOWED["_base"]}
