@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from sklearn import get_config
 from sklearn.utils import check_random_state
+from threadpoolctl import threadpool_limits
 
 from sk_dml.neighbors._exact import ExactSearch
 from sk_dml.neighbors._gallery import Gallery, batches
@@ -52,10 +53,11 @@ class ApproximateSearch:
 
         different = self.members[self.starts]
         points, _ = gallery.centered(gallery.rows[different], np.float32)
-        self.index = NNDescent(
-            points, metric="euclidean", n_neighbors=DEGREE, random_state=seed
-        )
-        self.index.prepare()
+        with threadpool_limits():  # numba leaves OpenMP as many threads as cores
+            self.index = NNDescent(
+                points, metric="euclidean", n_neighbors=DEGREE, random_state=seed
+            )
+            self.index.prepare()
 
     def search(self, queries, n_neighbors, own=None):
         """Find nearest rows for every query.
@@ -97,7 +99,8 @@ class ApproximateSearch:
         gallery = self.gallery
         queries, is_zero = gallery.as_queries(queries)
         points, is_far = gallery.centered(queries, np.float32)
-        found, _ = self.index.query(points, k=n_found)
+        with threadpool_limits():  # an index from a pickle begins here
+            found, _ = self.index.query(points, k=n_found)
         # The descent may get stuck: it says -1, or says the same twice.
         ordered = np.sort(found, axis=1)
         is_done = (ordered[:, 0] >= 0) & (ordered[:, 1:] > ordered[:, :-1]).all(axis=1)

@@ -2,6 +2,7 @@ import pickle
 
 import numpy as np
 import pytest
+import torch
 
 from sk_dml.neighbors import (
     RetrievalIndex,
@@ -202,3 +203,22 @@ def test_recall_samples():
 def test_recall_refuses(indices, keywords, error, message):
     with pytest.raises(error, match=message):
         neighbor_recall(indices, X, **keywords)
+
+
+@pytest.mark.parametrize("method", ["__init__", "query"])
+def test_threads_that_the_descent_leaves_are_taken_back(monkeypatch, descent, method):
+    import pynndescent
+
+    n_threads = torch.get_num_threads()
+    original = getattr(pynndescent.NNDescent, method)
+
+    def greedy(*args, **kwargs):
+        torch.set_num_threads(n_threads + 1)  # as numba's pool does
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(pynndescent.NNDescent, method, greedy)
+    try:
+        nearest_neighbors(X, n_neighbors=3, search="approximate")
+        assert torch.get_num_threads() == n_threads
+    finally:
+        torch.set_num_threads(n_threads)
