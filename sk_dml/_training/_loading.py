@@ -16,7 +16,7 @@ MODERATE_SIZE = 2**30
 
 # Rows or images that are embedded at once outside training, and pixels of them.
 INFERENCE_BATCH_SIZE = 512
-INFERENCE_PIXELS = 2**20
+INFERENCE_PIXELS = 2**19
 
 
 class ArrayDataset(Dataset):
