@@ -14,6 +14,7 @@ from sk_dml._training._data import ArrayDataset
 from sk_dml._training._optimizer import (
     frozen_modules,
     parameter_groups,
+    trained_parameters,
     without_gradients,
 )
 from sk_dml._training._sampling import ClassBatches, ShuffledBatches
@@ -222,6 +223,7 @@ class EmbeddingNet(NeuralNet):
             backbone_lr=self.backbone_lr,
             proxy_lr=self.proxy_lr,
             weight_decay=self.weight_decay,
+            freeze_batch_norm=self.freeze_batch_norm,
             patterns=params.pop("param_groups", ()),
         )
         self.optimizer_ = self.optimizer(groups, **params)
@@ -257,7 +259,8 @@ class EmbeddingNet(NeuralNet):
 
     def _train_epochs(self, *args, **fit_params):
         try:
-            with without_gradients(self._frozen_modules()):
+            trained = trained_parameters(self.optimizer_)
+            with without_gradients(self.module_, trained):
                 super().fit_loop(*args, **fit_params)
         except StopTraining:
             self.stopped_ = True
@@ -288,6 +291,7 @@ class EmbeddingNet(NeuralNet):
     def _frozen_modules(self):
         return frozen_modules(
             self.module_,
+            trained_parameters(self.optimizer_),
             backbone_lr=self.backbone_lr,
             freeze_batch_norm=self.freeze_batch_norm,
         )
