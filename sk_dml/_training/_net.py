@@ -12,6 +12,7 @@ from skorch import NeuralNet
 from sk_dml._functional import unit_rows
 from sk_dml._training._data import ArrayDataset
 from sk_dml._training._optimizer import (
+    build_optimizer,
     frozen_modules,
     parameter_groups,
     trained_parameters,
@@ -19,8 +20,11 @@ from sk_dml._training._optimizer import (
 )
 from sk_dml._training._sampling import ClassBatches, ShuffledBatches
 from sk_dml._training._schedule import Schedule
+from sk_dml._training._skorch_callbacks import is_raised
 from sk_dml._training._state import RandomNumbers
 from sk_dml._training._step import Step
+
+NOTE = "Raised by the callback "  # on errors
 
 # Rows or images that are embedded at once, outside training.
 INFERENCE_BATCH_SIZE = 512
@@ -159,13 +163,13 @@ class EmbeddingNet(NeuralNet):
                 getattr(listener, method_name)(self, **cb_kwargs)
             except StopTraining as request:
                 stop = request  # once everybody has heard
-            except KeyboardInterrupt:
+            except KeyboardInterrupt as error:
                 # How callbacks of skorch stop a training.
-                self.stopped_ = self.stopped_ or name is not None
+                self.stopped_ |= name is not None and is_raised(error)
                 raise
             except Exception as error:
                 if name is not None:
-                    error.add_note(f"Raised by the callback {name} in {method_name}.")
+                    error.add_note(f"{NOTE}{name} in {method_name}.")
                 raise
         if stop is not None:
             raise stop
@@ -226,7 +230,7 @@ class EmbeddingNet(NeuralNet):
             freeze_batch_norm=self.freeze_batch_norm,
             patterns=params.pop("param_groups", ()),
         )
-        self.optimizer_ = self.optimizer(groups, **params)
+        self.optimizer_ = build_optimizer(self.optimizer, groups, params)
         return self
 
     def fit_loop(self, X, y=None, epochs=None, **fit_params):

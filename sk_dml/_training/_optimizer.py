@@ -144,6 +144,37 @@ def parameter_groups(
     return list(groups.values())
 
 
+def build_optimizer(optimizer, groups, settings):
+    """Build an optimizer.
+
+    Parameters
+    ----------
+    optimizer : type
+        A torch optimizer class.
+    groups : list of dict
+        What :func:`parameter_groups` returns.
+    settings : dict
+        More arguments.
+
+    Returns
+    -------
+    torch.optim.Optimizer
+
+    Raises
+    ------
+    ValueError
+        If torch takes no such settings, or no such parameters.
+    """
+    try:
+        return optimizer(groups, **settings)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"optimizer {optimizer.__name__} cannot be built with the settings "
+            f"{settings} (net_params gives them as optimizer__*) for the parameters of "
+            f"the network and the loss: {error}"
+        ) from error
+
+
 def trained_parameters(optimizer):
     """Collect what an optimizer moves.
 
