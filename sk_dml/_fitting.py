@@ -89,7 +89,7 @@ class Fitting(EmbedderParameters):
         seeds = random_state.randint(np.iinfo(np.int32).max, size=2).tolist()
         data = {"X": X, "y": targets, "classes": found}
         if validation_data is not None:
-            validation_data = check_validation_data(self, validation_data)
+            validation_data = check_validation_data(self, validation_data, found)
             validation_data = drop_bad_images(self, *validation_data)
             data |= zip(("validation X", "validation y"), validation_data, strict=True)
         checkpoint = stack.enter_context(

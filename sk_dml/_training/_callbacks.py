@@ -7,7 +7,7 @@ from sklearn.callback import CallbackSupportMixin
 from sklearn.callback import with_callbacks as sklearn_with_callbacks
 from skorch.callbacks import Callback
 
-from sk_dml._training._net import StopTraining
+from sk_dml._training._net import NOTE, StopTraining
 
 __all__ = ["CallbackSupportMixin", "callback_tasks", "with_callbacks"]
 
@@ -107,15 +107,19 @@ def _callbacks_of(embedder):
 
 
 def _name_callbacks(error, callbacks):
-    """Note on an error, and on those within and behind it, which callback raised it."""
+    """Note on an error, and on those within and behind it, which callback raised it.
+
+    Those of skorch are named by the net, unless they fail before it is ready.
+    """
     for inner in [*getattr(error, "exceptions", ()), error.__context__]:
         if inner is not None:
             _name_callbacks(inner, callbacks)
+    if any(note.startswith(NOTE) for note in getattr(error, "__notes__", ())):
+        return
     for frame, _ in traceback.walk_tb(error.__traceback__):
-        receiver = frame.f_locals.get("self")
-        if any(receiver is callback for callback in callbacks):
-            error.add_note(
-                f"Raised by the callback {type(receiver).__name__} "
-                f"in {frame.f_code.co_name}."
-            )
+        code = frame.f_code
+        receiver = frame.f_locals.get(code.co_varnames[0]) if code.co_argcount else None
+        is_skorchs = isinstance(receiver, Callback) and type(receiver) is not EpochTasks
+        if is_skorchs or any(receiver is callback for callback in callbacks):
+            error.add_note(f"{NOTE}{type(receiver).__name__} in {code.co_name}.")
             return

@@ -5,6 +5,7 @@ import copy
 import numpy as np
 
 from sk_dml._training._fingerprint import differences
+from sk_dml._training._optimizer import trained_parameters
 from sk_dml._training._state import complete_epochs, load_history
 from sk_dml.utils import encode_labels
 
@@ -143,7 +144,7 @@ def _carry_moments(previous, net):
     """Copy what the optimizer keeps of every parameter, matched by name and shape."""
     # Not by place: another decay or rate groups the parameters anew.
     before, now = _named_parameters(previous), _named_parameters(net)
-    trained = {p for group in net.optimizer_.param_groups for p in group["params"]}
+    trained = trained_parameters(net.optimizer_)
     for name, parameter in now.items():
         old = before.get(name)
         if parameter in trained and old is not None and old.shape == parameter.shape:

@@ -13,14 +13,19 @@ from sk_dml._functional import unit_rows
 from sk_dml._training._images import warn_of_zero_rows
 from sk_dml._training._loading import batches_in_order, make_dataset, make_loader
 from sk_dml._training._optimizer import (
+    build_optimizer,
     frozen_modules,
     parameter_groups,
+    trained_parameters,
     without_gradients,
 )
 from sk_dml._training._sampling import ClassBatches, ShuffledBatches
 from sk_dml._training._schedule import Schedule
+from sk_dml._training._skorch_callbacks import is_raised
 from sk_dml._training._state import RandomNumbers
 from sk_dml._training._step import Step
+
+NOTE = "Raised by the callback "  # on errors
 
 
 class StopTraining(Exception):  # noqa: N818 - it is no error
@@ -156,13 +161,13 @@ class EmbeddingNet(NeuralNet):
                 getattr(listener, method_name)(self, **cb_kwargs)
             except StopTraining as request:
                 stop = request  # once everybody has heard
-            except KeyboardInterrupt:
+            except KeyboardInterrupt as error:
                 # How callbacks of skorch stop a training.
-                self.stopped_ = self.stopped_ or name is not None
+                self.stopped_ |= name is not None and is_raised(error)
                 raise
             except Exception as error:
                 if name is not None:
-                    error.add_note(f"Raised by the callback {name} in {method_name}.")
+                    error.add_note(f"{NOTE}{name} in {method_name}.")
                 raise
         if stop is not None:
             raise stop
@@ -211,9 +216,10 @@ class EmbeddingNet(NeuralNet):
             backbone_lr=self.backbone_lr,
             proxy_lr=self.proxy_lr,
             weight_decay=self.weight_decay,
+            freeze_batch_norm=self.freeze_batch_norm,
             patterns=params.pop("param_groups", ()),
         )
-        self.optimizer_ = self.optimizer(groups, **params)
+        self.optimizer_ = build_optimizer(self.optimizer, groups, params)
         return self
 
     def fit_loop(self, X, y=None, epochs=None, **fit_params):
@@ -246,7 +252,8 @@ class EmbeddingNet(NeuralNet):
 
     def _train_epochs(self, *args, **fit_params):
         try:
-            with without_gradients(self._frozen_modules()):
+            trained = trained_parameters(self.optimizer_)
+            with without_gradients(self.module_, trained):
                 super().fit_loop(*args, **fit_params)
         except StopTraining:
             self.stopped_ = True
@@ -277,6 +284,7 @@ class EmbeddingNet(NeuralNet):
     def _frozen_modules(self):
         return frozen_modules(
             self.module_,
+            trained_parameters(self.optimizer_),
             backbone_lr=self.backbone_lr,
             freeze_batch_norm=self.freeze_batch_norm,
         )

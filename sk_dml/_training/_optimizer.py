@@ -54,7 +54,15 @@ def find_head(backbone):
 
 
 def parameter_groups(
-    network, criterion, *, lr, backbone_lr, proxy_lr, weight_decay, patterns=()
+    network,
+    criterion,
+    *,
+    lr,
+    backbone_lr,
+    proxy_lr,
+    weight_decay,
+    freeze_batch_norm=False,
+    patterns=(),
 ):
     """Sort the parameters by their settings.
 
@@ -71,6 +79,8 @@ def parameter_groups(
     weight_decay : float
         For the weights of the network; biases and norms, which have one axis, and the
         parameters of the criterion are spared.
+    freeze_batch_norm : bool, default=False
+        Whether to leave the batch norms out.
     patterns : list of tuple (str, dict), default=()
         Settings for the parameters of the backbone whose names match, first come first
         served, before all others.
@@ -98,6 +108,8 @@ def parameter_groups(
                 "Allowed is None."
             )
         in_head = set(head.parameters())
+    frozen = batch_norms(backbone) if freeze_batch_norm else []
+    out = {parameter for norm in frozen for parameter in norm.parameters()}
     groups: dict = {}
     matched = set()
     named = dict(backbone.named_parameters())
@@ -109,7 +121,8 @@ def parameter_groups(
         place = matches[0] if matches else None
         given = {} if place is None else patterns[place][1]
         settings = {"lr": rate, "weight_decay": decay, **given}
-        if parameter.requires_grad and settings["lr"] != 0:
+        is_trained = parameter.requires_grad and parameter not in out
+        if is_trained and settings["lr"] != 0:
             group = groups.setdefault((place, rate, decay), {"params": [], **settings})
             group["params"].append(parameter)
     for i, (pattern, _) in enumerate(patterns):
@@ -131,14 +144,62 @@ def parameter_groups(
     return list(groups.values())
 
 
-def frozen_modules(network, *, backbone_lr, freeze_batch_norm):
+def build_optimizer(optimizer, groups, settings):
+    """Build an optimizer.
+
+    Parameters
+    ----------
+    optimizer : type
+        A torch optimizer class.
+    groups : list of dict
+        What :func:`parameter_groups` returns.
+    settings : dict
+        More arguments.
+
+    Returns
+    -------
+    torch.optim.Optimizer
+
+    Raises
+    ------
+    ValueError
+        If torch takes no such settings, or no such parameters.
+    """
+    try:
+        return optimizer(groups, **settings)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"optimizer {optimizer.__name__} cannot be built with the settings "
+            f"{settings} (net_params gives them as optimizer__*) for the parameters of "
+            f"the network and the loss: {error}"
+        ) from error
+
+
+def trained_parameters(optimizer):
+    """Collect what an optimizer moves.
+
+    Parameters
+    ----------
+    optimizer : torch.optim.Optimizer
+
+    Returns
+    -------
+    set of torch.nn.Parameter
+    """
+    return {p for group in optimizer.param_groups for p in group["params"]}
+
+
+def frozen_modules(network, trained, *, backbone_lr, freeze_batch_norm):
     """List the modules that training leaves in evaluation mode.
 
     Parameters
     ----------
     network : torch.nn.Module
+    trained : set of torch.nn.Parameter
+        What the optimizer moves.
     backbone_lr : float or None
-        0 freezes all of the backbone but its head.
+        0 freezes all of the backbone but its head, and but for modules all of whose
+        parameters are trained nevertheless, by rates of their own.
     freeze_batch_norm : bool
         Whether to freeze all batch norms.
 
@@ -151,6 +212,10 @@ def frozen_modules(network, *, backbone_lr, freeze_batch_norm):
     if backbone_lr == 0:
         head = find_head(backbone)
         kept = set() if head is None else set(head.modules())
+        for module in backbone.modules():
+            within = set(module.parameters())
+            if within and within <= trained:
+                kept.update(module.modules())
         found += [m for m in backbone.modules() if m not in kept]
     if freeze_batch_norm:
         found += batch_norms(backbone)
@@ -172,16 +237,20 @@ def batch_norms(network):
 
 
 @contextmanager
-def without_gradients(modules):
-    """Keep the gradients of frozen modules from being computed, for a while.
+def without_gradients(network, trained):
+    """Compute no gradients but those of trained parameters, for a while.
+
+    The others would add up from step to step, as no optimizer sets them to zero, and
+    count where gradients are clipped.
 
     Parameters
     ----------
-    modules : list of torch.nn.Module
-        Their own parameters are meant, not those of their submodules.
+    network : torch.nn.Module
+    trained : set of torch.nn.Parameter
+        What the optimizer moves.
     """
     parameters = [
-        p for m in modules for p in m.parameters(recurse=False) if p.requires_grad
+        p for p in network.parameters() if p.requires_grad and p not in trained
     ]
     try:
         for parameter in parameters:

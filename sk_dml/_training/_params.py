@@ -107,10 +107,11 @@ def check_net_params(embedder):
             f"optimizer must be one of {sorted(OPTIMIZERS)} or a torch optimizer class "
             f"that takes parameter groups (not LBFGS), got {optimizer!r}."
         )
-    owners = {
+    owners: dict[str, Any] = {
         "optimizer": optimizer,
         "iterator_train": DataLoader,
         "iterator_valid": DataLoader,
+        "compile": torch.compile,
     }
     accepted = {prefix: _arguments(owner) for prefix, owner in owners.items()}
     accepted["optimizer"].append("param_groups")
@@ -132,13 +133,15 @@ def check_net_params(embedder):
                 f"{', '.join(map(repr, NET_KEYS))} and keys that start with one of "
                 f"{[f'{p}__' for p in NET_PREFIXES]}."
             )
-        prefix, _, name = key.partition("__")
-        taken = accepted.get(prefix)
-        if taken is not None and name not in taken and ANY not in taken:
+        prefix, delimiter, name = key.partition("__")
+        taken = accepted.get(prefix, [ANY]) if delimiter else [ANY]
+        if name not in taken and ANY not in taken:
             raise ValueError(
                 f"net_params holds {key!r}, which {owners[prefix].__name__} does not "
                 f"take. Allowed are: {[f'{prefix}__{n}' for n in taken]}."
             )
+        if key.startswith("compile__") and not given.get("compile"):
+            raise ValueError(f"net_params holds {key!r}, but not compile=True.")
         if prefix == "callbacks" and not embedder.callbacks:
             raise ValueError(f"net_params holds {key!r}, but callbacks is None.")
         if key in NET_KEYS:

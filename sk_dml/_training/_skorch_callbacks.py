@@ -1,5 +1,7 @@
 """What can be known of skorch's callbacks before the first epoch."""
 
+import dis
+
 from skorch.callbacks import (
     BatchScoring,
     EpochScoring,
@@ -26,9 +28,10 @@ def check_callbacks(net, *, validates):
     Raises
     ------
     ValueError
-        If the learning rates are moved from two sides, or a callback of skorch monitors
-        what nobody records.
+        If the learning rates are moved from two sides, a callback of skorch monitors
+        what nobody records, or a setting is for a callback that is not there.
     """
+    _check_settings(net)
     callbacks = [callback for _, callback in net.callbacks_]
     may_record_more = any(
         isinstance(callback, RECORDERS) or not _is_skorchs(callback)
@@ -64,6 +67,39 @@ def _check_one_schedule(net, name):
         "Allowed is one of them: set lr_schedule=None, without a warm-up, to leave the "
         "rates to the callback."
     )
+
+
+def _check_settings(net):
+    names = [name for name, _ in net.callbacks_]
+    for key, value in vars(net).items():
+        if not key.startswith("callbacks__") or value is None:
+            continue
+        name = key.split("__")[1]
+        if name not in names:
+            raise ValueError(
+                f"net_params holds {key!r}, but no callback has the name {name!r}. "
+                f"The names are: {names}."
+            )
+
+
+def is_raised(error):
+    """Tell whether code raised an error by itself, or a signal did while it ran.
+
+    Parameters
+    ----------
+    error : BaseException
+        One that was caught.
+
+    Returns
+    -------
+    bool
+        Whether the last of its instructions was to raise.
+    """
+    traceback = error.__traceback__
+    while traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    instruction = traceback.tb_frame.f_code.co_code[traceback.tb_lasti]
+    return dis.opname[instruction] == "RAISE_VARARGS"
 
 
 def _is_skorchs(callback):

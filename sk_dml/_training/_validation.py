@@ -11,6 +11,7 @@ from sk_dml._training._sampling import check_batch_size
 from sk_dml._training._schedule import SPREAD_SCHEDULES
 from sk_dml.metrics._evaluate import check_options
 from sk_dml.metrics._scorer import retrieval_scorer
+from sk_dml.utils import encode_label_sets
 
 # Epochs without progress to wait for; where low rates at the end of the training bring
 # progress again, a share of all epochs.
@@ -157,7 +158,7 @@ def _hold_out_samples(targets, sizes, fraction, random_state):
     return mask & ((held >= 2) & (sizes - held >= 2))[targets]
 
 
-def check_validation_data(embedder, validation_data):
+def check_validation_data(embedder, validation_data, classes):
     """Check samples that were given to validate on.
 
     Parameters
@@ -165,6 +166,9 @@ def check_validation_data(embedder, validation_data):
     embedder : BaseEmbedder
         One that knows the kind and shape of the training data.
     validation_data : tuple (X, y)
+    classes : ndarray of shape (n_classes,)
+        The labels of the training data; those to validate on may be others, of the same
+        kind.
 
     Returns
     -------
@@ -192,7 +196,8 @@ def check_validation_data(embedder, validation_data):
     X, y = validation_data
     try:
         X = check_inputs(embedder, X, reset=False)
-        classes, targets = check_targets(embedder, X, y)
+        found, targets = check_targets(embedder, X, y)
+        encode_label_sets(found, classes, names=("its y", "the y to learn from"))
     except (ValueError, TypeError) as error:
         raise type(error)(f"validation_data does not fit: {error}") from error
     sizes = np.bincount(targets)
@@ -202,7 +207,7 @@ def check_validation_data(embedder, validation_data):
             f"of samples in the largest {sizes.max()}. scoring={embedder.scoring!r} "
             "needs 2 or more classes, and a class with 2 or more samples."
         )
-    return X, classes[targets]
+    return X, found[targets]
 
 
 class Validation:

@@ -110,7 +110,8 @@ backbone_lr : float or None, default={backbone_lr}
     Learning rate of all of the network but its head, for pretrained networks. The head
     is the submodule named ``head`` or, without one, the last layer that has parameters.
     None takes ``lr``, or for pretrained weights that ``module`` names a tenth of it; 0
-    freezes: weights and statistics stay, and no dropout.
+    freezes: weights and statistics stay, and no dropout, but for layers to which
+    ``optimizer__param_groups`` gives a rate.
 precision : {{"float32", "bfloat16", "float16"}}, default={precision!r}
     What the network computes in during training. The halves are faster and smaller on
     many GPUs; weights, proxies and the loss stay float32, and so does ``transform``. In

@@ -315,6 +315,30 @@ def test_kinds_of_callbacks_are_told_apart():
     assert not isinstance(Recorder(), AutoPropagatedCallback)
 
 
+@pytest.mark.parametrize("hook", ["__init__", "initialize"])
+def test_errors_of_skorch_callbacks_name_them_before_the_net_is_ready(hook):
+    def fail(self):
+        raise RuntimeError("no more disk")
+
+    failing = type("Fail", (skorch.callbacks.Callback,), {hook: fail})
+    fail.__code__ = fail.__code__.replace(co_name=hook)
+    with pytest.raises(RuntimeError, match="no more disk") as caught:
+        quick(callbacks=[failing]).fit(X, y)
+    assert caught.value.__notes__ == [f"Raised by the callback Fail in {hook}."]
+
+
+def test_errors_name_callbacks_that_call_themselves_otherwise():
+    class This:
+        def setup(this, estimator, context):  # noqa: N805
+            raise RuntimeError("no more disk")
+
+        on_fit_task_begin = on_fit_task_end = teardown = lambda *args, **kwargs: None
+
+    with pytest.raises(RuntimeError) as caught:
+        quick(This()).fit(X, y)
+    assert caught.value.__notes__ == ["Raised by the callback This in setup."]
+
+
 def test_failures_in_a_search_name_the_callback():
     search = GridSearchCV(
         quick(Recorder(fails_in="setup")), {"margin": [0.4]}, scoring=map_at_r, cv=2

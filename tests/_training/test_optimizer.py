@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_digits, load_iris
+from skorch.callbacks import Callback
 from torch import nn
 
 from sk_dml import CircleEmbedder, NormalizedSoftmaxEmbedder
@@ -120,6 +121,44 @@ def test_rates_by_name(iris):
     assert found[network.head[0].bias]["betas"] == [0.5, 0.9]
     assert found[network.head[0].bias]["weight_decay"] == 0
     assert found[network.head[0].weight]["lr"] == 0.01
+
+
+def test_part_of_a_frozen_backbone_learns_by_its_own_rate(iris):
+    class Deep(Net):
+        def __init__(self):
+            super().__init__()
+            self.first = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4))
+
+        def forward(self, inputs):
+            return super().forward(self.first(inputs))
+
+    patterns = [("stem.*", {"lr": 1e-3})]
+    params = {"backbone_lr": 0, "net_params": {"optimizer__param_groups": patterns}}
+    names = moved(iris, module=Deep, **params)
+    assert names == set(Net().state_dict())  # all but the first layers
+    patterns[0] = ("stem.0.*", {"lr": 1e-3})
+    names = moved(iris, module=Deep, **params)
+    rest = {name for name in Net().state_dict() if name.startswith("head")}
+    assert names == {"stem.0.weight", "stem.0.bias", *rest}
+
+
+def test_frozen_layers_have_no_part_in_the_norm_of_gradients(iris):
+    found = []
+
+    class Spy(Callback):
+        def on_grad_computed(self, net, **kwargs):
+            stem = net.module_.backbone.stem
+            found.extend([stem[0].weight.grad, stem[0].bias.grad])
+
+    patterns = [("stem.0.*", {"lr": 0})]
+    quick(net_params={"optimizer__param_groups": patterns}, callbacks=[Spy()]).fit(
+        *iris
+    )
+    assert found
+    assert not any(gradient is not None for gradient in found)
+    found.clear()
+    quick(callbacks=[Spy()]).fit(*iris)
+    assert all(gradient is not None for gradient in found)
 
 
 def test_frozen_batch_norm(iris):

@@ -86,6 +86,18 @@ def test_bad_optimizers_and_callbacks(parameters, message, wine):
         CircleEmbedder(**parameters).fit(*wine)
 
 
+@pytest.mark.parametrize("betas", [3, (2, 0.9)])
+def test_settings_that_torch_refuses(betas, wine):
+    message = r"optimizer AdamW cannot be built with .*'betas': .*optimizer__\*"
+    with pytest.raises(ValueError, match=message):
+        CircleEmbedder(net_params={"optimizer__betas": betas}).fit(*wine)
+
+
+def test_parameters_that_the_optimizer_refuses(wine):
+    with pytest.raises(ValueError, match=r"optimizer Muon cannot be built .* 2D param"):
+        CircleEmbedder(optimizer=torch.optim.Muon).fit(*wine)
+
+
 @pytest.mark.parametrize(
     ("key", "message"),
     [
@@ -104,6 +116,8 @@ def test_bad_optimizers_and_callbacks(parameters, message, wine):
         ("iterator_train__worker", r"DataLoader does not take.*num_workers"),
         ("iterator_valid__shuffle", r"DataLoader does not take.*num_workers"),
         ("callbacks__x__y", "but callbacks is None"),
+        ("compile__mod", r"compile does not take. Allowed are.*'compile__mode'"),
+        ("compile__mode", "'compile__mode', but not compile=True"),
         ("compile", "compile=1; allowed are True and False"),
         ("module__hiden", r"MLP does not take. Allowed are.*'module__hidden'"),
     ],

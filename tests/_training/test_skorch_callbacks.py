@@ -1,5 +1,7 @@
 """Callbacks of skorch that cannot work are refused before the first epoch."""
 
+import signal
+
 import numpy as np
 import pytest
 from skorch.callbacks import (
@@ -102,3 +104,63 @@ def test_what_somebody_records_can_be_monitored():
     assert scored.fit(X, y, validation_data=(X, y)).n_iter_ == 2
     by_loss = EarlyStopping("train_loss", patience=1, threshold=-9, lower_is_better=0)
     assert embedder(callbacks=[by_loss], max_epochs=2).fit(X, y).n_iter_ == 2
+
+
+@pytest.mark.parametrize("key", ["callbacks__Print__sink", "callbacks__Print"])
+def test_settings_of_callbacks_that_are_not_there(key, untrained):
+    params = {"callbacks": [PrintLog(), ("mine", PrintLog)], "net_params": {key: print}}
+    with pytest.raises(
+        ValueError,
+        match=rf"'{key}', but no callback has the name 'Print'.*'PrintLog', 'mine'",
+    ):
+        embedder(**params).fit(X, y)
+
+
+def test_callbacks_can_be_set_and_switched_off():
+    lines = []
+    params = {"callbacks__mine__sink": lines.append, "callbacks__PrintLog": None}
+    callbacks = [PrintLog(), ("mine", PrintLog)]
+    embedder(callbacks=callbacks, net_params=params).fit(X, y)
+    assert lines
+
+
+class Interrupted(Callback):
+    """Stands for a user who presses Ctrl-C while a callback is at work."""
+
+    def on_batch_end(self, net, **kwargs):
+        if len(net.history) == 2:
+            signal.raise_signal(signal.SIGINT)
+
+
+class Stopping(Callback):
+    def on_batch_end(self, net, **kwargs):
+        if len(net.history) == 2:
+            raise KeyboardInterrupt
+
+
+def test_an_interruption_within_a_callback_is_none_by_it():
+    with pytest.warns(UserWarning, match="interrupted in epoch 2 of 3"):
+        interrupted = embedder(callbacks=[Interrupted()]).fit(X, y)
+    stopped = embedder(callbacks=[Stopping()]).fit(X, y)
+    assert interrupted.n_iter_ == stopped.n_iter_ == 1
+
+
+def test_a_training_interrupted_within_a_callback_is_continued(tmp_path):
+    class Late(Interrupted):
+        """After all else of the epoch."""
+
+        interrupts = True
+
+        def on_batch_end(self, net, **kwargs):
+            pass
+
+        def on_epoch_end(self, net, **kwargs):
+            if self.interrupts and len(net.history) == 2:
+                signal.raise_signal(signal.SIGINT)
+
+    params = {"callbacks": [Late()], "checkpoint_dir": tmp_path}
+    with pytest.warns(UserWarning, match="interrupted in epoch 3 of 3"):
+        assert embedder(**params).fit(X, y).n_iter_ == 2
+    Late.interrupts = False
+    with pytest.warns(UserWarning, match="callbacks begin anew"):
+        assert embedder(**params).fit(X, y).n_iter_ == 3

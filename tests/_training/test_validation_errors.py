@@ -54,6 +54,11 @@ def test_unknown_scores(scoring):
         ((X_iris, None), ValueError, "validation_data does not fit.*y is None"),
         ((X_iris, X_iris[:, 0]), ValueError, "does not fit: Unknown label type: cont"),
         ((X_iris, ["a", 1] * 75), TypeError, "does not fit: y mixes labels"),
+        (
+            (X_iris, y_iris.astype(str)),
+            TypeError,
+            r"its y and the y to learn from mixes labels .*\['int', 'str'\]",
+        ),
         ((X_iris * np.nan, y_iris), ValueError, "does not fit.*NaN"),
         (
             (X_iris, np.arange(150)),
