@@ -173,7 +173,7 @@ history_ : list of dict
     triplets or of those mined that take part in the loss, for losses that leave some
     out; ``mean_similarity``, the mean cosine of samples of different classes, near 1
     where the embedding collapses; ``effective_rank``, the number of dimensions in use
-    [r]_; and ``gradient_norm``, of the network's weights, after clipping. With
+    [r]_; and ``gradient_norm``, of the network's weights, before clipping. With
     ``precision="float16"``, ``skipped_steps``, the number of its steps whose gradients
     overflowed.
 best_score_ : float or None
