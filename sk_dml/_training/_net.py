@@ -159,8 +159,10 @@ class EmbeddingNet(NeuralNet):
             except StopTraining as request:
                 stop = request  # once everybody has heard
             except KeyboardInterrupt:
-                # How callbacks of skorch stop a training.
-                self.stopped_ = self.stopped_ or name is not None
+                # How callbacks of skorch stop a training: between two epochs, as
+                # within one it is as good as the user's.
+                if name is not None and method_name == "on_epoch_end":
+                    self.stopped_ = True
                 raise
             except Exception as error:
                 if name is not None:
