@@ -10,7 +10,7 @@ from skorch.callbacks import (
 
 from sk_dml._training._state import RECORDED
 
-RECORDERS = BatchScoring, EpochScoring, EpochTimer, PassthroughScoring
+SCORINGS = BatchScoring, EpochScoring, PassthroughScoring
 
 
 def check_callbacks(net, *, validates):
@@ -26,18 +26,20 @@ def check_callbacks(net, *, validates):
     Raises
     ------
     ValueError
-        If the learning rates are moved from two sides, or a callback of skorch monitors
-        what nobody records.
+        If the learning rates are moved from two sides, or a callback of skorch scores
+        samples that there are none of, or monitors what nobody records.
     """
     callbacks = [callback for _, callback in net.callbacks_]
     may_record_more = any(
-        isinstance(callback, RECORDERS) or not _is_skorchs(callback)
+        isinstance(callback, (*SCORINGS, EpochTimer)) or not _is_skorchs(callback)
         for callback in callbacks
     )
     recorded = {name for name in RECORDED if validates or name != "valid_score"}
     for name, callback in net.callbacks_:
         if isinstance(callback, LRScheduler):
             _check_one_schedule(net, name)
+        if isinstance(callback, SCORINGS) and _is_skorchs(callback):
+            _check_scores_training(callback, name)
         monitor = getattr(callback, "monitor", None)
         if not isinstance(monitor, str) or may_record_more or monitor in recorded:
             continue
@@ -63,6 +65,17 @@ def _check_one_schedule(net, name):
         f"callbacks holds {name}, which moves the learning rates, and so does {mover}. "
         "Allowed is one of them: set lr_schedule=None, without a warm-up, to leave the "
         "rates to the callback."
+    )
+
+
+def _check_scores_training(callback, name):
+    if callback.on_train:
+        return
+    raise ValueError(
+        f"callbacks holds {name} with on_train=False, which finds no samples to score: "
+        "the net has none to validate. To score those of validation_data, or those "
+        "that early_stopping=True holds out, set scoring, and monitor 'valid_score'. "
+        "Allowed is on_train=True, which scores the net on its training samples."
     )
 
 

@@ -117,12 +117,12 @@ callbacks : list of skorch callbacks or None, default={callbacks}
     :meth:`set_callbacks` instead. They find ``valid_score`` in its history, if there is
     validation, and no validation loss: monitor the score, the larger the better. Those
     that move the learning rates want ``lr_schedule=None``. Skorch's ``EpochScoring``
-    finds no samples to validate, and records nothing but for ``on_train=True``, where
-    it scores the net: ``scoring`` says what to score by. A callback of skorch stops the
-    fit by raising KeyboardInterrupt in its ``on_epoch_end`` (elsewhere this interrupts
-    the fit, as Ctrl-C does), one of scikit-learn where its ``on_fit_task_end`` returns
-    True. To stop early by the ``train_loss`` misleads: under a schedule it
-    falls late, and the mean over the terms that are not zero need not fall at all.
+    takes ``on_train=True`` only, and scores the net: it finds no samples to validate,
+    and ``scoring`` says what to score by. A callback of skorch stops the fit by raising
+    KeyboardInterrupt in its ``on_epoch_end`` (elsewhere this interrupts the fit, as
+    Ctrl-C does), one of scikit-learn where its ``on_fit_task_end`` returns True. To
+    stop early by the ``train_loss`` misleads: under a schedule it falls late, and the
+    mean over the terms that are not zero need not fall at all.
 net_params : dict or None, default={net_params}
     More settings of the skorch net and what it holds: ``module__*`` (say
     ``module__hidden``), ``optimizer__*``, ``iterator_train__*``, ``iterator_valid__*``,
