@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from sk_dml._training._encoding import decode, encode
 from sk_dml._training._fingerprint import describe, describe_run, differences
 from sk_dml._training._lock import locked
+from sk_dml._training._progress import tell
 from sk_dml._training._state import has_state, load_training_state, training_state
 from sk_dml.utils import warn
 
@@ -218,6 +219,12 @@ class Checkpoint:
             names = file.keys()
             tensors = {name: file.get_tensor(name).clone() for name in names}
         load_training_state(net, decode(tree, tensors))
+        n_done = len(net.history) - self.begin(0)
+        name, place = self.run["estimator"].rpartition(".")[2], str(self.path)
+        if net.finished or n_done >= n_planned:
+            tell(net.verbose, f"{name}: was trained already, loaded from {place!r}")
+            return n_planned
+        tell(net.verbose, f"{name}: goes on after epoch {self.n_saved}, from {place!r}")
         stateless = [name for name, c in net.callbacks_ if not has_state(c)]
         if stateless:
             warn(
@@ -225,8 +232,7 @@ class Checkpoint:
                 f"of the callbacks begin anew: {stateless} have no state_dict and "
                 "load_state_dict."
             )
-        n_done = len(net.history) - self.begin(0)
-        return n_planned if net.finished else n_done
+        return n_done
 
     def save(self, net):
         """Replace the file by the present state of a net.

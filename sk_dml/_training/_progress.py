@@ -50,6 +50,22 @@ def progress(name, verbose, n_epochs):
         bar.close()
 
 
+def tell(verbose, text):
+    """Show a line where :func:`progress` shows a training that has yet to begin.
+
+    Parameters
+    ----------
+    verbose : int
+        As for :func:`progress`.
+    text : str
+    """
+    screen = _screen() if verbose == 1 else None
+    if verbose >= 2:
+        print(text, flush=True)
+    elif screen is not None:
+        screen.tell(text)
+
+
 class EpochLines(Callback):
     """Print a line an epoch.
 
@@ -193,8 +209,15 @@ class TerminalScreen:
         line = " ".join(filter(None, [head, bar, facts]))[:room]
         padding = " " * (min(self.width, room) - len(line))
         self.width = len(line)
+        self._write(f"\r{line}{padding}" + ("\n" if closing else ""))
+
+    def tell(self, text):
+        """Write a line of its own."""
+        self._write(f"{text}\n")
+
+    def _write(self, text):
         try:
-            self.stream.write(f"\r{line}{padding}" + ("\n" if closing else ""))
+            self.stream.write(text)
             self.stream.flush()
         except (OSError, ValueError):
             self.gone = True  # and the training goes on
@@ -229,6 +252,10 @@ class NotebookScreen:
             self.handle = self.display(bundle, raw=True, display_id=True)
         else:
             self.handle.update(bundle, raw=True)
+
+    def tell(self, text):
+        """Show a line of its own."""
+        self.display({"text/plain": text}, raw=True, display_id=True)
 
 
 def duration(seconds):

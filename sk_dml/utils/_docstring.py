@@ -96,7 +96,8 @@ random_state : int, RandomState instance or None, default={random_state}
 verbose : int, default={verbose}
     1 draws a progress bar in terminals (on the standard error) and notebooks, and
     nothing in pipes and in the worker processes of a search. 2 or more prints a line an
-    epoch to the standard output, wherever that leads.
+    epoch to the standard output, wherever that leads. A training that goes on from a
+    checkpoint, or is only loaded, says so first.
 warm_start : bool, default={warm_start}
     Whether :meth:`fit` goes on from the network and the proxies of the fit before, for
     ``max_epochs`` more, with a new optimizer and schedule. ``n_iter_`` and

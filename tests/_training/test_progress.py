@@ -193,6 +193,55 @@ def test_the_line_ends_before_an_error(terminal):
     assert "epoch 1/3" in terminal.getvalue()
 
 
+def checkpointed(tmp_path, verbose):
+    """Fit three times: interrupted in epoch 3 of 4, to the end, and once more."""
+
+    class Interrupt(Callback):
+        def on_batch_end(self, net, **kwargs):
+            if len(net.history) == 3 and not interrupted:
+                interrupted.append(True)
+                raise KeyboardInterrupt
+
+        def state_dict(self):
+            return {}
+
+        def load_state_dict(self, state):
+            pass
+
+    interrupted = []
+    params = {"checkpoint_dir": tmp_path, "max_epochs": 4, "callbacks": [Interrupt()]}
+    with pytest.warns(UserWarning, match="interrupted in epoch 3 of 4"):
+        fit(**params)
+    for _ in range(2):
+        fit(**params, verbose=verbose)
+    place = str(tmp_path / "checkpoint.safetensors")
+    return [
+        f"CircleEmbedder: goes on after epoch 2, from {place!r}",
+        f"CircleEmbedder: was trained already, loaded from {place!r}",
+    ]
+
+
+def test_terminal_tells_of_checkpoints(terminal, capsys, tmp_path):
+    first, second = checkpointed(tmp_path, 1)
+    start, bar, *end = terminal.getvalue().split("\n")
+    assert (start, end) == (first, [second, ""])
+    assert "epoch 4/4" in bar.split("\r")[-1]
+    assert capsys.readouterr() == ("", "")
+
+
+def test_lines_tell_of_checkpoints(capsys, tmp_path):
+    first, second = checkpointed(tmp_path, 2)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == first
+    assert [line[:9] for line in lines[1:-1]] == ["epoch 3/4", "epoch 4/4"]
+    assert lines[-1] == second
+
+
+def test_silence_about_checkpoints(terminal, capsys, tmp_path):
+    checkpointed(tmp_path, 0)
+    assert (terminal.getvalue(), *capsys.readouterr()) == ("", "", "")
+
+
 def test_pipes_see_nothing(capfd):
     fit(verbose=1)
     assert capfd.readouterr() == ("", "")
@@ -261,6 +310,12 @@ def test_notebook_updates_in_place_and_escapes():
 
 
 # Lines
+
+
+def test_notebook_tells_lines():
+    display = Display()
+    NotebookScreen(display).tell("<b>")
+    assert display.shown == [{"text/plain": "<b>"}]
 
 
 def test_verbose_2_prints_a_line_an_epoch(capfd):
