@@ -156,7 +156,7 @@ class ProgressBar(Callback):
             self.name,
             f"epoch {_count(self.epoch, self.n_epochs)}",
             min(done / self.n_epochs, 1),
-            ", ".join(filter(None, facts)),
+            [fact for fact in facts if fact],
             closing,
         )
 
@@ -200,13 +200,17 @@ class TerminalScreen:
             return
         # A line as wide as the terminal would wrap, and could not be drawn over.
         room = shutil.get_terminal_size().columns - 1
-        head = f"{name}: {epoch}"
-        if room - len(head) - len(facts) - 2 < NARROWEST_BAR:
-            head = epoch
+        # What does not fit is left out as a whole: part of a number is another one.
+        head = epoch if len(epoch) <= room else ""
+        while facts and len(epoch) + 1 + len(", ".join(facts)) > room:
+            facts = facts[:-1]
+        told = ", ".join(facts)
+        if room - len(f"{name}: {epoch}") - len(told) - 2 >= NARROWEST_BAR:
+            head = f"{name}: {epoch}"
         # The bar gives way to longer facts, but does not come and go with them.
-        self.bar_width = min(self.bar_width, room - len(head) - len(facts) - 2)
+        self.bar_width = min(self.bar_width, room - len(head) - len(told) - 2)
         bar = self._bar(share) if self.bar_width >= NARROWEST_BAR else ""
-        line = " ".join(filter(None, [head, bar, facts]))[:room]
+        line = " ".join(filter(None, [head, bar, told]))
         padding = " " * (min(self.width, room) - len(line))
         self.width = len(line)
         self._write(f"\r{line}{padding}" + ("\n" if closing else ""))
@@ -243,10 +247,10 @@ class NotebookScreen:
     def draw(self, name, epoch, share, facts, closing):
         """Show the bar, or update the one that is there."""
         bar = f"<progress value='{share:.4f}' max='1'></progress>"
-        head = f"{name}: {epoch}"
+        head, told = f"{name}: {epoch}", ", ".join(facts)
         bundle = {
-            "text/plain": f"{head}, {facts}",
-            "text/html": f"<div>{html.escape(head)} {bar} {html.escape(facts)}</div>",
+            "text/plain": ", ".join([head, *facts]),
+            "text/html": f"<div>{html.escape(head)} {bar} {html.escape(told)}</div>",
         }
         if self.handle is None:
             self.handle = self.display(bundle, raw=True, display_id=True)

@@ -1,5 +1,6 @@
 import io
 import os
+import re
 import sys
 from types import SimpleNamespace
 
@@ -54,7 +55,7 @@ class Screen:
         self.drawn = []
 
     def draw(self, name, epoch, share, facts, closing):
-        self.drawn.append((epoch, round(share, 3), facts, closing))
+        self.drawn.append((epoch, round(share, 3), ", ".join(facts), closing))
 
 
 class Training:
@@ -157,11 +158,14 @@ def test_terminal_shows_a_bar_and_ends_the_line(terminal, capsys):
     assert end == ""
 
 
+FACTS = ["loss 0.1234", "score 0.123", "1:23 min left"]
+
+
 @pytest.mark.parametrize("columns", [20, 40, 60, 80, 200])
 def test_lines_fit_into_the_terminal(columns, terminal, monkeypatch):
     set_width(monkeypatch, columns)
     screen = TerminalScreen(terminal)
-    for facts in ("loss 1", "loss 0.1234, score 0.123, 1:23 min left", "loss 2"):
+    for facts in ["loss 1"], FACTS, ["loss 2"]:
         screen.draw("LongNamedEmbedder", "epoch  10/100", 0.1, facts, False)
     lines = terminal.getvalue().split("\r")[1:]
     assert all(len(line) < columns for line in lines)
@@ -171,9 +175,21 @@ def test_lines_fit_into_the_terminal(columns, terminal, monkeypatch):
     assert len(lines[2]) >= len(lines[1].rstrip())
 
 
+def test_narrow_terminals_show_whole_facts(terminal, monkeypatch):
+    whole = ["", "epoch  10/100"]
+    whole += [f"epoch  10/100 {', '.join(FACTS[:n])}" for n in (1, 2, 3)]
+    for columns in range(1, 62):
+        set_width(monkeypatch, columns)
+        TerminalScreen(terminal).draw("Net", "epoch  10/100", 0.1, FACTS, False)
+        line = terminal.getvalue().rsplit("\r", 1)[1]
+        assert len(line) < columns
+        line = re.sub(" ?[█░]+", "", line)
+        assert line == max((w for w in whole if len(w) < columns), key=len)
+
+
 def test_terminal_without_block_characters(terminal):
     terminal.encoding = "ascii"
-    TerminalScreen(terminal).draw("Net", "epoch 1/2", 0.5, "loss 1", True)
+    TerminalScreen(terminal).draw("Net", "epoch 1/2", 0.5, ["loss 1"], True)
     assert terminal.getvalue() == f"\rNet: epoch 1/2 {'#' * 15}{'.' * 15} loss 1\n"
 
 
@@ -302,8 +318,8 @@ def test_notebook_shows_one_output(has_kernel, terminal, monkeypatch):
 def test_notebook_updates_in_place_and_escapes():
     display = Display()
     screen = NotebookScreen(display)
-    screen.draw("<b>", "epoch 1/2", 0.5, "loss 1", False)
-    screen.draw("<b>", "epoch 2/2", 1, "loss 1", True)
+    screen.draw("<b>", "epoch 1/2", 0.5, ["loss 1"], False)
+    screen.draw("<b>", "epoch 2/2", 1, ["loss 1"], True)
     assert (len(display.shown), len(display.updates)) == (1, 1)
     assert "&lt;b&gt;" in display.updates[0]["text/html"]
     assert "<b>" not in display.updates[0]["text/html"]
