@@ -196,13 +196,14 @@ def _try_optimizer(optimizer, given, lr):
         for key, value in given.items()
         if key.startswith(prefix) and key != groups
     }
-    tried = [(f"{prefix}*={common!r}", {})] if common else []
+    tried: list[tuple[str, dict]] = [(f"{prefix}*={common!r}", {})] if common else []
     tried += [(f"{groups} with {g!r}", g[1]) for g in given.get(groups, ())]
     for what, settings in tried:
         for name in [n for n in ("lr", "weight_decay") if n in settings]:
             value = settings[name]
             # Not all optimizers look at these, and none says that a string is one.
-            if isinstance(value, bool) or not isinstance(value, Real) or not value >= 0:
+            is_number = isinstance(value, Real) and not isinstance(value, bool)
+            if not is_number or not value >= 0:
                 raise ValueError(
                     f"net_params holds {what}: {name}={value!r} must be a number of 0 "
                     "or more."
