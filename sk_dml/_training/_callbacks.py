@@ -39,8 +39,9 @@ class CallbackSupportMixin(SklearnCallbackSupportMixin):
             kind = callback if isinstance(callback, type) else type(callback)
             if issubclass(kind, Callback):
                 raise TypeError(
-                    f"set_callbacks takes callbacks of scikit-learn, got {kind.__name__} "
-                    "of skorch: give that to the parameter callbacks, a list."
+                    "set_callbacks takes callbacks of scikit-learn, got "
+                    f"{kind.__name__} of skorch: give that to the parameter callbacks, "
+                    "a list."
                 )
         return super().set_callbacks(*callbacks)
 
