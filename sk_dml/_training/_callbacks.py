@@ -3,13 +3,47 @@
 import functools
 import traceback
 
-from sklearn.callback import CallbackSupportMixin
+from sklearn.callback import CallbackSupportMixin as SklearnCallbackSupportMixin
 from sklearn.callback import with_callbacks as sklearn_with_callbacks
 from skorch.callbacks import Callback
 
 from sk_dml._training._net import NOTE, StopTraining
 
 __all__ = ["CallbackSupportMixin", "callback_tasks", "with_callbacks"]
+
+
+class CallbackSupportMixin(SklearnCallbackSupportMixin):
+    """scikit-learn's mixin, whose error tells where skorch's callbacks go."""
+
+    def set_callbacks(self, *callbacks):
+        """Set the callbacks of scikit-learn.
+
+        Parameters
+        ----------
+        *callbacks : callback instances
+            Instances that follow the protocol ``sklearn.callback.FitCallback``; none
+            removes those that were set.
+
+        Returns
+        -------
+        self : object
+            The embedder.
+
+        Raises
+        ------
+        TypeError
+            If one is something else. Callbacks of skorch go to the parameter
+            ``callbacks``.
+        """
+        for callback in callbacks:
+            kind = callback if isinstance(callback, type) else type(callback)
+            if issubclass(kind, Callback):
+                raise TypeError(
+                    "set_callbacks takes callbacks of scikit-learn, got "
+                    f"{kind.__name__} of skorch: give that to the parameter callbacks, "
+                    "a list."
+                )
+        return super().set_callbacks(*callbacks)
 
 
 class EpochTasks(Callback):

@@ -1,8 +1,9 @@
 """Checkpoints: a file that a training which was killed goes on from."""
 
+import hashlib
 import json
 import os
-import tempfile
+import secrets
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,10 +16,11 @@ from safetensors import SafetensorError
 from sk_dml._training._encoding import decode, encode
 from sk_dml._training._fingerprint import describe, describe_run, differences
 from sk_dml._training._lock import locked
+from sk_dml._training._progress import tell
 from sk_dml._training._state import has_state, load_training_state, training_state
 from sk_dml.utils import warn
 
-FORMAT = 1
+FORMAT = 2
 NAME = "checkpoint.safetensors"
 PREFIX, SUFFIX = "checkpoint-", ".tmp"
 START = "the fit before"
@@ -73,8 +75,9 @@ class Checkpoint:
     """The latest epoch of a training, in one file.
 
     The file is in the safetensors format: the tensors, and in its metadata, as JSON,
-    all else. Nothing in it is ever executed. A new one replaces the old one as a whole,
-    so that whatever happens there is either the one or the other.
+    all else, with checksums of both. Nothing in it is ever executed. A new one replaces
+    the old one as a whole, so that whatever happens there is either the one or the
+    other.
 
     Parameters
     ----------
@@ -213,11 +216,19 @@ class Checkpoint:
         if self.n_saved is None:
             return 0
         with self._open() as file:
-            tree = self._header(file)["state"]
+            header = self._header(file)
             # Clones: what is read in place depends on the file.
             names = file.keys()
             tensors = {name: file.get_tensor(name).clone() for name in names}
-        load_training_state(net, decode(tree, tensors))
+        if _checksum(tensors) != header["checksum"]:
+            raise self._damaged("its tensors do not match their checksum")
+        load_training_state(net, decode(header["state"], tensors))
+        n_done = len(net.history) - self.begin(0)
+        name, place = self.run["estimator"].rpartition(".")[2], str(self.path)
+        if net.finished or n_done >= n_planned:
+            tell(net.verbose, f"{name}: was trained already, loaded from {place!r}")
+            return n_planned
+        tell(net.verbose, f"{name}: goes on after epoch {self.n_saved}, from {place!r}")
         stateless = [name for name, c in net.callbacks_ if not has_state(c)]
         if stateless:
             warn(
@@ -225,8 +236,7 @@ class Checkpoint:
                 f"of the callbacks begin anew: {stateless} have no state_dict and "
                 "load_state_dict."
             )
-        n_done = len(net.history) - self.begin(0)
-        return n_planned if net.finished else n_done
+        return n_done
 
     def save(self, net):
         """Replace the file by the present state of a net.
@@ -257,7 +267,9 @@ class Checkpoint:
             "run": self.run,
             "state": encode(state, tensors),
         }
-        content = safetensors.torch.save(tensors, {"sk_dml": json.dumps(header)})
+        text = json.dumps({**header, "checksum": _checksum(tensors)})
+        metadata = {"sk_dml": text, "checksum": _checksum({"sk_dml": text})}
+        content = safetensors.torch.save(tensors, metadata)
         try:
             _replace(self.path, content)
         except OSError as error:
@@ -286,8 +298,10 @@ class Checkpoint:
             ) from error
 
     def _header(self, file):
+        metadata = file.metadata() or {}
         try:
-            header = json.loads((file.metadata() or {})["sk_dml"])
+            text = metadata["sk_dml"]
+            header = json.loads(text)
             known = header["format"]
         except (KeyError, TypeError, ValueError) as error:
             raise self._damaged("it holds none of sk_dml's metadata") from error
@@ -297,11 +311,13 @@ class Checkpoint:
                 f"version of sk_dml reads {FORMAT} only. Use the version that wrote "
                 "it, or an empty directory."
             )
+        if metadata.get("checksum") != _checksum({"sk_dml": text}):
+            raise self._damaged("its metadata do not match their checksum")
         return header
 
     def _damaged(self, reason):
         return ValueError(
-            f"checkpoint_dir: {str(self.path)!r} is truncated or no checkpoint "
+            f"checkpoint_dir: {str(self.path)!r} is damaged or no checkpoint "
             f"({reason}). Delete it to train from the beginning."
         )
 
@@ -313,15 +329,16 @@ class Checkpoint:
 
 def _replace(path, content):
     """Write a file so that at any moment it is the old or the new one, as a whole."""
-    descriptor, name = tempfile.mkstemp(SUFFIX, PREFIX, path.parent)
+    # Not of tempfile, whose files nobody else may read, whatever the umask.
+    name = path.parent / f"{PREFIX}{secrets.token_hex(8)}{SUFFIX}"
     try:
-        with open(descriptor, "wb") as file:
+        with open(name, "xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(name, path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        name.unlink(missing_ok=True)
         raise
     if os.name == "posix":  # a rename is on the disk when its directory is
         directory = os.open(path.parent, os.O_RDONLY)
@@ -329,6 +346,20 @@ def _replace(path, content):
             os.fsync(directory)
         finally:
             os.close(directory)
+
+
+def _checksum(values):
+    """Sum up texts and tensors by name: their contents, and what they are."""
+    digest = hashlib.sha256()
+    for name, value in sorted(values.items()):
+        if isinstance(value, str):
+            kind, content = "text", value.encode()
+        else:
+            kind = f"{value.dtype} {tuple(value.shape)}"
+            content = value.reshape(-1).view(torch.uint8).numpy()
+        digest.update(f"{name} {kind} ".encode())
+        digest.update(content)
+    return digest.hexdigest()
 
 
 def _versions():

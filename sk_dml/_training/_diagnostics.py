@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from sk_dml._functional import unit_rows
+from sk_dml._training._step import total_norm
 from sk_dml.utils import warn
 
 # Rows of a batch that are looked at: more tell little more.
@@ -32,9 +33,10 @@ class Diagnostics:
         if net.last_batch_ is not None:
             for name, value in describe_batch(net.criterion_, *net.last_batch_).items():
                 net.history.record(name, value)
-        gradients = [p.grad for p in net.module_.parameters() if p.grad is not None]
-        if gradients:
-            norm = torch.nn.utils.get_total_norm(gradients)
+        norm = net.step_.gradient_norm
+        if norm is None:
+            norm = total_norm(net.module_)
+        if norm is not None:
             net.history.record("gradient_norm", norm.item())
         n_skipped = net.step_.count_skipped()
         if n_skipped is not None:
@@ -156,7 +158,7 @@ def warn_of_failures(history, n_components):
             "The gradient is dead: it is zero while the loss is not "
             f"({last['train_loss']:.4g}). Lower lr, or take a module whose "
             "activations do not saturate; inputs on another scale than the module "
-            "expects do it too, and so does a gradient_clip_value near zero."
+            "expects do it too."
         )
 
 

@@ -21,7 +21,6 @@ from sk_dml._training._optimizer import (
 )
 from sk_dml._training._sampling import ClassBatches, ShuffledBatches
 from sk_dml._training._schedule import Schedule
-from sk_dml._training._skorch_callbacks import is_raised
 from sk_dml._training._state import RandomNumbers
 from sk_dml._training._step import Step
 
@@ -161,9 +160,11 @@ class EmbeddingNet(NeuralNet):
                 getattr(listener, method_name)(self, **cb_kwargs)
             except StopTraining as request:
                 stop = request  # once everybody has heard
-            except KeyboardInterrupt as error:
-                # How callbacks of skorch stop a training.
-                self.stopped_ |= name is not None and is_raised(error)
+            except KeyboardInterrupt:
+                # How callbacks of skorch stop a training: between two epochs, as
+                # within one it is as good as the user's.
+                if name is not None and method_name == "on_epoch_end":
+                    self.stopped_ = True
                 raise
             except Exception as error:
                 if name is not None:

@@ -78,9 +78,10 @@ def check_net_params(embedder):
     Raises
     ------
     ValueError
-        If a key is unknown, or the embedder has a parameter for it.
+        If a key is unknown, the embedder has a parameter for it, or the optimizer
+        refuses a setting.
     TypeError
-        If ``callbacks`` or ``optimizer`` hold something else.
+        If ``callbacks`` or ``optimizer`` hold something else, or a key is no string.
     """
     for callback in embedder.callbacks or []:
         named = isinstance(callback, tuple) and len(callback) == 2
@@ -122,6 +123,8 @@ def check_net_params(embedder):
         faster = faster_steps(optimizer)
         checked |= {f"optimizer__{name}": value for name, value in faster.items()}
     for key, value in given.items():
+        if not isinstance(key, str):
+            raise TypeError(f"net_params holds the key {key!r}; allowed are strings.")
         if key in DECIDED or key in own:
             raise ValueError(
                 f"net_params holds {key!r}, which {type(embedder).__name__} decides "
@@ -160,6 +163,7 @@ def check_net_params(embedder):
             checked["schedule_params"][name] = value
         else:
             checked[key] = value
+    _try_optimizer(optimizer, given, embedder.lr)
     check_schedule(
         embedder.lr_schedule, checked["schedule_params"], embedder.max_epochs
     )
@@ -184,6 +188,36 @@ def _check_groups(groups, accepted):
             f"{given} with {sorted(unknown)}, which the optimizer does not take. "
             f"Allowed are: {[name for name in accepted if name != 'param_groups']}."
         )
+
+
+def _try_optimizer(optimizer, given, lr):
+    """Let the optimizer itself check its settings, and those of every group."""
+    groups = "optimizer__param_groups"
+    prefix = "optimizer__"
+    common = {
+        key.removeprefix(prefix): value
+        for key, value in given.items()
+        if key.startswith(prefix) and key != groups
+    }
+    tried: list[tuple[str, dict]] = [(f"{prefix}*={common!r}", {})] if common else []
+    tried += [(f"{groups} with {g!r}", g[1]) for g in given.get(groups, ())]
+    for what, settings in tried:
+        for name in [n for n in ("lr", "weight_decay") if n in settings]:
+            value = settings[name]
+            # Not all optimizers look at these, and none says that a string is one.
+            is_number = isinstance(value, Real) and not isinstance(value, bool)
+            if not is_number or not value >= 0:
+                raise ValueError(
+                    f"net_params holds {what}: {name}={value!r} must be a number of 0 "
+                    "or more."
+                )
+        try:
+            parameter = torch.nn.Parameter(torch.zeros(1))
+            optimizer([parameter], **{"lr": lr, **common, **settings})
+        except Exception as error:
+            raise ValueError(
+                f"net_params holds {what}, which {optimizer.__name__} refuses: {error}"
+            ) from error
 
 
 def _arguments(constructor):

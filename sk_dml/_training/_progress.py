@@ -50,6 +50,22 @@ def progress(name, verbose, n_epochs):
         bar.close()
 
 
+def tell(verbose, text):
+    """Show a line where :func:`progress` shows a training that has yet to begin.
+
+    Parameters
+    ----------
+    verbose : int
+        As for :func:`progress`.
+    text : str
+    """
+    screen = _screen() if verbose == 1 else None
+    if verbose >= 2:
+        print(text, flush=True)
+    elif screen is not None:
+        screen.tell(text)
+
+
 class EpochLines(Callback):
     """Print a line an epoch.
 
@@ -140,7 +156,7 @@ class ProgressBar(Callback):
             self.name,
             f"epoch {_count(self.epoch, self.n_epochs)}",
             min(done / self.n_epochs, 1),
-            ", ".join(filter(None, facts)),
+            [fact for fact in facts if fact],
             closing,
         )
 
@@ -184,17 +200,28 @@ class TerminalScreen:
             return
         # A line as wide as the terminal would wrap, and could not be drawn over.
         room = shutil.get_terminal_size().columns - 1
-        head = f"{name}: {epoch}"
-        if room - len(head) - len(facts) - 2 < NARROWEST_BAR:
-            head = epoch
+        # What does not fit is left out as a whole: part of a number is another one.
+        head = epoch if len(epoch) <= room else ""
+        while facts and len(epoch) + 1 + len(", ".join(facts)) > room:
+            facts = facts[:-1]
+        told = ", ".join(facts)
+        if room - len(f"{name}: {epoch}") - len(told) - 2 >= NARROWEST_BAR:
+            head = f"{name}: {epoch}"
         # The bar gives way to longer facts, but does not come and go with them.
-        self.bar_width = min(self.bar_width, room - len(head) - len(facts) - 2)
+        self.bar_width = min(self.bar_width, room - len(head) - len(told) - 2)
         bar = self._bar(share) if self.bar_width >= NARROWEST_BAR else ""
-        line = " ".join(filter(None, [head, bar, facts]))[:room]
+        line = " ".join(filter(None, [head, bar, told]))
         padding = " " * (min(self.width, room) - len(line))
         self.width = len(line)
+        self._write(f"\r{line}{padding}" + ("\n" if closing else ""))
+
+    def tell(self, text):
+        """Write a line of its own."""
+        self._write(f"{text}\n")
+
+    def _write(self, text):
         try:
-            self.stream.write(f"\r{line}{padding}" + ("\n" if closing else ""))
+            self.stream.write(text)
             self.stream.flush()
         except (OSError, ValueError):
             self.gone = True  # and the training goes on
@@ -220,15 +247,19 @@ class NotebookScreen:
     def draw(self, name, epoch, share, facts, closing):
         """Show the bar, or update the one that is there."""
         bar = f"<progress value='{share:.4f}' max='1'></progress>"
-        head = f"{name}: {epoch}"
+        head, told = f"{name}: {epoch}", ", ".join(facts)
         bundle = {
-            "text/plain": f"{head}, {facts}",
-            "text/html": f"<div>{html.escape(head)} {bar} {html.escape(facts)}</div>",
+            "text/plain": ", ".join([head, *facts]),
+            "text/html": f"<div>{html.escape(head)} {bar} {html.escape(told)}</div>",
         }
         if self.handle is None:
             self.handle = self.display(bundle, raw=True, display_id=True)
         else:
             self.handle.update(bundle, raw=True)
+
+    def tell(self, text):
+        """Show a line of its own."""
+        self.display({"text/plain": text}, raw=True, display_id=True)
 
 
 def duration(seconds):

@@ -1,7 +1,5 @@
 """What can be known of skorch's callbacks before the first epoch."""
 
-import dis
-
 from skorch.callbacks import (
     BatchScoring,
     EpochScoring,
@@ -12,7 +10,7 @@ from skorch.callbacks import (
 
 from sk_dml._training._state import RECORDED
 
-RECORDERS = BatchScoring, EpochScoring, EpochTimer, PassthroughScoring
+SCORINGS = BatchScoring, EpochScoring, PassthroughScoring
 
 
 def check_callbacks(net, *, validates):
@@ -28,19 +26,22 @@ def check_callbacks(net, *, validates):
     Raises
     ------
     ValueError
-        If the learning rates are moved from two sides, a callback of skorch monitors
-        what nobody records, or a setting is for a callback that is not there.
+        If the learning rates are moved from two sides, a callback of skorch scores
+        samples that there are none of or monitors what nobody records, or a setting is
+        for a callback that is not there.
     """
     _check_settings(net)
     callbacks = [callback for _, callback in net.callbacks_]
     may_record_more = any(
-        isinstance(callback, RECORDERS) or not _is_skorchs(callback)
+        isinstance(callback, (*SCORINGS, EpochTimer)) or not _is_skorchs(callback)
         for callback in callbacks
     )
     recorded = {name for name in RECORDED if validates or name != "valid_score"}
     for name, callback in net.callbacks_:
         if isinstance(callback, LRScheduler):
             _check_one_schedule(net, name)
+        if isinstance(callback, SCORINGS) and _is_skorchs(callback):
+            _check_scores_training(callback, name)
         monitor = getattr(callback, "monitor", None)
         if not isinstance(monitor, str) or may_record_more or monitor in recorded:
             continue
@@ -82,24 +83,15 @@ def _check_settings(net):
             )
 
 
-def is_raised(error):
-    """Tell whether code raised an error by itself, or a signal did while it ran.
-
-    Parameters
-    ----------
-    error : BaseException
-        One that was caught.
-
-    Returns
-    -------
-    bool
-        Whether the last of its instructions was to raise.
-    """
-    traceback = error.__traceback__
-    while traceback.tb_next is not None:
-        traceback = traceback.tb_next
-    instruction = traceback.tb_frame.f_code.co_code[traceback.tb_lasti]
-    return dis.opname[instruction] == "RAISE_VARARGS"
+def _check_scores_training(callback, name):
+    if callback.on_train:
+        return
+    raise ValueError(
+        f"callbacks holds {name} with on_train=False, which finds no samples to score: "
+        "the net has none to validate. To score those of validation_data, or those "
+        "that early_stopping=True holds out, set scoring, and monitor 'valid_score'. "
+        "Allowed is on_train=True, which scores the net on its training samples."
+    )
 
 
 def _is_skorchs(callback):

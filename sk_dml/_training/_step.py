@@ -32,6 +32,22 @@ def check_step(embedder, device, batch_size):
         )
 
 
+def total_norm(network):
+    """Compute the Euclidean norm of all gradients of a network together.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+
+    Returns
+    -------
+    scalar tensor or None
+        None without gradients.
+    """
+    gradients = [p.grad for p in network.parameters() if p.grad is not None]
+    return torch.nn.utils.get_total_norm(gradients) if gradients else None
+
+
 class Step:
     """Gradients of a batch, and the step along them.
 
@@ -47,6 +63,7 @@ class Step:
         self.device = torch.device(net.device)
         self.scaler = make_scaler(net.precision, self.device)
         self.n_skipped = 0
+        self.gradient_norm = None  # that of the network before clipping, if it clips
         frozen = set(net._frozen_modules())
         norms = batch_norms(net.module_)
         if net.freeze_batch_norm and not norms:
@@ -86,7 +103,9 @@ class Step:
             done["loss"], done["y_pred"] = self._gradients(*batch)
             if self.scaler:
                 self.scaler.unscale_(optimizer)
+            self.gradient_norm = None
             if net.gradient_clip_value is not None:
+                self.gradient_norm = total_norm(net.module_)
                 torch.nn.utils.clip_grad_norm_(
                     [p for _, p in net.get_all_learnable_params()],
                     net.gradient_clip_value,

@@ -35,9 +35,10 @@ def check_scoring(scoring):
     Raises
     ------
     ValueError
-        If there is no such metric.
+        If there is no such metric, or it is a metric's function instead of a scorer.
     """
     if callable(scoring):
+        _refuse_metrics(scoring)
         return scoring
     try:
         check_options(scoring, extra=())
@@ -47,6 +48,27 @@ def check_scoring(scoring):
             "scorer(estimator, X, y) is allowed too."
         ) from error
     return retrieval_scorer(scoring)
+
+
+def _refuse_metrics(scoring):
+    """Recognise the functions of metrics by their modules, as scikit-learn does."""
+    package, _, module = str(getattr(scoring, "__module__", "")).rpartition(".")
+    packages = "sk_dml.metrics", "sklearn.metrics", "sklearn.metrics.cluster"
+    if package not in packages or module == "_scorer":
+        return
+    metric = getattr(scoring, "__name__", repr(scoring))
+    way_out = f"lambda estimator, X, y: {metric}(estimator.transform(X), y)"
+    name = metric.removesuffix("_score").replace("at_k", "at_5")
+    if package == "sk_dml.metrics":
+        try:
+            check_options(name, extra=())
+            way_out = f"the scorer scoring={name!r}"
+        except ValueError:  # no scorer has its name
+            pass
+    raise ValueError(
+        f"scoring={metric} is a metric, called with embeddings and labels, and no "
+        f"scorer, which is called with an estimator, X and y. Give {way_out}."
+    )
 
 
 def resolve_patience(embedder):

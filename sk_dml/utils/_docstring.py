@@ -129,7 +129,8 @@ random_state : int, RandomState instance or None, default={random_state}
 verbose : int, default={verbose}
     1 draws a progress bar in terminals (on the standard error) and notebooks, and
     nothing in pipes and in the worker processes of a search. 2 or more prints a line an
-    epoch to the standard output, wherever that leads.
+    epoch to the standard output, wherever that leads. A training that goes on from a
+    checkpoint, or is only loaded, says so first.
 warm_start : bool, default={warm_start}
     Whether :meth:`fit` goes on from the network and the proxies of the fit before, for
     ``max_epochs`` more, with a new optimizer and schedule. ``n_iter_`` and
@@ -150,11 +151,12 @@ callbacks : list of skorch callbacks or None, default={callbacks}
     :meth:`set_callbacks` instead. They find ``valid_score`` in its history, if there is
     validation, and no validation loss: monitor the score, the larger the better. Those
     that move the learning rates want ``lr_schedule=None``. Skorch's ``EpochScoring``
-    finds no samples to validate, and records nothing but for ``on_train=True``, where
-    it scores the net: ``scoring`` says what to score by. A callback of skorch stops the
-    fit by raising KeyboardInterrupt, one of scikit-learn where its ``on_fit_task_end``
-    returns True. To stop early by the ``train_loss`` misleads: under a schedule it
-    falls late, and the mean over the terms that are not zero need not fall at all.
+    takes ``on_train=True`` only, and scores the net: it finds no samples to validate,
+    and ``scoring`` says what to score by. A callback of skorch stops the fit by raising
+    KeyboardInterrupt in its ``on_epoch_end`` (elsewhere this interrupts the fit, as
+    Ctrl-C does), one of scikit-learn where its ``on_fit_task_end`` returns True. To
+    stop early by the ``train_loss`` misleads: under a schedule it falls late, and the
+    mean over the terms that are not zero need not fall at all.
 net_params : dict or None, default={net_params}
     More settings of the skorch net and what it holds: ``module__*`` (say
     ``module__hidden``), ``optimizer__*``, ``iterator_train__*``, ``iterator_valid__*``,
@@ -217,7 +219,7 @@ history_ : list of dict
     triplets or of those mined that take part in the loss, for losses that leave some
     out; ``mean_similarity``, the mean cosine of samples of different classes, near 1
     where the embedding collapses; ``effective_rank``, the number of dimensions in use
-    [r]_; and ``gradient_norm``, of the network's weights, after clipping. With
+    [r]_; and ``gradient_norm``, of the network's weights, before clipping. With
     ``precision="float16"``, ``skipped_steps``, the number of its steps whose gradients
     overflowed.
 best_score_ : float or None

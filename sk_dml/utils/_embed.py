@@ -50,8 +50,9 @@ def embed(estimator, X):
             embedder = estimator[:-1]
     if not hasattr(embedder, "transform"):
         raise TypeError(
-            f"estimator {estimator!r} has no transform, so it makes no embedding; give "
-            "an embedder, or a Pipeline that holds one before its last step."
+            f"estimator {type(estimator).__name__} has no transform, so it makes no "
+            "embedding; give an embedder, or a Pipeline that holds one before its last "
+            "step."
         )
     embedding = embedder.transform(X)
     if issparse(embedding):

@@ -309,8 +309,11 @@ def test_bad_data_is_refused_before_callbacks_hear_of_a_fit():
 def test_kinds_of_callbacks_are_told_apart():
     with pytest.raises(TypeError, match=r"skorch callbacks.*go to set_callbacks"):
         quick(callbacks=[Recorder()]).fit(X, y)
+    for given in skorch.callbacks.EpochTimer(), skorch.callbacks.EpochTimer:
+        with pytest.raises(TypeError, match=r"EpochTimer of .* parameter callbacks"):
+            quick(Recorder(), given)
     with pytest.raises(TypeError, match="FitCallback"):
-        quick(skorch.callbacks.EpochTimer())
+        quick(print)
     assert isinstance(Recorder(), FitCallback)
     assert not isinstance(Recorder(), AutoPropagatedCallback)
 

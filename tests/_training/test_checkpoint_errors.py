@@ -132,14 +132,50 @@ def test_truncated_and_foreign_files_are_refused(tmp_path):
     header = struct.unpack("<Q", content[:8])[0]
     for size in (0, 5, 8, header // 2, 8 + header, len(content) - 1):
         file.write_bytes(content[:size])
-        with pytest.raises(ValueError, match=r"truncated or no checkpoint.*Delete it"):
+        with pytest.raises(ValueError, match=r"damaged or no checkpoint.*Delete it"):
             embedder(checkpoint_dir=tmp_path).fit(X, y)
     file.write_bytes(pickle.dumps(embedder()))
-    with pytest.raises(ValueError, match="truncated or no checkpoint"):
+    with pytest.raises(ValueError, match="damaged or no checkpoint"):
         embedder(checkpoint_dir=tmp_path).fit(X, y)
     file.write_bytes(struct.pack("<Q", 2) + b"{}")  # safetensors, but not ours
     with pytest.raises(ValueError, match="none of sk_dml's metadata"):
         embedder(checkpoint_dir=tmp_path).fit(X, y)
+
+
+def test_flipped_bits_are_found(tmp_path):
+    embedder(checkpoint_dir=tmp_path).fit(X, y)
+    file = tmp_path / NAME
+    content = file.read_bytes()
+    n_header = 8 + struct.unpack("<Q", content[:8])[0]
+    text = content.index(b"sk_dml", 8)
+    rng = np.random.default_rng(0)
+    places = {
+        *rng.integers(text, n_header, 20),
+        *rng.integers(n_header, len(content), 20),
+        n_header,
+        len(content) - 1,
+        content.index(b"train_loss") + 20,  # within the number
+    }
+    for place in places:
+        flipped = bytearray(content)
+        flipped[place] ^= 1 << rng.integers(8)
+        file.write_bytes(flipped)
+        with pytest.raises(ValueError, match=r"damaged or no checkpoint.*Delete it"):
+            embedder(checkpoint_dir=tmp_path).fit(X, y)
+    file.write_bytes(content)
+    embedder(checkpoint_dir=tmp_path).fit(X, y)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a umask")
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])
+def test_files_obey_the_umask(umask, tmp_path):
+    before = os.umask(umask)
+    try:
+        embedder(checkpoint_dir=tmp_path).fit(X, y)
+    finally:
+        os.umask(before)
+    for name in (NAME, LOCK):
+        assert (tmp_path / name).stat().st_mode & 0o777 == 0o666 & ~umask
 
 
 def test_directories_that_cannot_be_used(tmp_path, monkeypatch):

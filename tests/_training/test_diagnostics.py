@@ -241,6 +241,20 @@ def test_history_tells_of_the_last_batch(iris):
     assert "gradient_norm" in quick(NormalizedSoftmaxEmbedder).fit(*iris).history_[0]
 
 
+@pytest.mark.parametrize("norm_type", [2, np.inf])
+@pytest.mark.parametrize("cls", [TripletEmbedder, NormalizedSoftmaxEmbedder])
+def test_gradient_norms_are_those_before_clipping(cls, norm_type, iris):
+    # At a rate of nothing both trainings have the same weights throughout.
+    params = {"lr": 1e-12, "optimizer": "sgd"}
+    plain = quick(cls, **params).fit(*iris)
+    clip = {"gradient_clip_value": 1e-9, "gradient_clip_norm_type": norm_type}
+    clipped = quick(cls, **params, net_params=clip).fit(*iris)  # and no alarm
+    expected = [row["gradient_norm"] for row in plain.history_]
+    assert min(expected) > 1e-3
+    norms = [row["gradient_norm"] for row in clipped.history_]
+    np.testing.assert_allclose(norms, expected, rtol=1e-5)
+
+
 class Constant(nn.Module):
     """Nearly the same for all inputs."""
 

@@ -58,3 +58,44 @@ def test_an_interrupted_scoring_leaves_whole_epochs_and_warns(callbacks):
         fitted.fit(X, y, validation_data=(X, y))
     assert fitted.n_iter_ == 2
     assert all({"valid_score", "duration"} <= row.keys() for row in fitted.history_)
+
+
+class InterruptedCallback(Callback):
+    """Raises, as a signal that arrives in it does, in an event of some epoch."""
+
+    def __init__(self, event, epoch):
+        self.event, self.epoch = event, epoch
+
+    def initialize(self):
+        setattr(self, self.event, self.interrupt)
+        return self
+
+    def interrupt(self, net, *args, **kwargs):
+        if len(net.history) == self.epoch:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("event", "epoch"),
+    [("on_train_begin", 0), ("on_epoch_begin", 1), ("on_batch_end", 1)],
+)
+def test_interrupted_in_a_callback_before_the_first_epoch_is_complete(event, epoch):
+    estimator = embedder(callbacks=[InterruptedCallback(event, epoch)])
+    for fit in estimator.fit, estimator.partial_fit:
+        with pytest.raises(KeyboardInterrupt):
+            fit(X, y)
+    assert not hasattr(estimator, "net_")
+
+
+@pytest.mark.parametrize("event", ["on_epoch_begin", "on_batch_end"])
+def test_interrupted_in_a_callback_within_a_later_epoch(event):
+    fitted = embedder(callbacks=[InterruptedCallback(event, 3)])
+    with pytest.warns(UserWarning, match="interrupted in epoch 3 of 3"):
+        fitted.fit(X, y)
+    assert fitted.n_iter_ == 2
+
+
+def test_a_callback_stops_the_fit_at_the_end_of_an_epoch():
+    for epoch in (1, 2):  # and warns of nothing
+        stop = InterruptedCallback("on_epoch_end", epoch)
+        assert embedder(callbacks=[stop]).fit(X, y).n_iter_ == epoch

@@ -125,3 +125,51 @@ def test_parameters_that_the_optimizer_refuses(wine):
 def test_bad_net_params(key, message, wine):
     with pytest.raises(ValueError, match=f"net_params holds .*{message}"):
         CircleEmbedder(net_params={key: 1}).fit(*wine)
+
+
+@pytest.mark.parametrize("key", [1, None, ("module__hidden",)])
+def test_keys_that_are_no_strings(key, wine):
+    with pytest.raises(
+        TypeError, match=r"net_params holds the key .*; allowed are str"
+    ):
+        CircleEmbedder(net_params={key: 1}).fit(*wine)
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        (
+            {"optimizer__eps": -1},
+            r"optimizer__\*={'eps': -1}, which AdamW refuses: Inv",
+        ),
+        ({"optimizer__betas": "ab"}, "'betas': 'ab'}, which AdamW refuses"),
+    ],
+)
+def test_settings_that_the_optimizer_refuses(params, message, wine):
+    with pytest.raises(ValueError, match=f"net_params holds .*{message}"):
+        CircleEmbedder(net_params=params).fit(*wine)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"lr": -1}, "lr=-1 must be a number of 0 or more"),
+        ({"lr": "fast"}, "lr='fast' must be a number of 0 or more"),
+        ({"lr": float("nan")}, "lr=nan must be a number of 0 or more"),
+        ({"weight_decay": None}, "weight_decay=None must be a number of 0 or more"),
+        ({"maximize": True, "lr": [1]}, r"lr=\[1\] must be a number"),
+    ],
+)
+def test_settings_of_groups(optimizer, settings, message, wine):
+    groups = [("*.weight", {"lr": 0.1}), ("*.bias", settings)]
+    params = {"optimizer__param_groups": groups}
+    with pytest.raises(ValueError, match=rf"groups with \('\*.bias', .*{message}"):
+        CircleEmbedder(optimizer=optimizer, net_params=params).fit(*wine)
+
+
+def test_settings_of_groups_that_the_optimizer_refuses(wine):
+    params = {"optimizer__param_groups": [("*", {"betas": (2, 3)})]}
+    message = r"groups with .*'betas': \(2, 3\)}\), which AdamW refuses: Invalid beta"
+    with pytest.raises(ValueError, match=message):
+        CircleEmbedder(net_params=params).fit(*wine)

@@ -1,5 +1,6 @@
 import io
 import os
+import re
 import sys
 from types import SimpleNamespace
 
@@ -54,7 +55,7 @@ class Screen:
         self.drawn = []
 
     def draw(self, name, epoch, share, facts, closing):
-        self.drawn.append((epoch, round(share, 3), facts, closing))
+        self.drawn.append((epoch, round(share, 3), ", ".join(facts), closing))
 
 
 class Training:
@@ -157,11 +158,14 @@ def test_terminal_shows_a_bar_and_ends_the_line(terminal, capsys):
     assert end == ""
 
 
+FACTS = ["loss 0.1234", "score 0.123", "1:23 min left"]
+
+
 @pytest.mark.parametrize("columns", [20, 40, 60, 80, 200])
 def test_lines_fit_into_the_terminal(columns, terminal, monkeypatch):
     set_width(monkeypatch, columns)
     screen = TerminalScreen(terminal)
-    for facts in ("loss 1", "loss 0.1234, score 0.123, 1:23 min left", "loss 2"):
+    for facts in ["loss 1"], FACTS, ["loss 2"]:
         screen.draw("LongNamedEmbedder", "epoch  10/100", 0.1, facts, False)
     lines = terminal.getvalue().split("\r")[1:]
     assert all(len(line) < columns for line in lines)
@@ -171,9 +175,21 @@ def test_lines_fit_into_the_terminal(columns, terminal, monkeypatch):
     assert len(lines[2]) >= len(lines[1].rstrip())
 
 
+def test_narrow_terminals_show_whole_facts(terminal, monkeypatch):
+    whole = ["", "epoch  10/100"]
+    whole += [f"epoch  10/100 {', '.join(FACTS[:n])}" for n in (1, 2, 3)]
+    for columns in range(1, 62):
+        set_width(monkeypatch, columns)
+        TerminalScreen(terminal).draw("Net", "epoch  10/100", 0.1, FACTS, False)
+        line = terminal.getvalue().rsplit("\r", 1)[1]
+        assert len(line) < columns
+        line = re.sub(" ?[█░]+", "", line)
+        assert line == max((w for w in whole if len(w) < columns), key=len)
+
+
 def test_terminal_without_block_characters(terminal):
     terminal.encoding = "ascii"
-    TerminalScreen(terminal).draw("Net", "epoch 1/2", 0.5, "loss 1", True)
+    TerminalScreen(terminal).draw("Net", "epoch 1/2", 0.5, ["loss 1"], True)
     assert terminal.getvalue() == f"\rNet: epoch 1/2 {'#' * 15}{'.' * 15} loss 1\n"
 
 
@@ -191,6 +207,55 @@ def test_the_line_ends_before_an_error(terminal):
         fit(verbose=1, callbacks=[Fail])
     assert terminal.getvalue().endswith("\n")
     assert "epoch 1/3" in terminal.getvalue()
+
+
+def checkpointed(tmp_path, verbose):
+    """Fit three times: interrupted in epoch 3 of 4, to the end, and once more."""
+
+    class Interrupt(Callback):
+        def on_batch_end(self, net, **kwargs):
+            if len(net.history) == 3 and not interrupted:
+                interrupted.append(True)
+                raise KeyboardInterrupt
+
+        def state_dict(self):
+            return {}
+
+        def load_state_dict(self, state):
+            pass
+
+    interrupted = []
+    params = {"checkpoint_dir": tmp_path, "max_epochs": 4, "callbacks": [Interrupt()]}
+    with pytest.warns(UserWarning, match="interrupted in epoch 3 of 4"):
+        fit(**params)
+    for _ in range(2):
+        fit(**params, verbose=verbose)
+    place = str(tmp_path / "checkpoint.safetensors")
+    return [
+        f"CircleEmbedder: goes on after epoch 2, from {place!r}",
+        f"CircleEmbedder: was trained already, loaded from {place!r}",
+    ]
+
+
+def test_terminal_tells_of_checkpoints(terminal, capsys, tmp_path):
+    first, second = checkpointed(tmp_path, 1)
+    start, bar, *end = terminal.getvalue().split("\n")
+    assert (start, end) == (first, [second, ""])
+    assert "epoch 4/4" in bar.split("\r")[-1]
+    assert capsys.readouterr() == ("", "")
+
+
+def test_lines_tell_of_checkpoints(capsys, tmp_path):
+    first, second = checkpointed(tmp_path, 2)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == first
+    assert [line[:9] for line in lines[1:-1]] == ["epoch 3/4", "epoch 4/4"]
+    assert lines[-1] == second
+
+
+def test_silence_about_checkpoints(terminal, capsys, tmp_path):
+    checkpointed(tmp_path, 0)
+    assert (terminal.getvalue(), *capsys.readouterr()) == ("", "", "")
 
 
 def test_pipes_see_nothing(capfd):
@@ -253,14 +318,20 @@ def test_notebook_shows_one_output(has_kernel, terminal, monkeypatch):
 def test_notebook_updates_in_place_and_escapes():
     display = Display()
     screen = NotebookScreen(display)
-    screen.draw("<b>", "epoch 1/2", 0.5, "loss 1", False)
-    screen.draw("<b>", "epoch 2/2", 1, "loss 1", True)
+    screen.draw("<b>", "epoch 1/2", 0.5, ["loss 1"], False)
+    screen.draw("<b>", "epoch 2/2", 1, ["loss 1"], True)
     assert (len(display.shown), len(display.updates)) == (1, 1)
     assert "&lt;b&gt;" in display.updates[0]["text/html"]
     assert "<b>" not in display.updates[0]["text/html"]
 
 
 # Lines
+
+
+def test_notebook_tells_lines():
+    display = Display()
+    NotebookScreen(display).tell("<b>")
+    assert display.shown == [{"text/plain": "<b>"}]
 
 
 def test_verbose_2_prints_a_line_an_epoch(capfd):

@@ -5,15 +5,18 @@ import signal
 import numpy as np
 import pytest
 from skorch.callbacks import (
+    BatchScoring,
     Callback,
     Checkpoint,
     EarlyStopping,
     EpochScoring,
     LRScheduler,
+    PassthroughScoring,
     PrintLog,
 )
 from torch.optim.lr_scheduler import ExponentialLR, ReduceLROnPlateau
 
+from sk_dml import map_at_r
 from sk_dml._training import EmbeddingNet
 from tests._training.small import X, embedder, y
 
@@ -86,6 +89,37 @@ def test_what_nobody_records_cannot_be_monitored(
     if monitor != "valid_score":
         with pytest.raises(ValueError, match=r"'valid_score'\]. Of scores the larger"):
             estimator.fit(X, y, validation_data=(X, y))
+
+
+@pytest.mark.parametrize(
+    "callback",
+    [
+        EpochScoring(lambda *_: 1.0, name="valid_loss"),
+        BatchScoring(lambda *_: 1.0, name="valid_loss"),
+        PassthroughScoring("valid_loss"),
+    ],
+)
+def test_scoring_without_samples_is_refused(callback, untrained):
+    kind = type(callback).__name__
+    message = (
+        f"callbacks holds {kind} with on_train=False, .*validation_data.*set scoring"
+    )
+    estimator = embedder(callbacks=[callback, EarlyStopping()])
+    for fit in estimator.fit, estimator.partial_fit:
+        with pytest.raises(ValueError, match=message):
+            fit(X, y)
+    on_train = {f"callbacks__{kind}__on_train": True}
+    estimator.set_params(callbacks=[callback], **on_train)
+    with pytest.raises(TypeError):  # in training, of which there is none here
+        estimator.fit(X, y)
+
+
+@pytest.mark.parametrize("scoring", [EpochScoring, BatchScoring])
+def test_scorers_that_need_an_embedder_say_so_in_short(scoring):
+    callback = scoring(map_at_r, name="map", on_train=True)
+    with pytest.raises(TypeError, match="EmbeddingNet has no transform") as caught:
+        embedder(callbacks=[callback]).fit(X, y)
+    assert "Linear" not in str(caught.value)
 
 
 class Recorder(Callback):

@@ -6,11 +6,19 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.datasets import load_iris
+from sklearn.metrics import accuracy_score, make_scorer, silhouette_score
 from sklearn.utils._param_validation import InvalidParameterError
 
+from sk_dml import metrics, scorers
+from sk_dml._training import EmbeddingNet
 from tests._training.small import Script, embedder
 
 iris = X_iris, y_iris = load_iris(return_X_y=True)
+
+
+@pytest.fixture
+def untrained(monkeypatch):
+    monkeypatch.setattr(EmbeddingNet, "train_step", None)
 
 
 @pytest.mark.parametrize(
@@ -36,6 +44,39 @@ def test_unknown_scores(scoring):
         ValueError, match=rf"scoring='{scoring}' .*'map_at_r'.*callable"
     ):
         embedder(scoring=scoring).fit(*iris)
+
+
+@pytest.mark.parametrize(
+    ("metric", "way_out"),
+    [
+        (metrics.map_at_r_score, "the scorer scoring='map_at_r'."),
+        (metrics.mean_average_precision_score, "scoring='mean_average_precision'."),
+        (metrics.mean_reciprocal_rank_score, "scoring='mean_reciprocal_rank'."),
+        (metrics.precision_at_1_score, "scoring='precision_at_1'."),
+        (metrics.recall_at_k_score, "scoring='recall_at_5'."),
+        (metrics.nmi_score, "y: nmi_score(estimator.transform(X), y)."),
+        (silhouette_score, "y: silhouette_score(estimator.transform(X), y)."),
+        (accuracy_score, "y: accuracy_score(estimator.transform(X), y)."),
+    ],
+)
+def test_metrics_are_no_scorers(metric, way_out, untrained):
+    message = f"scoring={metric.__name__} is a metric, .*{re.escape(way_out)}"
+    for data in {}, {"validation_data": iris}:
+        with pytest.raises(ValueError, match=message):
+            embedder(scoring=metric).fit(*iris, **data)
+
+
+@pytest.mark.parametrize(
+    "scorer",
+    [
+        scorers.map_at_r,
+        lambda estimator, X, y: silhouette_score(estimator.transform(X), y),
+        make_scorer(lambda y, rows: rows.mean(), response_method=("transform",)),
+    ],
+)
+def test_scorers_are_no_metrics(scorer):
+    fitted = embedder(scoring=scorer).fit(*iris, validation_data=iris)
+    assert len([row["valid_score"] for row in fitted.history_]) == 3
 
 
 @pytest.mark.parametrize(

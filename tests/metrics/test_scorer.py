@@ -97,7 +97,7 @@ def test_scorers_copy_and_print():
 
 def test_bad_input(iris):
     X, y = iris
-    with pytest.raises(TypeError, match=r"KNeighborsClassifier\(\) has no transform"):
+    with pytest.raises(TypeError, match=r"KNeighborsClassifier has no transform"):
         scorers.map_at_r(KNeighborsClassifier().fit(X, y), X, y)
     with pytest.raises(ValueError, match="None of the 3 queries has a sample"):
         scorers.map_at_r(StandardScaler().fit(X), X[:3], [0, 1, 2])
