@@ -98,7 +98,7 @@ def test_scorers_are_no_metrics(scorer):
         (
             (X_iris, y_iris.astype(str)),
             TypeError,
-            r"its y and the y to learn from mixes labels .*\['int', 'str'\]",
+            r"its y and the y to learn from mix labels .*\['int', 'str'\]",
         ),
         ((X_iris * np.nan, y_iris), ValueError, "does not fit.*NaN"),
         (
