@@ -9,6 +9,7 @@ as they are, embedders that fine-tune it, and pytorch-metric-learning with its u
 recipe on the same network and head: its loss and MPerClassSampler, a DataLoader,
 torchvision's RandomResizedCrop and flip image by image, AdamW at 1e-4 for the network
 and 1e-3 for the head, batch norms frozen; as many epochs as fit into the time of ours.
+Both take batches of 32.
 
 Every training runs in a process of its own, with a thread for each core.
 """
@@ -33,6 +34,7 @@ from sk_dml.metrics import retrieval_scores
 SIDE = 128
 BACKBONE = "torchvision/mobilenet_v2"
 WEIGHTS = "IMAGENET1K_V1"
+GROCERY_BATCH = 32
 
 
 class ThreeLayers(nn.Sequential):
@@ -124,7 +126,8 @@ def features(path, pool):
     """Score the pretrained features, scaled to length one."""
     _, X, _, y = load(path)
     network = pretrained()
-    rows = embed(nn.Sequential(network.standardize, network.backbone.body), X)
+    network.backbone.head = nn.Identity()
+    rows = embed(network, X)
     if pool == "mean":
         rows = rows[:, : rows.shape[1] // 2]
         rows /= np.linalg.norm(rows, axis=1, keepdims=True)
@@ -158,8 +161,8 @@ def peer(path, loss, seed, seconds):
     groups = [{"params": body, "lr": 1e-4}, {"params": [*head], "lr": 1e-3}]
     optimizer = torch.optim.AdamW(groups, weight_decay=1e-2)
     loss_function = getattr(losses, loss)(**PEERS[loss])
-    sampler = MPerClassSampler(y, 4, 128, length_before_new_iter=len(X))
-    loader = DataLoader(Photographs(), batch_size=128, sampler=sampler)
+    sampler = MPerClassSampler(y, 4, GROCERY_BATCH, length_before_new_iter=len(X))
+    loader = DataLoader(Photographs(), batch_size=GROCERY_BATCH, sampler=sampler)
     start, epochs = time.perf_counter(), 0
     while time.perf_counter() - start < seconds:
         network.train()
@@ -234,7 +237,7 @@ def grocery_runs(names, epochs):
     weights = {"module__weights": WEIGHTS}
     for name in names:
         ours = {"name": name, "module": BACKBONE, "epochs": epochs}
-        ours["net_params"] = weights
+        ours |= {"net_params": weights, "batch_size": GROCERY_BATCH}
         yield name, "train", ours
         yield f"{name}, no augmentation", "train", {**ours, "augment": None}
         loss = name.removesuffix("Embedder") + "Loss"
