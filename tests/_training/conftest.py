@@ -4,6 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sk_dml.utils._images import load_square
+from tests._training.images import SIDE, of_arrays
+
 N_FILES, N_CLASSES = 48, 6
 
 
@@ -39,3 +42,11 @@ def broken_files(files, tmp_path):
     places = [4, 17, 30]
     paths[places] = [str(path) for path in bad]
     return paths, y, places
+
+
+@pytest.fixture(scope="session")
+def decoded(files):
+    """The files as an array, and their embedding by an embedder of arrays."""
+    paths, y = files
+    X = np.stack([load_square(path, SIDE) for path in paths])
+    return X, of_arrays().fit(X, y).transform(X)
