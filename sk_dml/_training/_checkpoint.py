@@ -19,6 +19,7 @@ from sk_dml._training._state import has_state, load_training_state, training_sta
 from sk_dml.utils import warn
 
 FORMAT = 1
+ENTRIES = {"format", "n_epochs", "n_before", "seeds", "versions", "run", "state"}
 NAME = "checkpoint.safetensors"
 PREFIX, SUFFIX = "checkpoint-", ".tmp"
 START = "the fit before"
@@ -288,6 +289,9 @@ class Checkpoint:
                 f"version of sk_dml reads {FORMAT} only. Use the version that wrote "
                 "it, or an empty directory."
             )
+        missing = ENTRIES - set(header)
+        if missing:
+            raise self._damaged(f"its metadata lack {sorted(missing)}")
         return header
 
     def _damaged(self, reason):
@@ -299,7 +303,8 @@ class Checkpoint:
     @staticmethod
     def _failure(what, error, *more):
         reason = error.strerror or str(error)
-        return OSError(error.errno, " ".join([f"{what}: {reason}.", *more]))
+        text = " ".join([f"{what}: {reason}.", *more])
+        return OSError(text) if error.errno is None else OSError(error.errno, text)
 
 
 def _replace(path, content):
