@@ -134,7 +134,7 @@ class BaseEmbedder(
         The learning rate is ``lr`` throughout, whatever the schedule. With all samples
         in every call, as many calls as ``max_epochs`` do what :meth:`fit` does with
         ``lr_schedule=None``. Inputs are standardised by the first call's samples.
-        Nothing is held out.
+        Nothing is held out, and the callbacks of :meth:`set_callbacks` are not called.
 
         Parameters
         ----------

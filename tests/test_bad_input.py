@@ -38,7 +38,7 @@ with_nan[3, 1], with_inf[3, 1] = np.nan, np.inf
             y_small,
             {"batch_size": 64},
             ValueError,
-            "batch_size=64 is larger than the number of samples, n_samples=40",
+            "batch_size=64 is larger than the number of samples to learn from",
         ),
         (with_nan, y_small, {}, ValueError, "X contains NaN"),
         (with_inf, y_small, {}, ValueError, "X contains infinity"),

@@ -324,7 +324,8 @@ class Checkpoint:
     @staticmethod
     def _failure(what, error, *more):
         reason = error.strerror or str(error)
-        return OSError(error.errno, " ".join([f"{what}: {reason}.", *more]))
+        text = " ".join([f"{what}: {reason}.", *more])
+        return OSError(text) if error.errno is None else OSError(error.errno, text)
 
 
 def _replace(path, content):

@@ -153,8 +153,8 @@ def check_batch_size(embedder, classes, targets):
         return max(size, 2 * unit if per_class else 1)
     if batch_size > n_samples:
         raise ValueError(
-            f"batch_size={batch_size} is larger than the number of samples, "
-            f"n_samples={n_samples}; give at most that, or 'auto'."
+            f"batch_size={batch_size} is larger than the number of samples to "
+            f"learn from, n_samples={n_samples}; give at most that, or 'auto'."
         )
     if per_class and (batch_size % unit or batch_size < 2 * unit):
         raise ValueError(

@@ -1,6 +1,7 @@
 """Checkpoints that are refused, and those that cannot be written."""
 
 import errno
+import json
 import os
 import pickle
 import struct
@@ -137,6 +138,11 @@ def test_truncated_and_foreign_files_are_refused(tmp_path):
     file.write_bytes(pickle.dumps(embedder()))
     with pytest.raises(ValueError, match="damaged or no checkpoint"):
         embedder(checkpoint_dir=tmp_path).fit(X, y)
+    metadata = {"__metadata__": {"sk_dml": json.dumps({"format": 1, "seeds": []})}}
+    text = json.dumps(metadata).encode()
+    file.write_bytes(struct.pack("<Q", len(text)) + text)
+    with pytest.raises(ValueError, match=r"no checkpoint.*lack \['n_before', 'n_ep"):
+        embedder(checkpoint_dir=tmp_path).fit(X, y)
     file.write_bytes(struct.pack("<Q", 2) + b"{}")  # safetensors, but not ours
     with pytest.raises(ValueError, match="none of sk_dml's metadata"):
         embedder(checkpoint_dir=tmp_path).fit(X, y)
@@ -184,7 +190,7 @@ def test_directories_that_cannot_be_used(tmp_path, monkeypatch):
         with pytest.raises(OSError, match=r"checkpoint_dir='.*file.*' cannot be used"):
             embedder(checkpoint_dir=place).fit(X, y)
     (tmp_path / NAME).mkdir()
-    with pytest.raises(OSError, match="cannot be read"):
+    with pytest.raises(OSError, match=r"^checkpoint_dir: .* cannot be read"):
         embedder(checkpoint_dir=tmp_path).fit(X, y)
     with pytest.raises(ValueError, match="checkpoint_dir"):
         embedder(checkpoint_dir=3).fit(X, y)
