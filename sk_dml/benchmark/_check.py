@@ -120,7 +120,7 @@ class RealityCheck(BaseEstimator):
     >>> from sk_dml.benchmark import RealityCheck
     >>> X, y = load_digits(return_X_y=True)
     >>> check = RealityCheck(
-    ...     estimators=["contrastive", "triplet"],
+    ...     estimators=["softmax", "proxy-nca"],
     ...     embedder_params={"max_epochs": 2},
     ...     baselines=["raw features"],
     ...     n_trials=2,
@@ -131,10 +131,10 @@ class RealityCheck(BaseEstimator):
     >>> result = check.run(X, y)
     >>> for row in result.rows()[:4]:
     ...     print(row["method"], row["scoring"], row["n"])
-    Contrastive separated 2
-    Contrastive concatenated 2
-    Triplet separated 2
-    Triplet concatenated 2
+    Softmax separated 2
+    Softmax concatenated 2
+    ProxyNCA separated 2
+    ProxyNCA concatenated 2
     """
 
     _: KW_ONLY
