@@ -14,7 +14,7 @@ from sk_dml.benchmark._progress import Progress, duration
 from sk_dml.benchmark._result import RealityCheckResult
 from sk_dml.benchmark._run import Repeats, Search, work
 from sk_dml.benchmark._search_space import describe_space
-from sk_dml.benchmark._storage import hide_password, open_storage
+from sk_dml.benchmark._storage import hide_password, opened_storage
 from sk_dml.benchmark._tasks import SCORINGS
 from sk_dml.benchmark._tuning import n_random
 
@@ -22,11 +22,41 @@ STATES = {"COMPLETE": "complete", "FAIL": "failed", "RUNNING": "running"}
 NO_TRIAL = "the time limit came before the end of its first trial"
 
 
-def compare(check, methods, baselines, development, folds, test, *, metrics, reference):
+def compare(check, *parts, **settings):
+    """Search, repeat, and collect, in the storage of the settings.
+
+    Parameters
+    ----------
+    check : RealityCheck
+        The settings.
+    *parts, **settings : object
+        As for :func:`compare_in`.
+
+    Returns
+    -------
+    RealityCheckResult
+    """
+    with opened_storage(check.storage) as storage:
+        return compare_in(storage, check, *parts, **settings)
+
+
+def compare_in(
+    storage,
+    check,
+    methods,
+    baselines,
+    development,
+    folds,
+    test,
+    *,
+    metrics,
+    reference,
+):
     """Search, repeat, and collect.
 
     Parameters
     ----------
+    storage : optuna.storages.BaseStorage
     check : RealityCheck
         The settings.
     methods, baselines : list of Method
@@ -40,7 +70,6 @@ def compare(check, methods, baselines, development, folds, test, *, metrics, ref
     -------
     RealityCheckResult
     """
-    storage = open_storage(check.storage)
     shared = check.storage is not None
     deadline = None if check.time_limit is None else time.time() + check.time_limit
     names = [method.name for method in [*methods, *baselines]]

@@ -83,6 +83,24 @@ def open_storage(url):
     raise AssertionError
 
 
+@contextlib.contextmanager
+def opened_storage(url):
+    """Open the storage of the trials for a ``with`` block.
+
+    Parameters
+    ----------
+    url : str or None
+        As for :func:`open_storage`.
+    """
+    storage = open_storage(url)
+    try:
+        yield storage
+    finally:
+        storage.remove_session()
+        if url is not None:
+            storage.engine.dispose()
+
+
 def create_study(storage, name=None, sampler=None):
     """Create or load a study that maximises, without a line in Optuna's log.
 

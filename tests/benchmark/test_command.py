@@ -13,6 +13,10 @@ X, y = data()
 QUICK = "--trials 1 --folds 2 --repeats 2 --max-epochs 1 --methods triplet,softmax"
 
 
+def read(path):
+    return list(csv.DictReader(path.read_text().splitlines()))
+
+
 @pytest.fixture
 def table(tmp_path):
     names = [f"x{i}" for i in range(5)]
@@ -33,14 +37,14 @@ def test_command(table, capsys):
     assert "Triplet: trial 1 of 1, best MAP@R 0." in shown.err
     assert "linear NCA: repeat 2 of 2; about 0 s left" in shown.err
     assert len(shown.out.splitlines()) == 1 + 2 * 8
-    rows = list(csv.DictReader((out / "results.csv").open()))
+    rows = read(out / "results.csv")
     assert [row["method"] for row in rows[::2]][:3] == [
         "Triplet",
         "Softmax",
         "raw features",
     ]
     assert {row["scoring"] for row in rows} == {"separated", "concatenated"}
-    trials = list(csv.DictReader((out / "trials.csv").open()))
+    trials = read(out / "trials.csv")
     assert len(trials) == 2
     assert set(json.loads(trials[0]["params"])) == {"margin", "mining"}
     settings = json.loads((out / "settings.json").read_text())
