@@ -1,4 +1,4 @@
-"""The command line: a demonstration of both jobs on scikit-learn's own data."""
+"""The command line: a demonstration on scikit-learn's data, and the reality check."""
 
 import argparse
 import sys
@@ -17,6 +17,7 @@ from sk_dml import (
     class_disjoint_split,
     map_at_r,
 )
+from sk_dml.benchmark import _command as reality_check
 from sk_dml.metrics import retrieval_scores
 
 DESCRIPTION = """\
@@ -200,7 +201,23 @@ def main(arguments=None):
     parser.add_argument(
         "--random-state", type=int, default=0, help="seed of everything (default: 0)"
     )
-    demonstrate(parser.parse_args(arguments).random_state)
+    commands = parser.add_subparsers(dest="command", title="instead")
+    check = commands.add_parser(
+        "reality-check",
+        help="compare methods fairly on your own data",
+        description=reality_check.DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    reality_check.add_arguments(check)
+    parsed = parser.parse_args(arguments)
+    if parsed.command is None:
+        demonstrate(parsed.random_state)
+        return
+    try:
+        result = reality_check.run(parsed)
+    except (ImportError, OSError, TypeError, ValueError) as error:
+        check.error(str(error))
+    print(reality_check.show(result))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """BaseEmbedder: all that makes a trained network a scikit-learn transformer."""
 
+import copy
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from sklearn.base import (
@@ -40,10 +42,35 @@ class BaseEmbedder(
         "https://sk-dml.readthedocs.io/en/stable/methods/{estimator_name}.html"
     )
 
+    # What to search in, by parameter; a subclass names those of its own method.
+    _search_space: ClassVar[dict] = {}
+
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
         if cls._make_loss is not BaseEmbedder._make_loss:  # it is a method
             add_shared_documentation(cls)
+
+    @classmethod
+    def search_space(cls):
+        """Give the parameters of the method's paper, each with values to search.
+
+        Returns
+        -------
+        dict of str to scipy.stats distribution or list
+            As :class:`sklearn.model_selection.RandomizedSearchCV` and
+            :class:`sk_dml.benchmark.RealityCheck` take it. Methods that learn proxies
+            have the learning rate of these too. Change it as you like: it is a copy.
+
+        Examples
+        --------
+        >>> from sk_dml import TripletEmbedder
+        >>> sorted(TripletEmbedder.search_space())
+        ['margin', 'mining']
+        """
+        space: dict = {}
+        for base in reversed(cls.__mro__):
+            space |= vars(base).get("_search_space", {})
+        return copy.deepcopy(space)
 
     @property
     def _compares_samples(self):

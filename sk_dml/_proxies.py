@@ -2,6 +2,7 @@
 
 from dataclasses import KW_ONLY, dataclass
 
+from scipy.stats import loguniform
 from torch import nn
 
 from sk_dml import _functional as F
@@ -64,3 +65,5 @@ class ProxyEmbedder(BaseEmbedder):
 
     _: KW_ONLY
     samples_per_class: int | None = None
+
+    _search_space = {"proxy_lr": loguniform(1e-3, 1e-1)}

@@ -12,6 +12,7 @@ from sk_dml.utils import all_embedders
 PUBLIC = [
     f"sk_dml.{module}.{name}"
     for module in (
+        "benchmark",
         "datasets",
         "inspection",
         "losses",
@@ -66,7 +67,9 @@ def test_methods_cite_and_show(name):
         assert f"{section}\n---" in sections
 
 
-@pytest.mark.parametrize("name", [name for name in PUBLIC if name.endswith("Embedder")])
+@pytest.mark.parametrize(
+    "name", [name for name in PUBLIC if name.startswith("sk_dml.embedders.")]
+)
 def test_documented_defaults_are_the_real_ones(name):
     module, _, cls = name.rpartition(".")
     cls = getattr(importlib.import_module(module), cls)

@@ -35,6 +35,9 @@ def test_unseen_classes(capsys):
     assert names["index"].n_samples_fit_ == 1000
     assert float(run(EXAMPLES[3], names, capsys)[-1]) > 0.5
     assert names["search"].best_params_["embed"] != "passthrough"
+    run(EXAMPLES[4], names, capsys)
+    assert len(names["result"].rows()) == 2 * (3 + 6)
+    assert all(row["n"] == 2 for row in names["result"].rows())
 
 
 def test_two_commands():

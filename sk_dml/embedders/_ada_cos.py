@@ -127,6 +127,9 @@ class AdaCosEmbedder(ProxyEmbedder):
         **ProxyEmbedder._parameter_constraints,
         "dynamic": ["boolean"],
     }
+    _search_space = {
+        "dynamic": [True, False],
+    }
 
     def _make_loss(self, n_classes):
         return AdaCosLoss(n_classes, self.n_components, self.dynamic)

@@ -4,6 +4,7 @@ import math
 from dataclasses import KW_ONLY, dataclass
 from numbers import Real
 
+from scipy.stats import loguniform, uniform
 from sklearn.utils._param_validation import Interval
 
 from sk_dml import _functional as F
@@ -111,6 +112,10 @@ class ArcFaceEmbedder(ProxyEmbedder):
         **ProxyEmbedder._parameter_constraints,
         "margin": [Interval(Real, 0, math.pi, closed="both")],
         "scale": [Interval(Real, 0, None, closed="neither")],
+    }
+    _search_space = {
+        "margin": uniform(0, 1),
+        "scale": loguniform(4, 256),
     }
 
     def _make_loss(self, n_classes):

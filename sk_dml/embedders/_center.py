@@ -4,6 +4,7 @@ from dataclasses import KW_ONLY, dataclass
 from numbers import Real
 
 import torch
+from scipy.stats import loguniform, uniform
 from sklearn.utils._param_validation import Interval
 from torch import nn
 
@@ -129,6 +130,10 @@ class CenterEmbedder(ProxyEmbedder):
         **ProxyEmbedder._parameter_constraints,
         "weight": [Interval(Real, 0, None, closed="left")],
         "center_lr": [Interval(Real, 0, 1, closed="both")],
+    }
+    _search_space = {
+        "weight": loguniform(1e-4, 1e-1),
+        "center_lr": uniform(0, 1),
     }
 
     def _make_loss(self, n_classes):

@@ -4,6 +4,7 @@ from dataclasses import KW_ONLY, dataclass
 from numbers import Real
 
 import torch
+from scipy.stats import loguniform, uniform
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch import nn
 
@@ -187,6 +188,11 @@ class CircleEmbedder(PairEmbedder):
         "margin": [Interval(Real, -1, 1, closed="both")],
         "gamma": [Interval(Real, 0, None, closed="neither")],
         "supervision": [StrOptions({"pair", "class"})],
+    }
+    _search_space = {
+        "margin": uniform(0, 0.8),
+        "gamma": loguniform(16, 512),
+        "supervision": ["pair", "class"],
     }
 
     @property

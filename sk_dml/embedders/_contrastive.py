@@ -3,6 +3,7 @@
 from dataclasses import KW_ONLY, dataclass
 from numbers import Real
 
+from scipy.stats import uniform
 from sklearn.utils._param_validation import Interval
 
 from sk_dml import _functional as F
@@ -111,6 +112,10 @@ class ContrastiveEmbedder(PairEmbedder):
         **PairEmbedder._parameter_constraints,
         "pos_margin": [Interval(Real, 0, 2, closed="both")],
         "neg_margin": [Interval(Real, 0, 2, closed="both")],
+    }
+    _search_space = {
+        "pos_margin": uniform(0, 0.4),
+        "neg_margin": uniform(0.2, 1.2),
     }
 
     def _make_loss(self, n_classes):

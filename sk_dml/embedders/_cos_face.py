@@ -3,6 +3,7 @@
 from dataclasses import KW_ONLY, dataclass
 from numbers import Real
 
+from scipy.stats import loguniform, uniform
 from sklearn.utils._param_validation import Interval
 
 from sk_dml import _functional as F
@@ -110,6 +111,10 @@ class CosFaceEmbedder(ProxyEmbedder):
         **ProxyEmbedder._parameter_constraints,
         "margin": [Interval(Real, 0, 2, closed="both")],
         "scale": [Interval(Real, 0, None, closed="neither")],
+    }
+    _search_space = {
+        "margin": uniform(0, 0.7),
+        "scale": loguniform(4, 256),
     }
 
     def _make_loss(self, n_classes):

@@ -3,6 +3,7 @@
 from dataclasses import KW_ONLY, dataclass
 from numbers import Integral
 
+from scipy.stats import randint
 from sklearn.utils._param_validation import Interval
 
 from sk_dml import _functional as F
@@ -104,6 +105,9 @@ class FastAPEmbedder(PairEmbedder):
     _parameter_constraints = {
         **PairEmbedder._parameter_constraints,
         "n_bins": [Interval(Integral, 1, None, closed="left")],
+    }
+    _search_space = {
+        "n_bins": randint(5, 41),
     }
 
     def _make_loss(self, n_classes):

@@ -4,6 +4,7 @@ from dataclasses import KW_ONLY, dataclass
 from numbers import Real
 
 import torch
+from scipy.stats import uniform
 from sklearn.utils._param_validation import Interval
 
 from sk_dml import _functional as F
@@ -102,6 +103,9 @@ class LiftedStructureEmbedder(PairEmbedder):
     _parameter_constraints = {
         **PairEmbedder._parameter_constraints,
         "margin": [Interval(Real, 0, None, closed="left")],
+    }
+    _search_space = {
+        "margin": uniform(0.2, 1.8),
     }
 
     def _make_loss(self, n_classes):

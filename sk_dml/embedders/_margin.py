@@ -4,6 +4,7 @@ from dataclasses import KW_ONLY, dataclass
 from numbers import Real
 
 import torch
+from scipy.stats import uniform
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from sk_dml import _functional as F
@@ -164,6 +165,11 @@ class MarginEmbedder(PairEmbedder):
         "margin": [Interval(Real, 0, 2, closed="both")],
         "beta": [Interval(Real, 0, 2, closed="both")],
         "learn_beta": ["boolean", StrOptions({"class"})],
+    }
+    _search_space = {
+        "margin": uniform(0, 0.5),
+        "beta": uniform(0.4, 1.2),
+        "learn_beta": [False, True, "class"],
     }
 
     def _make_loss(self, n_classes):

@@ -4,6 +4,7 @@ from dataclasses import KW_ONLY, dataclass
 from numbers import Real
 
 import torch
+from scipy.stats import loguniform, uniform
 from sklearn.utils._param_validation import Interval
 from torch import nn
 
@@ -145,6 +146,12 @@ class MultiSimilarityEmbedder(PairEmbedder):
         "beta": [Interval(Real, 0, None, closed="neither")],
         "base": [Interval(Real, -1, 1, closed="both")],
         "epsilon": [Interval(Real, 0, None, closed="left"), None],
+    }
+    _search_space = {
+        "alpha": loguniform(0.5, 50),
+        "beta": loguniform(5, 200),
+        "base": uniform(0, 1),
+        "epsilon": uniform(0, 0.8),
     }
 
     def _make_loss(self, n_classes):

@@ -4,6 +4,7 @@ from dataclasses import KW_ONLY, dataclass
 from numbers import Real
 
 import torch
+from scipy.stats import loguniform
 from sklearn.utils._param_validation import Interval
 
 from sk_dml import _functional as F
@@ -101,6 +102,9 @@ class NPairsEmbedder(PairEmbedder):
     _parameter_constraints = {
         **PairEmbedder._parameter_constraints,
         "l2_weight": [Interval(Real, 0, None, closed="left")],
+    }
+    _search_space = {
+        "l2_weight": loguniform(1e-4, 1),
     }
 
     def _make_loss(self, n_classes):

@@ -3,6 +3,7 @@
 from dataclasses import KW_ONLY, dataclass
 from numbers import Real
 
+from scipy.stats import loguniform
 from sklearn.utils._param_validation import Interval
 from torch import nn
 
@@ -93,6 +94,9 @@ class NTXentEmbedder(PairEmbedder):
     _parameter_constraints = {
         **PairEmbedder._parameter_constraints,
         "temperature": [Interval(Real, 0, None, closed="neither")],
+    }
+    _search_space = {
+        "temperature": loguniform(1e-4, 1),
     }
 
     def _make_loss(self, n_classes):

@@ -4,6 +4,7 @@ from dataclasses import KW_ONLY, dataclass
 from numbers import Real
 
 import torch
+from scipy.stats import loguniform, uniform
 from sklearn.utils._param_validation import Interval
 from torch import nn
 
@@ -116,6 +117,10 @@ class ProxyAnchorEmbedder(ProxyEmbedder):
         **ProxyEmbedder._parameter_constraints,
         "margin": [Interval(Real, -1, 1, closed="both")],
         "scale": [Interval(Real, 0, None, closed="neither")],
+    }
+    _search_space = {
+        "margin": uniform(0, 0.5),
+        "scale": loguniform(4, 128),
     }
 
     def _make_loss(self, n_classes):

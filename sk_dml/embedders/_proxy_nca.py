@@ -4,6 +4,7 @@ from dataclasses import KW_ONLY, dataclass
 from numbers import Real
 
 import torch
+from scipy.stats import loguniform
 from sklearn.utils._param_validation import Interval
 
 from sk_dml import _functional as F
@@ -105,6 +106,9 @@ class ProxyNCAEmbedder(ProxyEmbedder):
     _parameter_constraints = {
         **ProxyEmbedder._parameter_constraints,
         "scale": [Interval(Real, 0, None, closed="neither")],
+    }
+    _search_space = {
+        "scale": loguniform(0.5, 32),
     }
 
     def _make_loss(self, n_classes):

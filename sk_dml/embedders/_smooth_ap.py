@@ -4,6 +4,7 @@ from dataclasses import KW_ONLY, dataclass
 from numbers import Real
 
 import torch
+from scipy.stats import loguniform
 from sklearn.utils._param_validation import Interval
 
 from sk_dml import _functional as F
@@ -139,6 +140,9 @@ class SmoothAPEmbedder(PairEmbedder):
     _parameter_constraints = {
         **PairEmbedder._parameter_constraints,
         "temperature": [Interval(Real, 0, None, closed="neither")],
+    }
+    _search_space = {
+        "temperature": loguniform(1e-3, 0.2),
     }
 
     def _make_loss(self, n_classes):

@@ -3,6 +3,7 @@
 from dataclasses import KW_ONLY, dataclass
 from numbers import Real
 
+from scipy.stats import loguniform, uniform
 from sklearn.utils._param_validation import Interval
 
 from sk_dml import _functional as F
@@ -139,6 +140,11 @@ class SNRContrastiveEmbedder(PairEmbedder):
         "pos_margin": [Interval(Real, 0, None, closed="left")],
         "neg_margin": [Interval(Real, 0, None, closed="left")],
         "regularization": [Interval(Real, 0, None, closed="left")],
+    }
+    _search_space = {
+        "pos_margin": uniform(0, 0.5),
+        "neg_margin": uniform(0.2, 1.6),
+        "regularization": loguniform(1e-3, 1),
     }
 
     def _make_loss(self, n_classes):

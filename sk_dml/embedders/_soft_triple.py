@@ -6,6 +6,7 @@ from numbers import Integral, Real
 import numpy as np
 import torch
 from scipy.sparse.csgraph import connected_components
+from scipy.stats import loguniform, uniform
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
@@ -198,6 +199,13 @@ class SoftTripleEmbedder(ProxyEmbedder):
         "gamma": [Interval(Real, 0, None, closed="neither")],
         "tau": [Interval(Real, 0, None, closed="left")],
         "margin": [Interval(Real, 0, None, closed="left")],
+    }
+    _search_space = {
+        "n_centers": [1, 2, 5, 10, 20],
+        "scale": loguniform(4, 64),
+        "gamma": loguniform(0.02, 1),
+        "tau": loguniform(1e-3, 1),
+        "margin": uniform(0, 0.2),
     }
 
     def _make_loss(self, n_classes):

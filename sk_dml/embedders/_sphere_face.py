@@ -129,6 +129,9 @@ class SphereFaceEmbedder(ProxyEmbedder):
         **ProxyEmbedder._parameter_constraints,
         "margin": [Interval(Integral, 1, None, closed="left")],
     }
+    _search_space = {
+        "margin": [1, 2, 3, 4, 5],
+    }
 
     def _make_loss(self, n_classes):
         return SphereFaceLoss(n_classes, self.n_components, self.margin)

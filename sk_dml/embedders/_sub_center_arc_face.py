@@ -4,6 +4,7 @@ import math
 from dataclasses import KW_ONLY, dataclass
 from numbers import Integral, Real
 
+from scipy.stats import loguniform, randint, uniform
 from sklearn.utils._param_validation import Interval
 
 from sk_dml import _functional as F
@@ -116,6 +117,11 @@ class SubCenterArcFaceEmbedder(ProxyEmbedder):
         "n_centers": [Interval(Integral, 1, None, closed="left")],
         "margin": [Interval(Real, 0, math.pi, closed="both")],
         "scale": [Interval(Real, 0, None, closed="neither")],
+    }
+    _search_space = {
+        "n_centers": randint(1, 7),
+        "margin": uniform(0, 1),
+        "scale": loguniform(4, 256),
     }
 
     def _make_loss(self, n_classes):

@@ -3,6 +3,7 @@
 from dataclasses import KW_ONLY, dataclass
 from numbers import Real
 
+from scipy.stats import loguniform
 from sklearn.utils._param_validation import Interval
 
 from sk_dml import _functional as F
@@ -91,6 +92,9 @@ class SupConEmbedder(PairEmbedder):
     _parameter_constraints = {
         **PairEmbedder._parameter_constraints,
         "temperature": [Interval(Real, 0, None, closed="neither")],
+    }
+    _search_space = {
+        "temperature": loguniform(0.01, 1),
     }
 
     def _make_loss(self, n_classes):

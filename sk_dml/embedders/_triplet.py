@@ -4,6 +4,7 @@ from dataclasses import KW_ONLY, dataclass
 from numbers import Real
 
 import torch
+from scipy.stats import uniform
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch import nn
 
@@ -161,6 +162,10 @@ class TripletEmbedder(PairEmbedder):
         **PairEmbedder._parameter_constraints,
         "margin": [Interval(Real, 0, 2, closed="both")],
         "mining": [StrOptions(set(MINING))],
+    }
+    _search_space = {
+        "margin": uniform(0, 0.5),
+        "mining": list(MINING),
     }
 
     def _make_loss(self, n_classes):

@@ -1,0 +1,209 @@
+"""The comparison as a command."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+from sklearn.datasets import load_digits
+
+from sk_dml.benchmark._check import RealityCheck
+from sk_dml.datasets import load_glyphs, load_image_folder
+
+DESCRIPTION = """\
+Compares methods fairly on your data: the same network, budget, folds and seeds for
+all; parameters chosen by class-disjoint cross-validation on one part of the classes;
+the others looked at once, at the end. Started again, it goes on where it stopped;
+started several times at once, the processes share the trials.
+
+Writes results.csv (a row for every method and baseline and way of scoring),
+trials.csv and settings.json into a folder."""
+TABLES = (".csv", ".parquet")
+UNITS = {"h": 3600, "m": 60, "s": 1}
+
+
+def add_arguments(parser):
+    """Declare the options.
+
+    Parameters
+    ----------
+    parser : argparse.ArgumentParser
+    """
+    add = parser.add_argument
+    add(
+        "--data",
+        required=True,
+        help="a .npz, .csv or .parquet file, a folder of images with one subfolder a "
+        "class, or digits or glyphs, which come with the libraries",
+    )
+    add("--target", default="y", help="column or array of the classes (default: y)")
+    add("--methods", help="such as circle,softtriple (default: all)")
+    add("--reference", help="the method to compare with (default: contrastive)")
+    add("--trials", type=int, default=50, help="settings a method (default: 50)")
+    add("--folds", type=int, default=4, help="of the classes (default: 4)")
+    add("--repeats", type=int, default=10, help="of the best (default: 10)")
+    add("--max-epochs", type=int, help="of every training")
+    add("--test-size", type=float, default=0.5, help="share of classes (default: .5)")
+    add("--time-limit", type=seconds, help="of the search, such as 2h, 90m or 1h30m")
+    add("--storage", help="a database URL (default: a file in the folder)")
+    add("--jobs", type=int, help="trials at once in this process (default: 1)")
+    add("--random-state", type=int, default=0, help="seed of everything (default: 0)")
+    add("--out", default="reality-check", help="the folder (default: reality-check)")
+
+
+def run(arguments):
+    """Compare, and write what came out.
+
+    Parameters
+    ----------
+    arguments : argparse.Namespace
+        As :func:`add_arguments` declares them.
+
+    Returns
+    -------
+    RealityCheckResult
+
+    Raises
+    ------
+    ValueError, TypeError, OSError, ImportError
+        If data or settings do not fit.
+    """
+    X, y = load(arguments.data, arguments.target)
+    out = Path(arguments.out)
+    out.mkdir(parents=True, exist_ok=True)
+    storage = arguments.storage
+    if storage is None:
+        storage = f"sqlite:///{(out / 'trials.db').resolve()}"
+    epochs = arguments.max_epochs
+    check = RealityCheck(
+        estimators=arguments.methods and arguments.methods.split(","),
+        embedder_params=None if epochs is None else {"max_epochs": epochs},
+        reference=arguments.reference,
+        n_trials=arguments.trials,
+        n_folds=arguments.folds,
+        n_repeats=arguments.repeats,
+        test_size=arguments.test_size,
+        time_limit=arguments.time_limit,
+        storage=storage,
+        n_jobs=arguments.jobs,
+        random_state=arguments.random_state,
+        verbose=1,
+    )
+    result = check.run(X, y)
+    result.settings["data"] = arguments.data
+    result.to_csv(out / "results.csv")
+    result.trials_to_csv(out / "trials.csv")
+    result.settings_to_json(out / "settings.json")
+    return result
+
+
+def show(result):
+    """Write the table for a terminal.
+
+    Parameters
+    ----------
+    result : RealityCheckResult
+
+    Returns
+    -------
+    str
+    """
+    metric = result.settings["metrics"][0]
+    width = max(len(entry["method"]) for entry in result.methods)
+    lines = [f"{'':{width}}  {'':12}  {metric:>8}  95 % interval"]
+    for row in result.rows():
+        interval = f"{row[f'{metric}_low']:.3f} to {row[f'{metric}_high']:.3f}"
+        figures = f"{row[metric]:8.3f}  {interval}" if row["n"] else f"{'none':>8}"
+        line = f"{row['method']:{width}}  {row['scoring']:12}  {figures}"
+        lines.append(f"{line}  {row['reason'][:200]}".rstrip())
+    return "\n".join([*lines, *result.notes])
+
+
+def seconds(text):
+    """Read a duration.
+
+    Parameters
+    ----------
+    text : str
+        Such as "2h", "90m", "1h30m" or "45", in seconds.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ValueError
+        If it is none, or 0.
+    """
+    number = r"\d+(?:\.\d+)?"
+    if not re.fullmatch(rf"({number}[hms])+|{number}", text):
+        raise ValueError(text)
+    parts = re.findall(rf"({number})([hms]?)", text)
+    total = sum(float(value) * UNITS.get(unit, 1) for value, unit in parts)
+    if not total:
+        raise ValueError(text)
+    return total
+
+
+def load(source, target):
+    """Load samples and their classes.
+
+    Parameters
+    ----------
+    source : str
+        A file, a folder, or "digits" or "glyphs".
+    target : str
+        Column or array of the classes.
+
+    Returns
+    -------
+    X, y : ndarrays
+        Of images in a folder, X holds the paths.
+
+    Raises
+    ------
+    ValueError
+        If the file lacks the target, holds columns that are no numbers, or is of
+        another kind.
+    OSError
+        If it cannot be read.
+    """
+    if source == "digits":
+        return load_digits(return_X_y=True)
+    if source == "glyphs":
+        return load_glyphs(random_state=0, return_X_y=True)
+    path = Path(source)
+    if path.is_dir():
+        return load_image_folder(path, return_X_y=True)
+    if path.suffix == ".npz":
+        with np.load(path, allow_pickle=False) as arrays:
+            _check_target(path, target, arrays.files)
+            if "X" not in arrays.files:
+                raise ValueError(f"{path} holds no array 'X', but {arrays.files}.")
+            return arrays["X"], arrays[target]
+    if path.suffix in TABLES:
+        return _load_table(path, target)
+    raise ValueError(
+        f"data must be 'digits', 'glyphs', a folder, or a file that ends in .npz, "
+        f"{' or '.join(TABLES)}, got {source!r}."
+    )
+
+
+def _load_table(path, target):
+    import pandas as pd
+
+    table = pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
+    _check_target(path, target, list(table.columns))
+    X = table.drop(columns=target)
+    others = list(X.select_dtypes(exclude=["number", "bool"]).columns)
+    if others:
+        raise ValueError(
+            f"{path} has columns that are no numbers: {others}. Encode them, or leave "
+            "them out."
+        )
+    return X.to_numpy(dtype=np.float64), table[target].to_numpy()
+
+
+def _check_target(path, target, names):
+    if target not in names:
+        raise ValueError(f"{path} has no {target!r} for the classes, but {names}.")

@@ -1,0 +1,249 @@
+"""What came out of a comparison."""
+
+import csv
+import json
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from sk_dml.benchmark._statistics import holm, mean_interval, paired_p_value
+from sk_dml.benchmark._tasks import SCORINGS
+
+
+@dataclass
+class RealityCheckResult:
+    """The outcome of a :class:`RealityCheck`.
+
+    Plain data: strings, numbers, lists and dicts.
+
+    Parameters
+    ----------
+    methods : list of dict
+        One for every method and baseline, in the order of the table: ``method``, its
+        name; ``kind``, "method" or "baseline"; ``best_params``, the setting that was
+        chosen, by parameter, as it was stored; ``best_score``, its mean validation
+        MAP@R, or None; ``reason``, why there is no result or not all of it, or "".
+    trials : list of dict
+        One for every trial that was begun: ``method``, ``trial`` (from 0), ``state``
+        ("complete", "failed", "running" by another process or "waiting"), ``value``
+        (mean validation MAP@R), ``fold_scores`` (list of float), ``params`` (dict),
+        ``error``, ``start`` and ``duration`` in seconds; None where there is none.
+    repeats : list of dict
+        One for every repeat that was completed and way of scoring: ``method``,
+        ``kind``, ``scoring`` ("separated" or "concatenated"), ``repeat`` (from 0),
+        ``seed``, and the value of every metric by its name.
+    settings : dict
+        All settings, seeds, versions and the hardware.
+    notes : list of str
+        What a reader must know, such as a time limit that ended the search.
+
+    See Also
+    --------
+    RealityCheck : Makes it.
+    """
+
+    methods: list = field(default_factory=list)
+    trials: list = field(default_factory=list)
+    repeats: list = field(default_factory=list)
+    settings: dict = field(default_factory=dict)
+    notes: list = field(default_factory=list)
+
+    def values(self, method, scoring, metric):
+        """Give the scores of the repeats.
+
+        Parameters
+        ----------
+        method : str
+            A method or baseline.
+        scoring : {"separated", "concatenated"}
+            The mean over the models of the folds, or all of them side by side.
+        metric : str
+            One of those that were computed.
+
+        Returns
+        -------
+        dict of int to float
+            By repeat.
+        """
+        return {
+            row["repeat"]: row[metric]
+            for row in self.repeats
+            if row["method"] == method and row["scoring"] == scoring
+        }
+
+    def rows(self):
+        """Make the table: a row for every method or baseline and way of scoring.
+
+        Returns
+        -------
+        list of dict
+            ``method``, ``kind``, ``scoring``, ``n`` (repeats), for every metric
+            ``<metric>``, ``<metric>_low`` and ``<metric>_high`` (mean and 95 %
+            t-interval over the repeats; NaN where there are too few), for methods other
+            than the reference ``difference`` (of the mean of the first metric to the
+            reference's, over the repeats that both have), ``p_value`` (paired t-test)
+            and ``p_value_holm`` (corrected for the number of methods, by Holm), NaN for
+            others; ``validation``, the mean validation MAP@R; and ``reason``.
+        """
+        metrics = self.settings["metrics"]
+        compared = {
+            scoring: self.comparisons(scoring=scoring, metric=metrics[0])
+            for scoring in SCORINGS
+        }
+        rows = []
+        for entry in self.methods:
+            for scoring in SCORINGS:
+                name = entry["method"]
+                row = {key: entry[key] for key in ("method", "kind")}
+                row |= {"scoring": scoring, "n": 0}
+                for metric in metrics:
+                    values = [*self.values(name, scoring, metric).values()]
+                    row["n"] = len(values)
+                    names = metric, f"{metric}_low", f"{metric}_high"
+                    row |= zip(names, mean_interval(values), strict=True)
+                blank = dict.fromkeys(("difference", "p_value", "p_value_holm"), np.nan)
+                row |= compared[scoring].get(name, blank)
+                row["validation"] = entry["best_score"]
+                row["reason"] = entry["reason"]
+                rows.append(row)
+        return rows
+
+    def comparisons(self, *, scoring="concatenated", metric=None):
+        """Compare every method with the reference, repeat by repeat.
+
+        The models of a repeat have the same seeds and folds whatever the method.
+
+        Parameters
+        ----------
+        scoring : {"separated", "concatenated"}, default="concatenated"
+            What is compared.
+        metric : str or None, default=None
+            None takes the first of those that were computed.
+
+        Returns
+        -------
+        dict of str to dict
+            ``difference``, ``p_value`` and ``p_value_holm`` for every method but the
+            reference and the baselines.
+        """
+        metric = metric or self.settings["metrics"][0]
+        reference = self.settings["reference"]
+        base = self.values(reference, scoring, metric)
+        names = [
+            entry["method"]
+            for entry in self.methods
+            if entry["kind"] == "method" and entry["method"] != reference
+        ]
+        differences = []
+        for name in names:
+            own = self.values(name, scoring, metric)
+            differences.append([own[i] - base[i] for i in sorted(own.keys() & base)])
+        p_values = [paired_p_value(values) for values in differences]
+        return {
+            name: {
+                "difference": mean_interval(values)[0],
+                "p_value": p_value,
+                "p_value_holm": float(corrected),
+            }
+            for name, values, p_value, corrected in zip(
+                names, differences, p_values, holm(p_values), strict=True
+            )
+        }
+
+    def to_frame(self):
+        """Make a data frame of the table; it needs pandas.
+
+        Returns
+        -------
+        pandas.DataFrame
+            The columns of :meth:`rows`.
+        """
+        import pandas as pd
+
+        return pd.DataFrame(self.rows())
+
+    def to_csv(self, path):
+        """Write the table.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file; it is overwritten.
+        """
+        _write(path, self.rows())
+
+    def trials_to_csv(self, path):
+        """Write all trials; folds and parameters as JSON.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file; it is overwritten.
+        """
+        as_json = ("fold_scores", "params")
+        _write(
+            path,
+            [
+                {k: json.dumps(v) if k in as_json else v for k, v in row.items()}
+                for row in self.trials
+            ],
+        )
+
+    def settings_to_json(self, path):
+        """Write the settings, the chosen parameters and the notes.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file; it is overwritten.
+        """
+        content = {
+            "settings": self.settings,
+            "methods": self.methods,
+            "notes": self.notes,
+        }
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump(content, file, indent=2)
+            file.write("\n")
+
+    def describe(self):
+        """Tell the protocol in words.
+
+        Returns
+        -------
+        str
+            One paragraph a line.
+        """
+        s = self.settings
+        lines = [
+            f"{s['n_development_classes']} classes with "
+            f"{s['n_development_samples']} samples are for development, "
+            f"{s['n_test_classes']} others with {s['n_test_samples']} samples for test "
+            f"({s['test_classes']}).",
+            f"For every method {s['n_trials']} settings were tried, proposed by the "
+            "tree-structured Parzen estimator of Optuna after "
+            f"{s['n_random_trials']} at random, and the one with the highest mean "
+            f"validation MAP@R of {s['n_folds']}-fold class-disjoint cross-validation "
+            "on the development classes was chosen. Embedders stopped where the "
+            "validation score stood still.",
+            f"With it, the {s['n_folds']} models of the folds were trained "
+            f"{s['n_repeats']} times with other seeds, the same for all methods, and "
+            "rated on the test classes: separated (the mean of the models' scores) and "
+            "concatenated (their embeddings side by side). Nothing before that saw the "
+            "test classes.",
+            "Intervals hold the mean over the repeats with 95 % confidence "
+            "(t-distribution). They do not hold what other classes or another split "
+            f"would change. Methods are compared with {s['reference']} by paired "
+            "t-tests over the repeats; p-values are corrected by Holm's method.",
+        ]
+        return "\n".join([*lines, *self.notes])
+
+
+def _write(path, rows):
+    names: list = []
+    for row in rows:
+        names += [name for name in row if name not in names]
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, names)
+        writer.writeheader()
+        writer.writerows(rows)

@@ -1,0 +1,106 @@
+import csv
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sk_dml.__main__ import main
+from sk_dml.benchmark._command import load, seconds
+from tests.benchmark.small import data
+
+X, y = data()
+QUICK = "--trials 1 --folds 2 --repeats 2 --max-epochs 1 --methods triplet,softmax"
+
+
+def read(path):
+    return list(csv.DictReader(path.read_text().splitlines()))
+
+
+@pytest.fixture
+def table(tmp_path):
+    names = [f"x{i}" for i in range(5)]
+    frame = pd.DataFrame(X, columns=names).assign(kind=[f"class {i}" for i in y])
+    frame.to_csv(tmp_path / "data.csv", index=False)
+    frame.to_parquet(tmp_path / "data.parquet")
+    np.savez(tmp_path / "data.npz", X=X, kind=y)
+    return tmp_path
+
+
+# One epoch may come to nothing.
+@pytest.mark.filterwarnings("ignore:The embedding:UserWarning")
+def test_command(table, capsys):
+    out = table / "out"
+    command = f"reality-check --data {table}/data.csv --target kind --out {out} {QUICK}"
+    main(command.split())
+    shown = capsys.readouterr()
+    assert "Triplet: trial 1 of 1, best MAP@R 0." in shown.err
+    assert "linear NCA: repeat 2 of 2; about 0 s left" in shown.err
+    assert len(shown.out.splitlines()) == 1 + 2 * 8
+    rows = read(out / "results.csv")
+    assert [row["method"] for row in rows[::2]][:3] == [
+        "Triplet",
+        "Softmax",
+        "raw features",
+    ]
+    assert {row["scoring"] for row in rows} == {"separated", "concatenated"}
+    trials = read(out / "trials.csv")
+    assert len(trials) == 2
+    assert set(json.loads(trials[0]["params"])) == {"margin", "mining"}
+    settings = json.loads((out / "settings.json").read_text())
+    assert settings["settings"]["n_repeats"] == 2
+    # Once more, and nothing is left to do.
+    main(command.split())
+    again = capsys.readouterr()
+    assert again.err == ""
+    assert again.out == shown.out
+
+
+def test_files_hold_the_same(table):
+    for name in ("data.csv", "data.parquet", "data.npz"):
+        loaded, classes = load(str(table / name), "kind")
+        np.testing.assert_allclose(loaded, X)
+        assert len(np.unique(classes)) == 8
+    assert load("digits", "y")[0].shape == (1797, 64)
+    (table / "images" / "a").mkdir(parents=True)
+    (table / "images" / "a" / "1.png").touch()
+    assert load(str(table / "images"), "y")[0].shape == (1,)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("2h", 7200), ("90m", 5400), ("1h30m", 5400), ("45", 45), ("1.5s", 1.5)],
+)
+def test_durations(text, expected):
+    assert seconds(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "2d", "h", "-3s", "0", "2 h"])
+def test_durations_that_are_none(text):
+    with pytest.raises(ValueError):  # noqa: PT011 - argparse says what is wrong
+        seconds(text)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--data data.csv", "data.csv has no 'y' for the classes, but ['x0', "),
+        ("--data data.npz", "data.npz has no 'y' for the classes, but ['X', "),
+        ("--data data.parquet --target x0", "columns that are no numbers: ['kind']"),
+        ("--data data.txt", "data must be 'digits', 'glyphs', a folder, or a file"),
+        ("--data missing.npz", "No such file or directory: 'missing.npz'"),
+        ("--data digits --methods circel", "'circel', which is no embedder"),
+        (
+            "--data digits --folds 2 --storage nonsense",
+            "storage='nonsense' cannot be opened",
+        ),
+        ("--data digits --folds 9", "n_folds=9 takes two classes"),
+        ("--data digits --time-limit soon", "invalid seconds value: 'soon'"),
+    ],
+)
+def test_bad_input(table, monkeypatch, capsys, options, message):
+    monkeypatch.chdir(table)
+    with pytest.raises(SystemExit) as stop:
+        main(["reality-check", *options.split()])
+    assert stop.value.code == 2
+    assert message in capsys.readouterr().err

@@ -1,0 +1,60 @@
+import time
+
+import numpy as np
+import pytest
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from sk_dml import SoftmaxEmbedder, TripletEmbedder
+from sk_dml.benchmark._fold import last_step, seeded, with_deadline
+from sk_dml.benchmark._progress import Progress, duration
+from sk_dml.benchmark._tasks import make_seed, rate_fold
+from tests.benchmark.small import data
+
+X, y = data()
+HALVES = np.flatnonzero(y < 4), np.flatnonzero(y >= 4)
+
+
+@pytest.mark.parametrize("piped", [False, True])
+def test_deadline_ends_a_training_within_an_epoch(piped):
+    embedder = SoftmaxEmbedder(4, max_epochs=10**6, early_stopping=False)
+    estimator = make_pipeline(StandardScaler(), embedder) if piped else embedder
+    start = time.time()
+    outcome = rate_fold(estimator, X, y, *HALVES, deadline=start + 0.5)
+    assert outcome == {"timed_out": True}
+    assert time.time() - start < 10
+
+
+def test_no_deadline_changes_nothing():
+    embedder = TripletEmbedder()
+    assert with_deadline(embedder, None).callbacks is None
+
+
+def test_errors_are_told_in_a_line():
+    outcome = rate_fold(SoftmaxEmbedder(4, module="conv"), X, y, *HALVES)
+    assert outcome["error"].startswith("ValueError: module='conv' needs images")
+    assert "\n" not in outcome["error"]
+
+
+def test_every_random_state_is_set():
+    nested = make_pipeline(StandardScaler(), make_pipeline(TripletEmbedder()))
+    assert last_step(nested)[0] == "pipeline__tripletembedder__"
+    states = [
+        seeded(nested, seed).get_params()["pipeline__tripletembedder__random_state"]
+        for seed in (0, 0, 1)
+    ]
+    assert states[0] == states[1] != states[2]
+    seeds = {make_seed(0, i, j) for i in range(3) for j in range(50)}
+    assert len(seeds) == 150
+    assert all(0 <= seed < 2**31 for seed in seeds)
+
+
+def test_progress_tells_the_time_left(capsys):
+    progress = Progress(1, 10)
+    progress.start -= 20
+    progress.show("Circle: trial 1 of 5, best MAP@R 0.5", 5)
+    line = capsys.readouterr().err
+    assert line == "Circle: trial 1 of 5, best MAP@R 0.5; about 1 min 40 s left\n"
+    Progress(0, 10).show("nothing", 1)
+    assert capsys.readouterr().err == ""
+    assert duration(7500) == "2 h 05 min"
