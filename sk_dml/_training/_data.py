@@ -19,7 +19,7 @@ from sk_dml.utils import as_labels, encode_labels
 
 # Values of rows that statistics take at once, at least; of images, at most.
 SMALLEST_BLOCK = 2**18
-LARGEST_BLOCK = 2**22
+LARGEST_BLOCK = 2**21
 # Statistics of images that are read batch by batch come from so many of them, and
 # bytes.
 N_SAMPLED, SAMPLED_BYTES = 1000, 2**26

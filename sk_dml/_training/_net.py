@@ -350,15 +350,19 @@ class EmbeddingNet(NeuralNet):
         eager = (
             torch.compiler.set_stance("force_eager") if self.compile else nullcontext()
         )
-        rows, labels = [], []
+        # Filled in place: small tensors that stay would keep the memory between them.
+        embedding: Any = None
+        bad = np.zeros(len(X), dtype=bool)
         with eager:
             for batch in self.get_iterator(self.get_dataset(X)):
-                found = self.evaluation_step(batch)
-                rows.append(unit_rows(found.float().cpu()))
-                labels.append(batch[1].cpu())
-        embedding, places = torch.cat(rows).numpy(), torch.cat(labels).numpy()
-        embedding[places < 0] = 0
-        warn_of_zero_rows(X, np.flatnonzero(places < 0))
+                rows = unit_rows(self.evaluation_step(batch).float().cpu()).numpy()
+                if embedding is None:
+                    embedding = np.empty((len(X), rows.shape[1]), dtype=np.float32)
+                places = batch[1].cpu().numpy()
+                bad[~places[places < 0]] = True
+                embedding[np.maximum(places, ~places)] = rows
+        embedding[bad] = 0
+        warn_of_zero_rows(X, np.flatnonzero(bad))
         return embedding
 
     def snapshot(self):

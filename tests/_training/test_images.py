@@ -286,3 +286,30 @@ def test_sizes(module, size, side, files):
     assert embedder.image_size_ == size or (
         size is None and embedder.image_size_ == 128
     )
+
+
+class Tiny(torch.nn.Sequential):
+    def __init__(self, n_channels, n_components):
+        pool = torch.nn.AdaptiveAvgPool2d(2)
+        linear = torch.nn.Linear(4 * n_channels, n_components)
+        super().__init__(pool, torch.nn.Flatten(), linear)
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux")
+@pytest.mark.parametrize("workers", [None, 0])
+def test_memory_is_independent_of_how_many_there_are(workers, files):
+    paths, y = files
+    net_params = None if workers is None else {"iterator_valid__num_workers": workers}
+    settings = {"module": Tiny, "image_size": 128, "net_params": net_params}
+    embedder = quick(**settings).fit(paths, y)
+    many = np.resize(paths, 2000)  # 124 MB of pixels, and 500 MB as floats
+    embedder.transform(many[:200])
+    Path("/proc/self/clear_refs").write_text("5")
+    before = peak_memory()
+    embedder.transform(many)
+    assert peak_memory() - before < 50
+
+
+def peak_memory():
+    status = Path("/proc/self/status").read_text()
+    return int(re.search(r"VmHWM:\s*(\d+) kB", status)[1]) / 1024
