@@ -13,8 +13,8 @@ import torch
 
 from sk_dml import CircleEmbedder, NormalizedSoftmaxEmbedder
 from sk_dml._training import EmbeddingNet
-from sk_dml._training._checkpoint import NAME
-from sk_dml._training._lock import NAME as LOCK
+from sk_dml._training._checkpoint import FORMAT, NAME
+from sk_dml._training._lock import FORMAT, NAME as LOCK
 from tests._training import small
 from tests._training.small import EpochCounter, X, assert_same, y
 
@@ -138,10 +138,10 @@ def test_truncated_and_foreign_files_are_refused(tmp_path):
     file.write_bytes(pickle.dumps(embedder()))
     with pytest.raises(ValueError, match="damaged or no checkpoint"):
         embedder(checkpoint_dir=tmp_path).fit(X, y)
-    metadata = {"__metadata__": {"sk_dml": json.dumps({"format": 1, "seeds": []})}}
+    metadata = {"__metadata__": {"sk_dml": json.dumps({"format": FORMAT, "seeds": []})}}
     text = json.dumps(metadata).encode()
     file.write_bytes(struct.pack("<Q", len(text)) + text)
-    with pytest.raises(ValueError, match=r"no checkpoint.*lack \['n_before', 'n_ep"):
+    with pytest.raises(ValueError, match="no checkpoint.*do not match"):
         embedder(checkpoint_dir=tmp_path).fit(X, y)
     file.write_bytes(struct.pack("<Q", 2) + b"{}")  # safetensors, but not ours
     with pytest.raises(ValueError, match="none of sk_dml's metadata"):
