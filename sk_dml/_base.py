@@ -189,7 +189,8 @@ class BaseEmbedder(
         ndarray of shape (n_samples, n_components), float32
             Rows of Euclidean length one (or zero, where the network returns zeros):
             the Euclidean distance and the cosine similarity order neighbours alike.
-            With ``on_bad_image="skip"``, images that cannot be read have rows of zeros.
+            With ``on_bad_image="skip"``, images that cannot be read have rows of zeros;
+            ``embedding.any(axis=1)`` tells which have others.
 
         Raises
         ------
