@@ -17,9 +17,13 @@ from sk_dml.inspection import RetrievalDisplay
 from sk_dml.scorers import retrieval_scorer
 
 parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-parser.add_argument("folder")
+parser.add_argument("folder", help="with one subfolder a class")
 parser.add_argument("--save", metavar="FILE", help="write the picture, show none")
-parser.add_argument("--module", default="torchvision/mobilenet_v2")
+parser.add_argument(
+    "--module",
+    default="torchvision/mobilenet_v2",
+    help="the network; 'conv' needs no download",
+)
 parser.add_argument("--max-epochs", type=int, default=5)
 options = parser.parse_args()
 
