@@ -105,7 +105,8 @@ class BaseEmbedder(
             ``checkpoint_dir`` holds another training, training diverges, or the scorer
             returns no number.
         TypeError
-            If y mixes labels of several kinds.
+            If y mixes labels of several kinds; or X is a mapping, an iterator or a
+            single path.
         OSError
             If a checkpoint cannot be written, and the one before it stays; or another
             fit is using ``checkpoint_dir``.
