@@ -17,14 +17,19 @@ from sk_dml.inspection import RetrievalDisplay
 from sk_dml.scorers import retrieval_scorer
 
 parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-parser.add_argument("folder")
+parser.add_argument("folder", help="with one subfolder a class")
 parser.add_argument("--save", metavar="FILE", help="write the picture, show none")
-parser.add_argument("--module", default="torchvision/mobilenet_v2")
+parser.add_argument(
+    "--module",
+    default="torchvision/mobilenet_v2",
+    help="the network; 'conv' needs no download",
+)
 parser.add_argument("--max-epochs", type=int, default=5)
 options = parser.parse_args()
 
-paths, y = load_image_folder(options.folder, return_X_y=True)
-X_train, X_test, y_train, y_test = class_disjoint_split(paths, y=y)
+images = load_image_folder(options.folder)
+names = images.target_names[images.target]
+X_train, X_test, y_train, y_test = class_disjoint_split(images.paths, y=names)
 embedder = CircleEmbedder(
     module=options.module, max_epochs=options.max_epochs, random_state=0, verbose=1
 ).fit(X_train, y_train)

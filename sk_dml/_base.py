@@ -132,7 +132,8 @@ class BaseEmbedder(
             ``checkpoint_dir`` holds another training, training diverges, or the scorer
             returns no number.
         TypeError
-            If y mixes labels of several kinds.
+            If y mixes labels of several kinds; or X is a mapping, an iterator or a
+            single path.
         OSError
             If a checkpoint cannot be written, and the one before it stays; or another
             fit is using ``checkpoint_dir``.
@@ -216,7 +217,8 @@ class BaseEmbedder(
         ndarray of shape (n_samples, n_components), float32
             Rows of Euclidean length one (or zero, where the network returns zeros):
             the Euclidean distance and the cosine similarity order neighbours alike.
-            With ``on_bad_image="skip"``, images that cannot be read have rows of zeros.
+            With ``on_bad_image="skip"``, images that cannot be read have rows of zeros;
+            ``embedding.any(axis=1)`` tells which have others.
 
         Raises
         ------

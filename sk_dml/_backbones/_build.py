@@ -162,12 +162,17 @@ def _check_range(module, mean, scale, largest):
     # Values in a range deviate by half of it at most; constant ones are scaled by 1.
     off = (mean < 0) | (mean > largest) | ((scale > largest / 2) & (scale != 1))
     if off.any():
+        means, deviations = (
+            ", ".join(f"{value:.3g}" for value in values.flatten().tolist())
+            for values in (mean, scale)
+        )
         raise ValueError(
             f"module={module!r} was trained on images with values from 0 to 255, as "
             "uint8, or 0 to 1, as float; got channels with the means "
-            f"{mean.flatten().tolist()} and standard deviations "
-            f"{scale.flatten().tolist()}, where {largest:g} was taken to be white. "
-            "Give one of both, or module__weights=None."
+            f"{means} and standard deviations {deviations}, where {largest:g} was "
+            "taken to be white. Undo a scaling of your own; values from 0 to 255 must "
+            "be in an array of NumPy, as np.asarray(X, dtype=np.uint8) makes it. Or "
+            "set module__weights=None in net_params."
         )
 
 

@@ -285,9 +285,12 @@ def _applied(module, network, images):
 def _check_name(module, name, names):
     if name not in names:
         close = difflib.get_close_matches(name, names, n=5, cutoff=0.5)
+        library = module.partition("/")[0]
+        listing = "torchvision.models" if library == "torchvision" else library
+        hint = f"Close names are {close}; " if close else ""
         raise ValueError(
-            f"module={module!r}: {module.partition('/')[0]} has no such classification "
-            f"model. Close names are {close}; it has {len(names)}."
+            f"module={module!r}: {library} has no such classification model. {hint}"
+            f"{listing}.list_models() names all that it has."
         )
 
 
@@ -301,8 +304,10 @@ def _unknown_weights(module, weights, choices):
 def _not_loaded(module, weights, error, variable):
     return OSError(
         f"The weights {weights!r} of module={module!r} could not be loaded "
-        f"({type(error).__name__}: {error}). They need a network once, or {variable} "
-        "set to a directory that holds them; module__weights=None takes random ones."
+        f"({type(error).__name__}: {error}). They are downloaded once: this needs the "
+        f"internet, or {variable} set to a directory that holds them. In net_params, "
+        "module__weights names others, such as older ones that are there already, and "
+        "None takes random ones."
     )
 
 

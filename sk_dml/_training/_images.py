@@ -1,6 +1,6 @@
 """X as images that are read batch by batch: what is taken for them, and bad ones."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -108,7 +108,8 @@ def check_image_size(embedder):
     if seen is None:
         raise ValueError(
             f"image_size={given} is for files and datasets of images; arrays keep "
-            "their own size. Allowed for them is None."
+            "their own size. Allowed for them is None. ImageSequence(X) makes a "
+            "dataset of an array of images, which is scaled."
         )
     raise ValueError(
         f"image_size={given}, but the network that is to be trained further sees "
@@ -211,15 +212,55 @@ def _image_sequence(X):
         first = next(iter(X), None)
         if is_path(first):
             return ImageSequence(_check_paths(X))
+        _check_one_shape(X)
         if not _holds_image(first):
             return None
         return ImageSequence(X if isinstance(X, (list, tuple)) else np.asarray(X))
+    if is_path(X):
+        raise TypeError(
+            f"X is one path, {str(X)!r}; give several, in a list or an array. "
+            "load_image_folder(root).paths lists those of a folder."
+        )
+    if isinstance(X, Mapping):
+        raise TypeError(
+            f"X is a {type(X).__name__} with the keys {[*X][:10]}; give the entry that "
+            "holds the samples, or their paths."
+        )
+    if isinstance(X, Iterator):
+        raise TypeError(
+            f"X is a {type(X).__name__}, which can be read only once; give a list or "
+            "an array."
+        )
     has_items = hasattr(X, "__len__") and hasattr(X, "__getitem__") and len(X)
     # Neither arrays nor data frames, most of which cannot be asked for X[0].
     if has_items and not hasattr(X, "dtype") and not hasattr(X, "dtypes"):
         is_hub = hasattr(X, "features") and hasattr(X, "column_names")
         return ImageSequence(X) if is_hub or isinstance(X[0], Mapping) else None
     return None
+
+
+def _check_one_shape(X):
+    """Refuse encoded images, and arrays of images that do not make one array."""
+    first = next(iter(X), None)
+    if isinstance(first, bytes):
+        raise TypeError(
+            "X holds bytes. Give the paths of files or, where the bytes are files of "
+            "images, ImageSequence(X)."
+        )
+    if getattr(first, "ndim", 0) < 2:
+        return
+    shapes = {tuple(np.shape(image)) for image in X}
+    if len(shapes) > 1:
+        raise ValueError(
+            f"X holds images of {len(shapes)} shapes, such as {sorted(shapes)[:2]}. "
+            "Give images of one shape, or ImageSequence(X), whose images are scaled to "
+            "image_size."
+        )
+    if not isinstance(X, (list, tuple)):
+        raise ValueError(
+            "X is an array or a Series of arrays. Give images of one shape in one "
+            "array, as np.stack(X) makes it."
+        )
 
 
 def _check_paths(X):

@@ -162,8 +162,20 @@ def test_wrong_data(files, decoded, monkeypatch):
         def __iter__(self):
             return iter(paths)
 
-    with pytest.raises(TypeError, match="Stream, an iterable Dataset"):
-        quick().fit(Stream(), y)
+    images = [*decoded[0]]
+    folder = {"paths": paths, "target": y}
+    for X, error, message in (
+        (Stream(), TypeError, "Stream, an iterable Dataset"),
+        (paths[0], TypeError, "one path, .*load_image_folder"),
+        (Path(paths[0]), TypeError, "one path, .*load_image_folder"),
+        (iter(paths), TypeError, "read only once; give a list"),
+        (folder, TypeError, r"dict with the keys \['paths', 'target'\]"),
+        ([b"RIFF"] * 48, TypeError, r"holds bytes.*ImageSequence\(X\)"),
+        ([images[0][:, :9], *images[1:]], ValueError, r"of 2 shapes.*ImageSequence"),
+        (pd.Series(images), ValueError, r"Series of arrays.*np\.stack\(X\)"),
+    ):
+        with pytest.raises(error, match=message):
+            quick().fit(X, y)
     for X in (decoded[0], decoded[0].reshape(48, -1)):
         with pytest.raises(ValueError, match=r"image_size=16 is for files.*None"):
             quick().fit(X, y)
