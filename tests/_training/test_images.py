@@ -1,4 +1,5 @@
 import pickle
+import re
 import warnings
 from pathlib import Path
 
