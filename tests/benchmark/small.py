@@ -1,7 +1,7 @@
 """A comparison that takes a second, run as it is or by a process of its own.
 
-``python -m tests.benchmark.small URL OUT SECONDS`` works on the storage, takes so long
-for every fold more, and writes what it found.
+``python -m tests.benchmark.small URL OUT SECONDS [FOLD]`` works on the storage, takes
+so long for every fold more, waits for good at one fold, and writes what it found.
 """
 
 import json
@@ -51,8 +51,8 @@ def outcome(result):
     }
 
 
-def main(url, out, seconds):
-    _ledger.HEARTBEAT, _ledger.SILENCE, _run.POLL = 0.2, 3.0, 0.05
+def main(url, out, seconds, waits_at=0):
+    _ledger.HEARTBEAT, _ledger.SILENCE, _run.POLL = 0.2, 6.0, 0.05
     rate = _run.rate_fold
     n_folds = 0
 
@@ -60,7 +60,7 @@ def main(url, out, seconds):
         nonlocal n_folds
         n_folds += 1
         print("fold", flush=True)
-        time.sleep(float(seconds))
+        time.sleep(600 if n_folds == int(waits_at) else float(seconds))
         return rate(*args)
 
     _run.rate_fold = slowly
