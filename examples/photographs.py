@@ -2,7 +2,7 @@
 
 Fine-tunes an ImageNet network on the first half of the classes and searches the other
 half, which it has never seen. Needs the extra ``vision``, and once a network connection
-for the weights.
+for the weights; ``--module conv`` does without.
 
     python examples/photographs.py FOLDER --save found.png
 """
@@ -19,11 +19,7 @@ from sk_dml.scorers import retrieval_scorer
 parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
 parser.add_argument("folder", help="with one subfolder a class")
 parser.add_argument("--save", metavar="FILE", help="write the picture, show none")
-parser.add_argument(
-    "--module",
-    default="torchvision/mobilenet_v2",
-    help="the network; 'conv' needs no download",
-)
+parser.add_argument("--module", default="torchvision/mobilenet_v2", help="or conv")
 parser.add_argument("--max-epochs", type=int, default=5)
 options = parser.parse_args()
 
