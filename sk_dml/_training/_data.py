@@ -89,6 +89,8 @@ def _check_inputs(estimator, X, reset):
             f"X is a table of paths, of shape {np.shape(X)}; {name} takes paths as an "
             "array of one axis: give the column, as X[:, 0] or frame['name']."
         )
+    if n_dims in (3, 4) and isinstance(X, (list, tuple)):
+        _check_one_shape(X)
     if n_dims not in (3, 4):
         return validate_data(estimator, X, dtype=[np.float64, np.float32], reset=reset)
     X = check_array(
@@ -225,6 +227,16 @@ def _depth(value):
             break
         value = value[0]
     return depth
+
+
+def _check_one_shape(images):
+    shapes = sorted({image.shape for image in images if hasattr(image, "shape")})
+    if len(shapes) > 1:
+        raise ValueError(
+            f"X is a list of images of {len(shapes)} shapes, such as "
+            f"{tuple(shapes[0])} and {tuple(shapes[-1])}; give images of one shape, or "
+            "sk_dml.datasets.ImageSequence(X), of which squares of one size are made."
+        )
 
 
 def _channels_first(X):
