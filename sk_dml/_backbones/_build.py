@@ -18,6 +18,8 @@ NETWORKS = {"linear": Linear, "mlp": MLP, "conv": ConvNet, "features": Features}
 
 # Standardised features of rows are softly bounded here, in standard deviations.
 ROW_LIMIT = 3.0
+# Resampling may take floats beyond their range, by up to about this share of it.
+OVERSHOOT = 0.25
 # Samples that go through a network at once to find where its head begins.
 SAMPLES_AT_ONCE = 32
 
@@ -61,7 +63,8 @@ def build_network(
         random crops in training. None takes images as they are.
     sample : callable or None, default=None
         Called for a network that starts from learned features: returns training
-        samples, a tensor of shape (n, ...), from which its head begins.
+        samples, a tensor of shape (n, ...), from which its head begins, and which must
+        have the values that pretrained weights expect.
 
     Returns
     -------
@@ -92,8 +95,13 @@ def build_network(
     limit = None if is_image else ROW_LIMIT
     if isinstance(backbone, Features):
         mean, scale, limit = torch.zeros_like(mean), torch.ones_like(scale), None
+    starts = sample is not None and isinstance(
+        getattr(backbone, "head", None), FeatureHead
+    )
+    taken = sample() if starts else None
     if is_pretrained(backbone):
-        _check_range(module, mean, scale, largest)
+        if taken is not None:
+            _check_range(module, taken, largest)
         mean, scale = (
             torch.tensor(values, dtype=mean.dtype)[:, None, None] * largest
             for values in backbone.statistics
@@ -107,8 +115,8 @@ def build_network(
     present = {name: part for name, part in parts.items() if part is not None}
     network = nn.Sequential(OrderedDict(present))
     _check_output(network, input_shape, n_components, mean.dtype)
-    if sample is not None and isinstance(getattr(backbone, "head", None), FeatureHead):
-        _start_head(network, sample())
+    if taken is not None:
+        _start_head(network, taken)
     return network
 
 
@@ -157,22 +165,18 @@ def _build_backbone(module, params, input_shape, n_components):
     return _construct(NETWORKS.get(module, module), params, offered)
 
 
-def _check_range(module, mean, scale, largest):
+def _check_range(module, sample, largest):
     """Check that images have the values that pretrained weights expect."""
-    # Values in a range deviate by half of it at most; constant ones are scaled by 1.
-    off = (mean < 0) | (mean > largest) | ((scale > largest / 2) & (scale != 1))
-    if off.any():
-        means, deviations = (
-            ", ".join(f"{value:.3g}" for value in values.flatten().tolist())
-            for values in (mean, scale)
-        )
+    low, high = sample.min().item(), sample.max().item()
+    beyond = OVERSHOOT * largest
+    is_binary = largest == 255 and high == 1
+    if low < -beyond or high > largest + beyond or is_binary:
         raise ValueError(
             f"module={module!r} was trained on images with values from 0 to 255, as "
-            "uint8, or 0 to 1, as float; got channels with the means "
-            f"{means} and standard deviations {deviations}, where {largest:g} was "
-            "taken to be white. Undo a scaling of your own; values from 0 to 255 must "
-            "be in an array of NumPy, as np.asarray(X, dtype=np.uint8) makes it. Or "
-            "set module__weights=None in net_params."
+            f"uint8, or 0 to 1, as float; got values from {low:g} to {high:g}, where "
+            f"{largest:g} was taken to be white. Undo a scaling of your own; values "
+            "from 0 to 255 must be in an array of NumPy, as np.asarray(X, "
+            "dtype=np.uint8) makes it. Or set module__weights=None in net_params."
         )
 
 

@@ -208,14 +208,6 @@ def _image_sequence(X):
                 "the map style, which have a length and can be indexed."
             )
         return ImageSequence(X)
-    if isinstance(X, (list, tuple)) or len(getattr(X, "shape", ())) == 1:
-        first = next(iter(X), None)
-        if is_path(first):
-            return ImageSequence(_check_paths(X))
-        _check_one_shape(X)
-        if not _holds_image(first):
-            return None
-        return ImageSequence(X if isinstance(X, (list, tuple)) else np.asarray(X))
     if is_path(X):
         raise TypeError(
             f"X is one path, {str(X)!r}; give several, in a list or an array. "
@@ -231,12 +223,25 @@ def _image_sequence(X):
             f"X is a {type(X).__name__}, which can be read only once; give a list or "
             "an array."
         )
-    has_items = hasattr(X, "__len__") and hasattr(X, "__getitem__") and len(X)
-    # Neither arrays nor data frames, most of which cannot be asked for X[0].
-    if has_items and not hasattr(X, "dtype") and not hasattr(X, "dtypes"):
-        is_hub = hasattr(X, "features") and hasattr(X, "column_names")
-        return ImageSequence(X) if is_hub or isinstance(X[0], Mapping) else None
-    return None
+    if not _is_sequence(X):
+        return None
+    if hasattr(X, "features") and hasattr(X, "column_names"):  # of Hugging Face
+        return ImageSequence(X)
+    first = next(iter(X), None)
+    if is_path(first):
+        return ImageSequence(_check_paths(X))
+    _check_one_shape(X)
+    if not _holds_image(first):
+        return None
+    return ImageSequence(np.asarray(X) if hasattr(X, "shape") else X)
+
+
+def _is_sequence(X):
+    """Tell what has one axis from other arrays, and from data frames."""
+    if hasattr(X, "dtype") or hasattr(X, "dtypes"):
+        return len(getattr(X, "shape", ())) == 1
+    is_indexed = hasattr(X, "__len__") and hasattr(X, "__getitem__")
+    return is_indexed and len(X) > 0 and not isinstance(X, (str, bytes, Mapping))
 
 
 def _check_one_shape(X):

@@ -37,10 +37,8 @@ class ArrayDataset(Dataset):
         self.on_device = None
         if device is not None and device.type != "cpu" and _is_moderate(X, device):
             labels = np.arange(len(X)) if y is None else y
-            self.on_device = (
-                torch.from_numpy(X).to(device),
-                torch.from_numpy(labels).to(device),
-            )
+            # Not from_numpy, which warns of arrays that cannot be written to.
+            self.on_device = tuple(torch.tensor(a, device=device) for a in (X, labels))
 
     def __len__(self):
         return len(self.X)

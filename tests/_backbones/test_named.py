@@ -1,6 +1,7 @@
 import pickle
 import sys
 import types
+import warnings
 
 import numpy as np
 import pytest
@@ -244,12 +245,34 @@ def test_images_get_the_mean_and_scale_of_the_weights(
 
 
 @pytest.mark.parametrize(
-    ("mean", "scale", "largest"),
-    [(120.0, 60.0, 1), (-0.1, 0.3, 1), (0.1, 1.1, 1), (130.0, 140.0, 255)],
+    ("low", "high", "message"),
+    [
+        (0.0, 255.0, "0 to 255, where 1 was"),
+        (-1.0, 1.0, "-1 to 1, where 1 was"),
+        (-0.5, 0.5, "-0.5 to 0.5, where 1 was"),
+        (0.0, 2.0, "0 to 2, where 1 was"),
+        (-2.1, 2.6, "-2.1 to 2.6, where 1 was"),
+        (0, 1, "0 to 1, where 255 was"),
+        (0.0, 1.0, None),
+        (0.2, 0.4, None),
+        (-0.1, 1.1, None),  # resampling may overshoot
+        (0, 255, None),
+        (0, 0, None),
+        (7, 100, None),
+    ],
 )
-def test_values_that_the_weights_do_not_know(with_weights, mean, scale, largest):
-    with pytest.raises(ValueError, match=r"0 to 1, as float; got .* 255 must be"):
-        build(SHUFFLENET, weights="DEFAULT", mean=mean, scale=scale, largest=largest)
+def test_values_that_the_weights_do_not_know(with_weights, low, high, message):
+    # A few bright pixels: neither the mean nor the deviation would tell.
+    X, y = images()
+    X = np.where(X > 240, high, low).astype(np.uint8 if type(low) is int else float)
+    embedder = CircleEmbedder(4, **SMALL)
+    if message is None:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The embedding has collapsed")
+            embedder.fit(X, y)
+        return
+    with pytest.raises(ValueError, match=f"0 to 1, as float; got values .* {message}"):
+        embedder.fit(X, y)
 
 
 def test_settings_for_pretrained_networks(with_weights):

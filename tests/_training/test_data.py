@@ -35,6 +35,12 @@ def test_lists_of_images_are_images():
         assert found.shape == (2, 1, 4, 4)
 
 
+def test_lists_of_images_of_several_shapes_say_what_to_do():
+    X = [np.zeros((9, 8 + i % 2, 3), np.uint8) for i in range(6)]
+    with pytest.raises(ValueError, match=r"2 shapes.*\(9, 8, 3\), \(9, 9, 3\).*Seq"):
+        CircleEmbedder().fit(X, [0, 1] * 3)
+
+
 def test_statistics_of_rows():
     X = np.random.default_rng(0).normal(3, 2, size=(50, 4))
     X[:, 1] += 1e9

@@ -21,7 +21,14 @@ from sk_dml import (
 )
 from sk_dml.datasets import ImageSequence, load_image_folder
 from sk_dml.utils._images import load_square
-from tests._training.images import SIDE, HubDataset, Photographs, of_arrays, quick
+from tests._training.images import (
+    SIDE,
+    Column,
+    HubDataset,
+    Photographs,
+    of_arrays,
+    quick,
+)
 
 # Kinds
 
@@ -64,6 +71,8 @@ def tensor_of(image):
         lambda paths, y: ImageSequence(paths.tolist()),
         lambda paths, y: [*Photographs(paths, y)],
         lambda paths, y: [image for image, _ in Photographs(paths, y)],
+        lambda paths, y: Column([image for image, _ in Photographs(paths, y)]),
+        lambda paths, y: Column(paths.tolist()),
         lambda paths, y: pd.Series([image for image, _ in Photographs(paths, y)]),
         lambda paths, y: [HubDataset(paths, y)[i] for i in range(len(y))],
     ],
@@ -76,6 +85,8 @@ def tensor_of(image):
         "wrapped paths",
         "pairs",
         "Pillow",
+        "column of Pillow",
+        "column of paths",
         "Series of Pillow",
         "dicts",
     ],

@@ -157,9 +157,25 @@ def test_large_images_are_embedded_in_small_batches(shape, size):
     assert [len(batch) for batch in batches_in_order(Samples(), 700)] == [700, 400]
 
 
+def test_arrays_that_cannot_be_written_to_move_to_a_device():
+    X = np.zeros((3, 2), np.float32)
+    X.flags.writeable = False  # as those that joblib shares
+    dataset = make_dataset(X, None, torch.device("meta"))
+    samples, places = dataset[np.array([2, 0])]
+    assert samples.shape == (2, 2)
+    assert places.device.type == "meta"
+
+
 def test_rows_are_no_lazy_images():
     class Estimator:
         image_size_ = None
 
-    for X in (np.zeros((3, 2)), [[1, 2]], [], np.array(["a"])[:0], np.arange(3), None):
+    for X in (
+        np.zeros((3, 2)),
+        [[1, 2]],
+        [],
+        np.array(["a"])[:0],
+        np.arange(3),
+        None,
+    ):
         assert lazy_images(Estimator(), X, reset=True) is None
