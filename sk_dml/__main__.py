@@ -76,7 +76,7 @@ def demonstrate(random_state=0, out=sys.stdout):
             else:
                 label = method.__name__
                 progress(f"digits {name}: training {label}")
-                embedder = method(max_epochs=10, random_state=random_state)
+                embedder = method(max_epochs=5, random_state=random_state)
                 embedding = embedder.fit(X, y).transform(X_unseen)
             scores = retrieval_scores(embedding, y_unseen)
             p_at_1, map_at_r_score = scores["precision_at_1"], scores["map_at_r"]
@@ -93,7 +93,7 @@ def demonstrate(random_state=0, out=sys.stdout):
     show("   folds of the moved training digits")
     X, y, _, _, digit = unseen_digits(12, random_state)
     grid = {"margin": [0.25, 0.4], "gamma": [32, 80]}
-    embedder = CircleEmbedder(max_epochs=5, random_state=random_state)
+    embedder = CircleEmbedder(max_epochs=3, random_state=random_state)
     progress("grid search: 12 fits")
     search = GridSearchCV(embedder, grid, scoring=map_at_r, cv=ClassDisjointKFold(3))
     search.fit(X[::2], y[::2], groups=digit[::2])
