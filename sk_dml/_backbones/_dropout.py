@@ -21,10 +21,25 @@ class Dropout(nn.Dropout):
             not self.training
             or not 0 < dropped < LEVELS
             or inputs.device.type != "cpu"
-            or torch.compiler.is_compiling()  # which fuses torch's own
         ):
             return super().forward(inputs)
-        numbers = torch.empty(-(-inputs.numel() // 4), dtype=torch.int64)
-        levels = numbers.random_(-(2**63), None).view(torch.int16)
-        kept = levels[: inputs.numel()].view(inputs.shape) >= LOWEST + dropped
-        return inputs * kept.to(inputs.dtype).mul_(LEVELS / (LEVELS - dropped))
+        draw = _factors_op if torch.compiler.is_compiling() else _factors
+        return inputs * draw(inputs.detach(), dropped)
+
+
+def _factors(inputs: torch.Tensor, dropped: int) -> torch.Tensor:
+    """Draw what each input is multiplied by."""
+    numbers = torch.empty(-(-inputs.numel() // 4), dtype=torch.int64)
+    levels = numbers.random_(-(2**63), None).view(torch.int16)
+    kept = levels[: inputs.numel()].view(inputs.shape) >= LOWEST + dropped
+    return kept.to(inputs.dtype).mul_(LEVELS / (LEVELS - dropped))
+
+
+# A compiled network calls this as it is: torch would make slower code of it.
+_factors_op = torch.library.custom_op(
+    "sk_dml::dropout_factors",
+    _factors,
+    mutates_args=(),
+    tags=[torch.Tag.nondeterministic_seeded],
+)
+_factors_op.register_fake(lambda inputs, dropped: torch.empty_like(inputs))

@@ -56,3 +56,14 @@ def test_draws_from_the_global_generator():
         again = Dropout(0.5)(inputs)
     assert torch.equal(one, again)
     assert not torch.equal(one, other)
+
+
+def test_compiled_networks_drop_the_same():
+    network = torch.nn.Sequential(Dropout(0.5), Dropout(0.25))
+    compiled = torch.compile(network, backend="aot_eager")
+    inputs = torch.randn(64, 32, requires_grad=True)
+    gradients = []
+    for run in (network, compiled):
+        with torch_seed(3, CPU):
+            gradients += torch.autograd.grad(run(inputs).square().sum(), inputs)
+    torch.testing.assert_close(*gradients)
