@@ -276,7 +276,7 @@ def show_micro(options):
     print("| method | batch | micro batch | fit adds, MB |")
     print("|---" * 4 + "|")
     for name in ("NormalizedSoftmaxEmbedder", "ContrastiveEmbedder"):
-        for size, micro in ((256, None), (4096, None), (4096, 256), (4096, 128)):
+        for size, micro in ((256, None), (4096, None), (4096, 256), (4096, 64)):
             sizes = {"batch_size": size, "micro_batch_size": micro}
             added = in_process(__file__, "memory_of", name=name, **sizes)
             shown = added if isinstance(added, str) else f"{added:.0f}"
