@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.utils import check_random_state
 
-from sk_dml._backbones import build_network, fine_tuning
+from sk_dml._backbones import build_network, fine_tuning, is_pretrained
 from sk_dml._parameters import EmbedderParameters
 from sk_dml._training import (
     RECORDED,
@@ -107,8 +107,6 @@ class Fitting(EmbedderParameters):
             found, targets, known=known, classes=classes
         )
         validation = validation_data and Validation(self, *validation_data)
-        if self.device_.type == "mps" and X.dtype == np.float64:  # MPS has no float64
-            X = X.astype(np.float32)
         with torch_seed(seeds[0], self.device_):
             net = self._make_net(
                 X,
@@ -125,9 +123,11 @@ class Fitting(EmbedderParameters):
             check_callbacks(net, validates=validation is not None)
             if previous is not None:
                 carry_over(self, previous, net, places, optimizer=partial)
+            else:
+                self._warn_if_random_weights_stay(net)
             net.checkpoint_ = checkpoint
             if validation:
-                net.checkpointed["validation"] = validation
+                net.checkpointed_["validation"] = validation
             n_before = len(net.history)
             if checkpoint is not None:
                 n_before = checkpoint.begin(n_before)
@@ -176,16 +176,30 @@ class Fitting(EmbedderParameters):
             **{**frozen, **net_params},
         )
 
+    def _warn_if_random_weights_stay(self, net):
+        """Warn of a backbone that is frozen before it has learned anything."""
+        # A class of the user's, as an instance, may have weights from elsewhere.
+        is_ours = self.module is None or isinstance(self.module, str)
+        has_own_rates = hasattr(net, "optimizer__param_groups")
+        if self.backbone_lr == 0 and is_ours and not has_own_rates:
+            backbone = net.module_.backbone
+            if not is_pretrained(backbone):
+                warn(
+                    "backbone_lr=0 freezes the random weights that the network "
+                    f"({type(backbone).__name__}) begins with: only its head learns. "
+                    "It is for pretrained networks; leave it at None for others, or "
+                    "set it for a warm start."
+                )
+
     def _keep(self, net, n_before, validation):
         """Keep a trained net and the story of its training."""
-        finished, checkpoint = net.finished, net.checkpoint_
-        # These hold data, and weights.
-        net.monitors, net.checkpointed_, net.checkpoint_ = (), {}, None
+        checkpoint = net.checkpoint_
+        net.end_training()
         fitted = self._fitted_attributes(net)
         n_epochs, n_planned = fitted["n_iter_"], n_before + net.max_epochs
         in_epoch = len(net.history) > n_epochs
         self.__dict__.pop("_interrupted_from", None)
-        if (in_epoch or n_epochs < n_planned) and not finished:
+        if (in_epoch or n_epochs < n_planned) and not net.stopped_:
             if n_epochs == n_before:
                 raise KeyboardInterrupt
             reached = "as far as it came"
