@@ -65,6 +65,16 @@ def get_torch_state(device):
         That of the CPU's generator.
     on_device : tensor or None
         That of the device's; None for the CPU.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sk_dml.utils import get_torch_state, set_torch_state
+    >>> state = get_torch_state(torch.device("cpu"))
+    >>> first = torch.rand(1)
+    >>> set_torch_state(state, torch.device("cpu"))
+    >>> torch.equal(first, torch.rand(1))
+    True
     """
     return torch.get_rng_state(), _accelerator("get_rng_state", device)
 
@@ -77,6 +87,14 @@ def set_torch_state(state, device):
     state : tuple of (tensor, tensor or None)
         As :func:`get_torch_state` returns it. None leaves the device's as it is.
     device : torch.device
+        Where a computation draws from them.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sk_dml.utils import get_torch_state, set_torch_state
+    >>> state = get_torch_state(torch.device("cpu"))
+    >>> set_torch_state(state, torch.device("cpu"))
     """
     on_cpu, on_device = state
     torch.set_rng_state(on_cpu)
