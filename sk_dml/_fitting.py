@@ -72,13 +72,7 @@ class Fitting(EmbedderParameters):
         """Train a net, which goes on from the one that is there."""
         previous = vars(self).get("net_")
         known = vars(self).get("classes_") if previous else None
-        X = check_inputs(self, X, reset=previous is None)
-        self._input_shape, self._n_features_out = X.shape[1:], self.n_components
-        check_image_size(self)
-        found, targets = check_targets(self, X, y)
-        X, targets = drop_bad_images(self, X, targets)
-        kept, targets = np.unique(targets, return_inverse=True)
-        found = found[kept]
+        X, found, targets = self._check_data(X, y, reset=previous is None)
         if self.n_components == 1:
             warn(
                 "n_components=1 leaves rows of length one but two values, 1 and -1, "
@@ -137,6 +131,16 @@ class Fitting(EmbedderParameters):
             with shown as bars, net.watched_by(*bars, *tasks):
                 net.partial_fit(X, targets)
         return self._keep(net, n_before, validation)
+
+    def _check_data(self, X, y, *, reset):
+        """Check the samples; return those that can be read, with numbered classes."""
+        X = check_inputs(self, X, reset=reset)
+        self._input_shape, self._n_features_out = X.shape[1:], self.n_components
+        check_image_size(self)
+        found, targets = check_targets(self, X, y)
+        X, targets = drop_bad_images(self, X, targets)
+        kept, targets = np.unique(targets, return_inverse=True)
+        return X, found[kept], targets
 
     def _make_net(self, X, n_classes, net_params, *, device, **settings):
         """Build the network, the loss and the net that trains them."""
@@ -233,7 +237,6 @@ class Fitting(EmbedderParameters):
                 {name: row[name] for name in RECORDED if name in row} for row in epochs
             ],
             "loss_curve_": [row["train_loss"] for row in epochs],
-            "_n_features_out": self.n_components,
         }
 
 

@@ -36,9 +36,8 @@ class Diagnostics:
             If the loss or a weight is not finite.
         """
         check_finite(net)
-        if net.last_batch_ is not None:
-            for name, value in describe_batch(net.criterion_, *net.last_batch_).items():
-                net.history.record(name, value)
+        for name, value in describe_batch(net.criterion_, *net.last_batch_).items():
+            net.history.record(name, value)
         norm = net.step_.gradient_norm
         if norm is None:
             norm = total_norm(net.module_)

@@ -303,14 +303,15 @@ class EmbeddingNet(NeuralNet):
         super().on_epoch_begin(net, **kwargs)
         self.epoch_start_ = time.perf_counter()
 
-    def on_batch_end(self, net, batch=None, training=False, **kwargs):
-        """Keep what the monitors look at; move the learning rates."""
-        super().on_batch_end(net, batch=batch, training=training, **kwargs)
-        if training and kwargs.get("y_pred") is not None:
-            self.last_batch_ = kwargs["y_pred"].detach(), batch[1]
-        if training:
-            self.last_lr_ = self.optimizer_.param_groups[0]["lr"]
-            self.schedule_.step()
+    def on_batch_end(self, net, batch=None, y_pred=None, **kwargs):
+        """Keep what the monitors look at; move the learning rates.
+
+        All batches are those of training: skorch has no split to validate on.
+        """
+        super().on_batch_end(net, batch=batch, y_pred=y_pred, **kwargs)
+        self.last_batch_ = y_pred.detach(), batch[1]
+        self.last_lr_ = self.optimizer_.param_groups[0]["lr"]
+        self.schedule_.step()
 
     def on_epoch_end(self, net, **kwargs):
         """Record the epoch, let the monitors look at it, and stop if one says so."""

@@ -137,10 +137,9 @@ def _parts(net):
         "criterion": net.criterion_,
         "optimizer": net.optimizer_,
         "random": net.random_,
+        "schedule": net.schedule_,
+        **net.checkpointed_,
     }
-    if net.schedule_ is not None:
-        parts["schedule"] = net.schedule_
-    parts |= net.checkpointed_
     parts |= {f"callback {name}": c for name, c in net.callbacks_ if has_state(c)}
     return parts
 

@@ -77,7 +77,7 @@ class Training:
         self.bar.on_epoch_begin(self)
         for _ in range(n_batches):
             self.now += self.factor * self.seconds
-            self.bar.on_batch_end(self, training=True)
+            self.bar.on_batch_end(self)
         if n_batches == 4:
             self.history[-1] |= row
             self.bar.on_epoch_end(self)
