@@ -1,5 +1,6 @@
 """What benchmarks share: the head of a report, and measuring in fresh processes."""
 
+import argparse
 import json
 import os
 import platform
@@ -26,6 +27,24 @@ def header(name, *peers):
             f"{os.cpu_count()} cores, Python {platform.python_version()}, {versions}.",
         ]
     )
+
+
+def parse(parser, names):
+    """Parse the command line; in a fresh process, do what it was started for."""
+    parser.add_argument("--call", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.call:
+        answer(names, options.call)
+        parser.exit()
+    return options
+
+
+def show_parts(names, options):
+    """Print the parts that were asked for, each by its function ``show_PART``."""
+    for part in options.parts:
+        show = names[f"show_{part}"]
+        print(f"\n## {part}\n\n{show.__doc__}\n")
+        show(options)
 
 
 def in_process(file, function, threads=1, **arguments):

@@ -16,7 +16,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from _report import answer, header, in_process, peak_memory, reset_peak_memory
+from _report import (
+    header,
+    in_process,
+    parse,
+    peak_memory,
+    reset_peak_memory,
+    show_parts,
+)
 from torch import nn
 
 from sk_dml import CircleEmbedder
@@ -116,20 +123,13 @@ def main():
     parser.add_argument("--folder", help="images, a subfolder for every class")
     parser.add_argument("--n", type=int, default=100_000, help="paths")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--call", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.call:
-        answer(globals(), options.call)
-        return
+    options = parse(parser, globals())
     if options.folder is None or not Path(options.folder).is_dir():
         parser.error(f"--folder must be a folder, got {options.folder!r}")
     print(header("images_input.py", "pillow"))
     print()
     print(f"{torch.get_num_threads()} threads.")
-    for part in options.parts:
-        show = globals()[f"show_{part}"]
-        print(f"\n## {part}\n\n{show.__doc__}\n")
-        show(options)
+    show_parts(globals(), options)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,14 @@ import time
 
 import numpy as np
 import torch
-from _report import answer, header, in_process, peak_memory, reset_peak_memory
+from _report import (
+    header,
+    in_process,
+    parse,
+    peak_memory,
+    reset_peak_memory,
+    show_parts,
+)
 from pytorch_metric_learning import losses as peer_losses
 from pytorch_metric_learning.samplers import MPerClassSampler
 from sklearn.model_selection import GridSearchCV
@@ -290,18 +297,11 @@ def main():
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--images", help=".npz file of grey images X with classes y")
-    parser.add_argument("--call", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.call:
-        answer(globals(), options.call)
-        return
+    options = parse(parser, globals())
     print(header("training.py", "pytorch-metric-learning"))
     print()
     print(f"Seconds an epoch, medians; {torch.get_num_threads()} threads.")
-    for part in options.parts:
-        show = globals()[f"show_{part}"]
-        print(f"\n## {part}\n\n{show.__doc__}\n")
-        show(options)
+    show_parts(globals(), options)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ import copy
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
 from sklearn.base import (
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
@@ -148,7 +147,7 @@ class BaseEmbedder(
             If the fit was interrupted after its first epoch (a search goes on with its
             next fit), or came to nothing: the embedding collapsed to a point or a line,
             the gradient died or overflowed, or the loss was always 0. If images were
-            left out.
+            left out, or random weights are frozen.
         """
         if not self.warm_start:
             drop_fitted(self)  # a failed fit leaves nothing of the one before
@@ -237,8 +236,6 @@ class BaseEmbedder(
         """
         check_is_fitted(self, "net_")
         X = check_inputs(self, X, reset=False)
-        if self.device_.type == "mps" and X.dtype == np.float64:
-            X = X.astype(np.float32)
         return self.net_.embed(X)
 
     def __sklearn_tags__(self):

@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.utils import check_random_state
 
-from sk_dml._backbones import build_network, fine_tuning
+from sk_dml._backbones import build_network, fine_tuning, is_pretrained
 from sk_dml._parameters import EmbedderParameters
 from sk_dml._training import (
     RECORDED,
@@ -72,13 +72,7 @@ class Fitting(EmbedderParameters):
         """Train a net, which goes on from the one that is there."""
         previous = vars(self).get("net_")
         known = vars(self).get("classes_") if previous else None
-        X = check_inputs(self, X, reset=previous is None)
-        self._input_shape, self._n_features_out = X.shape[1:], self.n_components
-        check_image_size(self)
-        found, targets = check_targets(self, X, y)
-        X, targets = drop_bad_images(self, X, targets)
-        kept, targets = np.unique(targets, return_inverse=True)
-        found = found[kept]
+        X, found, targets = self._check_data(X, y, reset=previous is None)
         if self.n_components == 1:
             warn(
                 "n_components=1 leaves rows of length one but two values, 1 and -1, "
@@ -107,8 +101,6 @@ class Fitting(EmbedderParameters):
             found, targets, known=known, classes=classes
         )
         validation = validation_data and Validation(self, *validation_data)
-        if self.device_.type == "mps" and X.dtype == np.float64:  # MPS has no float64
-            X = X.astype(np.float32)
         with torch_seed(seeds[0], self.device_):
             net = self._make_net(
                 X,
@@ -125,9 +117,11 @@ class Fitting(EmbedderParameters):
             check_callbacks(net, validates=validation is not None)
             if previous is not None:
                 carry_over(self, previous, net, places, optimizer=partial)
+            else:
+                self._warn_if_random_weights_stay(net)
             net.checkpoint_ = checkpoint
             if validation:
-                net.checkpointed["validation"] = validation
+                net.checkpointed_["validation"] = validation
             n_before = len(net.history)
             if checkpoint is not None:
                 n_before = checkpoint.begin(n_before)
@@ -137,6 +131,16 @@ class Fitting(EmbedderParameters):
             with shown as bars, net.watched_by(*bars, *tasks):
                 net.partial_fit(X, targets)
         return self._keep(net, n_before, validation)
+
+    def _check_data(self, X, y, *, reset):
+        """Check the samples; return those that can be read, with numbered classes."""
+        X = check_inputs(self, X, reset=reset)
+        self._input_shape, self._n_features_out = X.shape[1:], self.n_components
+        check_image_size(self)
+        found, targets = check_targets(self, X, y)
+        X, targets = drop_bad_images(self, X, targets)
+        kept, targets = np.unique(targets, return_inverse=True)
+        return X, found[kept], targets
 
     def _make_net(self, X, n_classes, net_params, *, device, **settings):
         """Build the network, the loss and the net that trains them."""
@@ -176,16 +180,30 @@ class Fitting(EmbedderParameters):
             **{**frozen, **net_params},
         )
 
+    def _warn_if_random_weights_stay(self, net):
+        """Warn of a backbone that is frozen before it has learned anything."""
+        # A class of the user's, as an instance, may have weights from elsewhere.
+        is_ours = self.module is None or isinstance(self.module, str)
+        has_own_rates = hasattr(net, "optimizer__param_groups")
+        if self.backbone_lr == 0 and is_ours and not has_own_rates:
+            backbone = net.module_.backbone
+            if not is_pretrained(backbone):
+                warn(
+                    "backbone_lr=0 freezes the random weights that the network "
+                    f"({type(backbone).__name__}) begins with: only its head learns. "
+                    "It is for pretrained networks; leave it at None for others, or "
+                    "set it for a warm start."
+                )
+
     def _keep(self, net, n_before, validation):
         """Keep a trained net and the story of its training."""
-        finished, checkpoint = net.finished, net.checkpoint_
-        # These hold data, and weights.
-        net.monitors, net.checkpointed_, net.checkpoint_ = (), {}, None
+        checkpoint = net.checkpoint_
+        net.end_training()
         fitted = self._fitted_attributes(net)
         n_epochs, n_planned = fitted["n_iter_"], n_before + net.max_epochs
         in_epoch = len(net.history) > n_epochs
         self.__dict__.pop("_interrupted_from", None)
-        if (in_epoch or n_epochs < n_planned) and not finished:
+        if (in_epoch or n_epochs < n_planned) and not net.stopped_:
             if n_epochs == n_before:
                 raise KeyboardInterrupt
             reached = "as far as it came"
@@ -219,7 +237,6 @@ class Fitting(EmbedderParameters):
                 {name: row[name] for name in RECORDED if name in row} for row in epochs
             ],
             "loss_curve_": [row["train_loss"] for row in epochs],
-            "_n_features_out": self.n_components,
         }
 
 

@@ -23,6 +23,7 @@ from sk_dml import (
     map_at_r,
 )
 from sk_dml.utils import all_embedders
+from tests._training.small import Interrupted
 
 every_embedder = pytest.mark.parametrize(
     "cls", [cls for _, cls in all_embedders()], ids=lambda cls: cls.__name__
@@ -319,17 +320,9 @@ def test_callbacks_are_called_and_not_changed(wine):
 
 
 def test_interruption_leaves_a_usable_embedder_and_a_warning(wine):
-    class Interrupt(torch.optim.SGD):
-        calls = 0
-
-        def step(self, closure=None):
-            Interrupt.calls += 1
-            if Interrupt.calls == 8:
-                raise KeyboardInterrupt
-            return super().step(closure)
-
     X, y = wine
-    embedder = quick(optimizer=Interrupt, max_epochs=5)
+    embedder = quick(optimizer=Interrupted, max_epochs=5)
+    Interrupted.left = 8
     with pytest.warns(UserWarning, match="interrupted in epoch 2 of 5"):
         embedder.fit(X, y)
     assert embedder.n_iter_ == len(embedder.history_) == len(embedder.loss_curve_) == 1
@@ -337,12 +330,9 @@ def test_interruption_leaves_a_usable_embedder_and_a_warning(wine):
 
 
 def test_interruption_before_the_first_epoch_interrupts(wine):
-    class Interrupt(torch.optim.SGD):
-        def step(self, closure=None):
-            raise KeyboardInterrupt
-
+    Interrupted.left = 1
     with pytest.raises(KeyboardInterrupt):
-        quick(optimizer=Interrupt).fit(*wine)
+        quick(optimizer=Interrupted).fit(*wine)
 
 
 # Devices

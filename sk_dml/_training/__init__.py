@@ -15,7 +15,6 @@ from sk_dml._training._data import (
 )
 from sk_dml._training._diagnostics import Diagnostics, warn_of_failures
 from sk_dml._training._images import check_image_size, drop_bad_images
-from sk_dml._training._loading import ArrayDataset
 from sk_dml._training._net import EmbeddingNet
 from sk_dml._training._optimizer import OPTIMIZERS
 from sk_dml._training._params import check_net_params, is_net_key
@@ -39,7 +38,6 @@ __all__ = [
     "RECORDED",
     "SCHEDULES",
     "SPREAD_SCHEDULES",
-    "ArrayDataset",
     "CallbackSupportMixin",
     "Diagnostics",
     "EmbeddingNet",

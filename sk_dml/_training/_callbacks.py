@@ -22,7 +22,9 @@ class CallbackSupportMixin(SklearnCallbackSupportMixin):
         ----------
         *callbacks : callback instances
             Instances that follow the protocol ``sklearn.callback.FitCallback``; none
-            removes those that were set.
+            removes those that were set. A ``ScoringMonitor`` wants a scorer of one
+            metric in a dict, ``{"map_at_r": map_at_r}``: bare, that of scikit-learn 1.9
+            takes scorers of scikit-learn alone.
 
         Returns
         -------

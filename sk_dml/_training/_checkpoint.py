@@ -46,6 +46,13 @@ def open_checkpoint(embedder, data, seeds, device):
     ------
     Checkpoint or None
         None if ``checkpoint_dir`` is None.
+
+    Raises
+    ------
+    OSError
+        If the directory cannot be used, or another fit is using it.
+    ValueError
+        If the file there is damaged or holds another training.
     """
     directory = embedder.checkpoint_dir
     if directory is None:
@@ -117,10 +124,9 @@ class Checkpoint:
         self.n_saved: int | None = None  # epochs in the file
         self.n_before: int | None = None
         try:
+            # Of a training that was killed while it wrote.
             for leftover in Path(directory).glob(f"{PREFIX}*{SUFFIX}"):
-                leftover.unlink(
-                    missing_ok=True
-                )  # of a training that was killed while it wrote
+                leftover.unlink(missing_ok=True)
         except OSError as error:
             raise self._failure(
                 f"checkpoint_dir={str(directory)!r} cannot be used", error
@@ -225,7 +231,7 @@ class Checkpoint:
         load_training_state(net, decode(header["state"], tensors))
         n_done = len(net.history) - self.begin(0)
         name, place = self.run["estimator"].rpartition(".")[2], str(self.path)
-        if net.finished or n_done >= n_planned:
+        if net.stopped_ or n_done >= n_planned:
             tell(net.verbose, f"{name}: was trained already, loaded from {place!r}")
             return n_planned
         tell(net.verbose, f"{name}: goes on after epoch {self.n_saved}, from {place!r}")

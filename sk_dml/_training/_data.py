@@ -129,6 +129,14 @@ def check_targets(estimator, X, y):
         The distinct labels, sorted.
     targets : ndarray of shape (n,), int64
         The place of every label in ``classes``.
+
+    Raises
+    ------
+    ValueError
+        If y is None, has another length than X or more than one column, or holds NaN,
+        infinity or fractions.
+    TypeError
+        If y mixes labels of several kinds.
     """
     if y is None:
         raise ValueError(

@@ -24,15 +24,20 @@ class Diagnostics:
     """Looks at the last batch of every epoch: no step of the training costs more."""
 
     def on_epoch_end(self, net):
-        """Record what the last batch of an epoch tells.
+        """Record what the last batch of an epoch tells; stop what is useless.
 
         Parameters
         ----------
         net : EmbeddingNet
+
+        Raises
+        ------
+        ValueError
+            If the loss or a weight is not finite.
         """
-        if net.last_batch_ is not None:
-            for name, value in describe_batch(net.criterion_, *net.last_batch_).items():
-                net.history.record(name, value)
+        check_finite(net)
+        for name, value in describe_batch(net.criterion_, *net.last_batch_).items():
+            net.history.record(name, value)
         norm = net.step_.gradient_norm
         if norm is None:
             norm = total_norm(net.module_)
@@ -41,6 +46,29 @@ class Diagnostics:
         n_skipped = net.step_.count_skipped()
         if n_skipped is not None:
             net.history.record("skipped_steps", n_skipped)
+
+
+def check_finite(net):
+    """Check that a network has not become useless.
+
+    Parameters
+    ----------
+    net : EmbeddingNet
+        At the end of an epoch.
+
+    Raises
+    ------
+    ValueError
+        If the loss of the epoch or a weight is not finite.
+    """
+    tensors = [*net.module_.parameters(), *net.criterion_.parameters()]
+    is_finite = np.isfinite(net.history[-1, "train_loss"])
+    if not is_finite or not all(tensor.isfinite().all() for tensor in tensors):
+        raise ValueError(
+            f"Training diverged in epoch {len(net.history)}: the loss or the weights "
+            "are no longer finite. The learning rate is the likely cause: lower lr "
+            f"(now {net.lr}) or, for a loss with proxies, proxy_lr."
+        )
 
 
 @torch.no_grad()

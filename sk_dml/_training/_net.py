@@ -21,6 +21,7 @@ from sk_dml._training._optimizer import (
 )
 from sk_dml._training._sampling import ClassBatches, ShuffledBatches
 from sk_dml._training._schedule import Schedule
+from sk_dml._training._skorch_callbacks import is_raised_by_statement
 from sk_dml._training._state import RandomNumbers
 from sk_dml._training._step import Step
 
@@ -68,12 +69,15 @@ class EmbeddingNet(NeuralNet):
 
     Attributes
     ----------
-    checkpointed : dict of str to object
+    checkpointed_ : dict of str to object
         What checkpoints hold besides the net's own: anything with ``state_dict`` and
-        ``load_state_dict``. It is to be there when training begins. One whose
-        attribute ``finished`` is true has ended the training early.
+        ``load_state_dict``. It is to be there when training begins.
+    stopped_ : bool
+        Whether a monitor or a callback has ended the training early.
     checkpoint_ : Checkpoint or None
         Where to save every epoch.
+    watchers_ : tuple of skorch.callbacks.Callback
+        Those of :meth:`watched_by`.
     """
 
     def __init__(
@@ -106,26 +110,20 @@ class EmbeddingNet(NeuralNet):
         self.gradient_clip_value = gradient_clip_value
         self.gradient_clip_norm_type = gradient_clip_norm_type
         self.sampling_seed = sampling_seed
-        self.monitors = monitors
-        # Underscored, as skorch takes other attributes for parameters.
-        self.checkpointed_, self.checkpoint_ = {}, None
         super().__init__(*args, **kwargs)
+        self.end_training()
+        self.monitors = monitors
 
+    # Underscored, as skorch takes other attributes for parameters.
     schedule_: Any
     step_: Any
-    watchers: tuple = ()
+    checkpointed_: dict
+    checkpoint_: Any
     stopped_ = False
 
-    @property
-    def checkpointed(self):
-        """What checkpoints hold besides the net's own, by name."""
-        return self.checkpointed_
-
-    @property
-    def finished(self):
-        """Whether a callback or something checkpointed has ended the training early."""
-        parts = self.checkpointed.values()
-        return self.stopped_ or any(getattr(part, "finished", False) for part in parts)
+    def end_training(self):
+        """Let go of all that is for training alone: it holds data, and weights."""
+        self.__dict__.update(_of_training())
 
     def initialize(self):
         """Begin with fresh weights and random numbers."""
@@ -145,25 +143,26 @@ class EmbeddingNet(NeuralNet):
         *watchers : skorch.callbacks.Callback
             They are no part of the net's parameters and stay out of its pickles.
         """
-        self.watchers = watchers
+        self.watchers_ = watchers
         try:
             yield self
         finally:
-            self.watchers = ()
+            self.watchers_ = ()
 
     def notify(self, method_name, **cb_kwargs):
         """Tell all that an event happened; errors of callbacks say whose they are."""
         stop = None
-        others = [(None, watcher) for watcher in self.watchers]
+        others = [(None, watcher) for watcher in self.watchers_]
         for name, listener in [(None, self), *self.callbacks_, *others]:
             try:
                 getattr(listener, method_name)(self, **cb_kwargs)
             except StopTraining as request:
                 stop = request  # once everybody has heard
-            except KeyboardInterrupt:
+            except KeyboardInterrupt as error:
                 # How callbacks of skorch stop a training: between two epochs, as
                 # within one it is as good as the user's.
-                if name is not None and method_name == "on_epoch_end":
+                between = name is not None and method_name == "on_epoch_end"
+                if between and is_raised_by_statement(error):
                     self.stopped_ = True
                 raise
             except Exception as error:
@@ -175,6 +174,8 @@ class EmbeddingNet(NeuralNet):
 
     def get_dataset(self, X, y=None):
         """Wrap samples so that a batch is one fetch."""
+        if torch.device(self.device).type == "mps" and X.dtype == np.float64:
+            X = X.astype(np.float32)  # MPS has no float64
         loader = self.get_params_for(
             "iterator_train" if y is not None else "iterator_valid"
         )
@@ -236,7 +237,7 @@ class EmbeddingNet(NeuralNet):
         )
         self.step_ = Step(self)
         if self.step_.scaler is not None:
-            self.checkpointed["scaler"] = self.step_.scaler
+            self.checkpointed_["scaler"] = self.step_.scaler
         self._set_training(False)  # so that the first step freezes what it is to
         try:
             if self.checkpoint_ is not None:
@@ -302,29 +303,22 @@ class EmbeddingNet(NeuralNet):
         super().on_epoch_begin(net, **kwargs)
         self.epoch_start_ = time.perf_counter()
 
-    def on_batch_end(self, net, batch=None, training=False, **kwargs):
-        """Keep what the monitors look at; move the learning rates."""
-        super().on_batch_end(net, batch=batch, training=training, **kwargs)
-        if training and kwargs.get("y_pred") is not None:
-            self.last_batch_ = kwargs["y_pred"].detach(), batch[1]
-        if training:
-            self.last_lr_ = self.optimizer_.param_groups[0]["lr"]
-            self.schedule_.step()
+    def on_batch_end(self, net, batch=None, y_pred=None, **kwargs):
+        """Keep what the monitors look at; move the learning rates.
+
+        All batches are those of training: skorch has no split to validate on.
+        """
+        super().on_batch_end(net, batch=batch, y_pred=y_pred, **kwargs)
+        self.last_batch_ = y_pred.detach(), batch[1]
+        self.last_lr_ = self.optimizer_.param_groups[0]["lr"]
+        self.schedule_.step()
 
     def on_epoch_end(self, net, **kwargs):
-        """Record the epoch; stop if the network has become useless."""
+        """Record the epoch, let the monitors look at it, and stop if one says so."""
         super().on_epoch_end(net, **kwargs)
         losses = np.array(self.history[-1, "batches", :, "train_loss"])
         sizes = np.array(self.history[-1, "batches", :, "train_batch_size"])
-        epoch, loss = len(self.history), float(np.average(losses, weights=sizes))
-        self.history.record("train_loss", loss)
-        tensors = [*self.module_.parameters(), *self.criterion_.parameters()]
-        if not np.isfinite(loss) or not all(t.isfinite().all() for t in tensors):
-            raise ValueError(
-                f"Training diverged in epoch {epoch}: the loss or the weights are no "
-                f"longer finite. The learning rate is the likely cause: lower lr "
-                f"(now {self.lr}) or, for a loss with proxies, proxy_lr."
-            )
+        self.history.record("train_loss", float(np.average(losses, weights=sizes)))
         self.history.record("lr", self.last_lr_)
         for monitor in self.monitors:
             monitor.on_epoch_end(self)
@@ -379,23 +373,22 @@ class EmbeddingNet(NeuralNet):
         net["module_"] = net["module"] = copy.deepcopy(module)
         net["criterion_"] = net["criterion"] = copy.deepcopy(self.criterion_)
         net["history_"] = copy.deepcopy(self.history_)
-        net["watchers"] = net["monitors"] = ()
-        net["schedule_"] = net["step_"] = None
         snapshot = object.__new__(type(self))
         snapshot.__dict__.update(net)
+        snapshot.end_training()
         return snapshot
 
     def __getstate__(self):
         # The trained module_ and criterion_ are all there is to keep.
-        left_out: dict = {
-            "module": None,
-            "criterion": None,
-            "watchers": (),
-            "checkpoint_": None,
-            "checkpointed_": {},
-        }
+        left_out = {"module": None, "criterion": None, **_of_training()}
         return {**super().__getstate__(), **left_out}
 
     def __setstate__(self, state):
         super().__setstate__(state)
         self.__dict__.update(module=self.module_, criterion=self.criterion_)
+
+
+def _of_training():
+    """Say what attributes that are for training alone are outside of it."""
+    nothing = dict.fromkeys(("schedule_", "step_", "last_batch_", "checkpoint_"))
+    return {"monitors": (), "watchers_": (), "checkpointed_": {}, **nothing}

@@ -14,6 +14,35 @@ OPTIMIZERS = {
 }
 
 
+def resolve_optimizer(optimizer):
+    """Find the class of an optimizer.
+
+    Parameters
+    ----------
+    optimizer : str or type
+        One of OPTIMIZERS, or a class.
+
+    Returns
+    -------
+    type
+
+    Raises
+    ------
+    TypeError
+        If it is no optimizer of torch, or one that takes no groups of parameters.
+    """
+    if isinstance(optimizer, str):
+        return OPTIMIZERS[optimizer]
+    if not issubclass(optimizer, torch.optim.Optimizer) or issubclass(
+        optimizer, torch.optim.LBFGS
+    ):
+        raise TypeError(
+            f"optimizer must be one of {sorted(OPTIMIZERS)} or a torch optimizer class "
+            f"that takes parameter groups (not LBFGS), got {optimizer!r}."
+        )
+    return optimizer
+
+
 def faster_steps(optimizer):
     """Say which of torch's ways to step takes the least time.
 

@@ -5,11 +5,11 @@ from numbers import Real
 from typing import Any
 
 import torch
-from skorch.callbacks import Callback
 from torch.utils.data import DataLoader
 
-from sk_dml._training._optimizer import OPTIMIZERS, faster_steps
+from sk_dml._training._optimizer import faster_steps, resolve_optimizer
 from sk_dml._training._schedule import check_schedule
+from sk_dml._training._skorch_callbacks import check_are_callbacks
 
 NET_PREFIXES = (
     "module",
@@ -83,31 +83,10 @@ def check_net_params(embedder):
     TypeError
         If ``callbacks`` or ``optimizer`` hold something else, or a key is no string.
     """
-    for callback in embedder.callbacks or []:
-        named = isinstance(callback, tuple) and len(callback) == 2
-        found = callback[1] if named else callback
-        if not isinstance(found, Callback) and not (
-            isinstance(found, type) and issubclass(found, Callback)
-        ):
-            raise TypeError(
-                "callbacks must be a list of skorch callbacks, or of tuples (name, "
-                f"callback), got {callback!r} in it. Those of scikit-learn go to "
-                "set_callbacks."
-            )
+    check_are_callbacks(embedder.callbacks)
     given = embedder.net_params or {}
     own = embedder.get_params(deep=False)
-    optimizer = embedder.optimizer
-    if isinstance(optimizer, str):
-        optimizer = OPTIMIZERS[optimizer]
-    if (
-        not isinstance(optimizer, type)
-        or not issubclass(optimizer, torch.optim.Optimizer)
-        or issubclass(optimizer, torch.optim.LBFGS)
-    ):
-        raise TypeError(
-            f"optimizer must be one of {sorted(OPTIMIZERS)} or a torch optimizer class "
-            f"that takes parameter groups (not LBFGS), got {optimizer!r}."
-        )
+    optimizer = resolve_optimizer(embedder.optimizer)
     owners: dict[str, Any] = {
         "optimizer": optimizer,
         "iterator_train": DataLoader,
@@ -148,13 +127,7 @@ def check_net_params(embedder):
         if prefix == "callbacks" and not embedder.callbacks:
             raise ValueError(f"net_params holds {key!r}, but callbacks is None.")
         if key in NET_KEYS:
-            kind, allowed = NET_KEYS[key]
-            is_switch = isinstance(value, bool)
-            fits = is_switch if kind is bool else isinstance(value, kind) and value > 0
-            if not fits or is_switch != (kind is bool):
-                raise ValueError(
-                    f"net_params holds {key}={value!r}; allowed are {allowed}."
-                )
+            _check_value(key, value)
         if key == "optimizer__param_groups":
             _check_groups(value, accepted["optimizer"])
         if prefix == "module":
@@ -168,6 +141,14 @@ def check_net_params(embedder):
         embedder.lr_schedule, checked["schedule_params"], embedder.max_epochs
     )
     return checked
+
+
+def _check_value(key, value):
+    kind, allowed = NET_KEYS[key]
+    is_switch = isinstance(value, bool)
+    fits = is_switch if kind is bool else isinstance(value, kind) and value > 0
+    if not fits or is_switch != (kind is bool):
+        raise ValueError(f"net_params holds {key}={value!r}; allowed are {allowed}.")
 
 
 def _check_groups(groups, accepted):

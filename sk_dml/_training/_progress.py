@@ -120,10 +120,8 @@ class ProgressBar(Callback):
             # What is over within an instant needs no bar that grows.
             self.next_drawing = self.started + SECONDS_BETWEEN_DRAWINGS
 
-    def on_batch_end(self, net, training=False, **kwargs):
+    def on_batch_end(self, net, **kwargs):
         """Move on."""
-        if not training:
-            return
         self.batch += 1
         if self.clock() >= self.next_drawing:
             if self.epoch == self.done_before + 1:

@@ -1,7 +1,10 @@
-"""What can be known of skorch's callbacks before the first epoch."""
+"""What skorch's callbacks need, known before the first epoch, and how they stop one."""
+
+import dis
 
 from skorch.callbacks import (
     BatchScoring,
+    Callback,
     EpochScoring,
     EpochTimer,
     LRScheduler,
@@ -11,6 +14,31 @@ from skorch.callbacks import (
 from sk_dml._training._state import RECORDED
 
 SCORINGS = BatchScoring, EpochScoring, PassthroughScoring
+
+
+def check_are_callbacks(callbacks):
+    """Check that callbacks are those of skorch.
+
+    Parameters
+    ----------
+    callbacks : list or None
+        Callbacks, their classes, or tuples (name, one of these).
+
+    Raises
+    ------
+    TypeError
+        If one is something else.
+    """
+    for given in callbacks or ():
+        named = isinstance(given, tuple) and len(given) == 2
+        found = given[1] if named else given
+        kind = found if isinstance(found, type) else type(found)
+        if not issubclass(kind, Callback):
+            raise TypeError(
+                "callbacks must be a list of skorch callbacks, or of tuples (name, "
+                f"callback), got {given!r} in it. Those of scikit-learn go to "
+                "set_callbacks."
+            )
 
 
 def check_callbacks(net, *, validates):
@@ -54,6 +82,29 @@ def check_callbacks(net, *, validates):
         raise ValueError(
             f"{text} Of scores the larger is the better: lower_is_better=False."
         )
+
+
+def is_raised_by_statement(interrupt):
+    """Tell a ``raise KeyboardInterrupt`` from Ctrl-C, which may come at any moment.
+
+    Parameters
+    ----------
+    interrupt : KeyboardInterrupt
+        One that was caught.
+
+    Returns
+    -------
+    bool
+    """
+    innermost = interrupt.__traceback__
+    while innermost.tb_next is not None:
+        innermost = innermost.tb_next
+    # A signal is handled between the instructions of a function, and raising is one.
+    return any(
+        instruction.opname == "RAISE_VARARGS"
+        for instruction in dis.get_instructions(innermost.tb_frame.f_code)
+        if instruction.offset == innermost.tb_lasti
+    )
 
 
 def _check_one_schedule(net, name):

@@ -5,6 +5,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from sk_dml.utils import get_torch_state, set_torch_state
+
 # What the history of an embedder tells of an epoch, where it is known.
 RECORDED = (
     "epoch",
@@ -53,11 +55,12 @@ class RandomNumbers:
         -------
         dict
         """
+        on_cpu, on_device = get_torch_state(self.device)
         return {
             "sampling": self.sampling.bit_generator.state,
             "loader": self.loader.get_state(),
-            "cpu": torch.get_rng_state(),
-            "device": self._accelerator("get_rng_state"),
+            "cpu": on_cpu,
+            "device": on_device,
         }
 
     def load_state_dict(self, state):
@@ -70,16 +73,7 @@ class RandomNumbers:
         """
         self.sampling.bit_generator.state = state["sampling"]
         self.loader.set_state(state["loader"])
-        torch.set_rng_state(state["cpu"])
-        if state["device"] is not None:
-            self._accelerator("set_rng_state", state["device"])
-
-    def _accelerator(self, name, *states):
-        if self.device.type == "cpu":
-            return None
-        arguments = () if self.device.type == "mps" else (self.device,)
-        module = torch.get_device_module(self.device)
-        return getattr(module, name)(*states, *arguments)
+        set_torch_state((state["cpu"], state["device"]), self.device)
 
 
 def complete_epochs(history):
@@ -143,10 +137,9 @@ def _parts(net):
         "criterion": net.criterion_,
         "optimizer": net.optimizer_,
         "random": net.random_,
+        "schedule": net.schedule_,
+        **net.checkpointed_,
     }
-    if net.schedule_ is not None:
-        parts["schedule"] = net.schedule_
-    parts |= net.checkpointed
     parts |= {f"callback {name}": c for name, c in net.callbacks_ if has_state(c)}
     return parts
 

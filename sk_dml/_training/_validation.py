@@ -263,11 +263,6 @@ class Validation:
         self.n_no_change = 0
         self.best_weights: dict | None = None
 
-    @property
-    def finished(self):
-        """Whether the score stood still for long enough to stop."""
-        return self.embedder.early_stopping and self.n_no_change >= self.patience
-
     def on_epoch_end(self, net):
         """Record the score, and stop where it stands still.
 
@@ -291,7 +286,7 @@ class Validation:
                 self.best_weights = {
                     name: _copied(part.state_dict()) for name, part in _parts(net)
                 }
-        if self.finished:
+        if self.embedder.early_stopping and self.n_no_change >= self.patience:
             net.stop()
 
     def _score(self, net, epoch):

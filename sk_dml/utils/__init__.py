@@ -5,7 +5,7 @@ from sk_dml.utils._discovery import all_embedders
 from sk_dml.utils._docstring import add_shared_documentation
 from sk_dml.utils._embed import embed
 from sk_dml.utils._labels import as_labels, encode_label_sets, encode_labels
-from sk_dml.utils._random import torch_seed
+from sk_dml.utils._random import get_torch_state, set_torch_state, torch_seed
 from sk_dml.utils._warn import warn
 
 __all__ = [
@@ -15,7 +15,9 @@ __all__ = [
     "embed",
     "encode_label_sets",
     "encode_labels",
+    "get_torch_state",
     "resolve_device",
+    "set_torch_state",
     "torch_seed",
     "warn",
 ]

@@ -119,7 +119,7 @@ backbone_lr : float or None, default={backbone_lr}
     is the submodule named ``head`` or, without one, the last layer that has parameters.
     None takes ``lr``, or for pretrained weights that ``module`` names a tenth of it; 0
     freezes: weights and statistics stay, and no dropout, but for layers to which
-    ``optimizer__param_groups`` gives a rate.
+    ``optimizer__param_groups`` gives a rate. To freeze random weights is warned of.
 precision : {{"float32", "bfloat16", "float16"}}, default={precision!r}
     What the network computes in during training. The halves are faster and smaller on
     many GPUs; weights, proxies and the loss stay float32, and so does ``transform``. In

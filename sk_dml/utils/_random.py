@@ -37,24 +37,73 @@ def torch_seed(seed, device):
     >>> torch.equal(before, torch.get_rng_state())
     True
     """
-    accelerator = None if device.type == "cpu" else torch.get_device_module(device)
-    arguments = () if device.type in ("cpu", "mps") else (device,)
     with _LOCK:
-        yield from _seeded(seed, device, accelerator, arguments)
+        state = get_torch_state(device)
+        try:
+            torch.default_generator.manual_seed(seed)
+            if device.type == "cuda":
+                with torch.cuda.device(device):
+                    torch.cuda.manual_seed(seed)
+            elif device.type != "cpu":
+                torch.get_device_module(device).manual_seed(seed)
+            yield
+        finally:
+            set_torch_state(state, device)
 
 
-def _seeded(seed, device, accelerator, arguments):
-    cpu_state = torch.get_rng_state()
-    state = accelerator.get_rng_state(*arguments) if accelerator else None
-    try:
-        torch.default_generator.manual_seed(seed)
-        if accelerator and device.type == "cuda":
-            with accelerator.device(device):
-                accelerator.manual_seed(seed)
-        elif accelerator:
-            accelerator.manual_seed(seed)
-        yield
-    finally:
-        torch.set_rng_state(cpu_state)
-        if accelerator:
-            accelerator.set_rng_state(state, *arguments)
+def get_torch_state(device):
+    """Get the state of torch's global random numbers.
+
+    Parameters
+    ----------
+    device : torch.device
+        Where a computation draws from them.
+
+    Returns
+    -------
+    cpu : tensor
+        That of the CPU's generator.
+    on_device : tensor or None
+        That of the device's; None for the CPU.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sk_dml.utils import get_torch_state, set_torch_state
+    >>> state = get_torch_state(torch.device("cpu"))
+    >>> first = torch.rand(1)
+    >>> set_torch_state(state, torch.device("cpu"))
+    >>> torch.equal(first, torch.rand(1))
+    True
+    """
+    return torch.get_rng_state(), _accelerator("get_rng_state", device)
+
+
+def set_torch_state(state, device):
+    """Put torch's global random numbers into a state.
+
+    Parameters
+    ----------
+    state : tuple of (tensor, tensor or None)
+        As :func:`get_torch_state` returns it. None leaves the device's as it is.
+    device : torch.device
+        Where a computation draws from them.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sk_dml.utils import get_torch_state, set_torch_state
+    >>> state = get_torch_state(torch.device("cpu"))
+    >>> set_torch_state(state, torch.device("cpu"))
+    """
+    on_cpu, on_device = state
+    torch.set_rng_state(on_cpu)
+    if on_device is not None:
+        _accelerator("set_rng_state", device, on_device)
+
+
+def _accelerator(name, device, *states):
+    if device.type == "cpu":
+        return None
+    arguments = () if device.type == "mps" else (device,)
+    return getattr(torch.get_device_module(device), name)(*states, *arguments)

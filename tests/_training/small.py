@@ -21,6 +21,18 @@ def embedder(cls=CircleEmbedder, **params):
     return cls(**settings)
 
 
+class Interrupted(torch.optim.SGD):
+    """Stands for a user who interrupts at a step of all fits, counted through."""
+
+    left = 0
+
+    def step(self, closure=None):
+        Interrupted.left -= 1
+        if Interrupted.left == 0:
+            raise KeyboardInterrupt
+        return super().step(closure)
+
+
 class Killed(BaseException):
     """Stands for what nothing can catch."""
 
@@ -57,6 +69,8 @@ def assert_same(one, other):
         assert torch.equal(value, other_state[name]), name
     assert one.loss_curve_ == other.loss_curve_
     assert one.n_iter_ == other.n_iter_
+    assert one.best_score_ == other.best_score_
+    assert one.best_epoch_ == other.best_epoch_
 
 
 def _state(estimator):

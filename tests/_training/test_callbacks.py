@@ -161,7 +161,7 @@ def test_progress_bar(capsys):
 
 def test_without_callbacks_nothing_is_left_behind():
     embedder = quick(Recorder()).fit(X, y)
-    assert embedder.net_.watchers == ()
+    assert embedder.net_.watchers_ == ()
     left = {name for name in vars(embedder) if "callback" in name}
     assert left == {"callbacks", "_skl_callbacks"}
     embedder.set_callbacks().fit(X, y)

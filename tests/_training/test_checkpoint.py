@@ -18,7 +18,14 @@ from sk_dml._training._checkpoint import NAME
 from sk_dml._training._lock import NAME as LOCK
 from sk_dml.utils import all_embedders
 from tests._training import small
-from tests._training.small import EpochCounter, X, assert_same, killed_fit, y
+from tests._training.small import (
+    EpochCounter,
+    Interrupted,
+    X,
+    assert_same,
+    killed_fit,
+    y,
+)
 
 embedder = partial(small.embedder, max_epochs=4)
 images = np.random.default_rng(1).normal(size=(40, 8, 8)).astype(np.float32)
@@ -144,23 +151,13 @@ def test_checkpoints_change_nothing_and_leave_one_file_and_a_lock(tmp_path):
 
 
 def test_interruption_goes_on_too(tmp_path):
-    expected = embedder(optimizer=Interruptible).fit(X, y)
-    resumed = embedder(optimizer=Interruptible, checkpoint_dir=tmp_path)
-    Interruptible.left = 3
+    expected = embedder(optimizer=Interrupted).fit(X, y)
+    resumed = embedder(optimizer=Interrupted, checkpoint_dir=tmp_path)
+    Interrupted.left = 3
     with pytest.warns(UserWarning, match="interrupted in epoch 2 of 4"):
         resumed.fit(X, y)
     assert resumed.n_iter_ == len(resumed.history_) == 1
     assert_same(resumed.fit(X, y), expected)
-
-
-class Interruptible(torch.optim.SGD):
-    left = -1
-
-    def step(self, closure=None):
-        Interruptible.left -= 1
-        if Interruptible.left == 0:
-            raise KeyboardInterrupt
-        return super().step(closure)
 
 
 # More epochs
@@ -204,7 +201,7 @@ def test_more_epochs_end_as_if_planned(params, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("n_before", [0, 1])
 def test_an_interrupted_warm_start_goes_on(n_before, tmp_path):
-    params = {"optimizer": Interruptible, "warm_start": True, "early_stopping": True}
+    params = {"optimizer": Interrupted, "warm_start": True, "early_stopping": True}
     params |= {"validation_fraction": 0.3}
     expected, resumed = embedder(**params), embedder(**params)
     for _ in range(n_before):
@@ -215,13 +212,12 @@ def test_an_interrupted_warm_start_goes_on(n_before, tmp_path):
     done = 4 * n_before
     n_steps = len(expected.net_._batches(28, y[:28]))  # the others are held out
     for last, steps in (1, n_steps + 1), (3, 2 * n_steps + 1):
-        Interruptible.left = steps
+        Interrupted.left = steps
         message = f"interrupted in epoch {done + last + 1} of {done + 4}"
         with pytest.warns(UserWarning, match=message):
             resumed.fit(X, y)
         assert resumed.n_iter_ == done + last
     assert_same(resumed.fit(X, y), expected)
-    assert resumed.best_epoch_ == expected.best_epoch_
     # It has come to its end, so that the next fit is another.
     with pytest.raises(ValueError, match="the fit before was"):
         resumed.fit(X, y)
@@ -231,11 +227,11 @@ def test_an_interrupted_warm_start_goes_on(n_before, tmp_path):
 
 
 def test_an_interrupted_warm_start_elsewhere_goes_on_from_what_there_is(tmp_path):
-    params = {"optimizer": Interruptible, "warm_start": True}
+    params = {"optimizer": Interrupted, "warm_start": True}
     interrupted = []
     for i in range(2):
         interrupted.append(embedder(**params, checkpoint_dir=tmp_path / str(i)))
-        Interruptible.left = 3
+        Interrupted.left = 3
         with pytest.warns(UserWarning, match="interrupted in epoch 2 of 4"):
             interrupted[i].fit(X, y)
     interrupted[0].set_params(checkpoint_dir=None).fit(X, y)
@@ -256,59 +252,16 @@ def test_one_fit_at_a_time(tmp_path):
         embedder(checkpoint_dir=tmp_path).fit(X, y)
 
 
-# Objects and callbacks that have a state of their own
+# Early stops, and callbacks that have a state of their own
 
 
-class Counter:
-    def __init__(self, last=None):
-        self.calls, self.last = 0, last
-
-    @property
-    def finished(self):
-        return self.calls == self.last
-
-    def state_dict(self):
-        return {"calls": self.calls, "best": torch.tensor([self.calls])}
-
-    def load_state_dict(self, state):
-        assert state["best"].tolist() == [state["calls"]]
-        self.calls = state["calls"]
-
-
-def counting(monkeypatch, last=None):
-    """Let every net count its epochs in an object of ``checkpointed``."""
-    counters = []
-    make_net, on_epoch_end = CircleEmbedder._make_net, EmbeddingNet.on_epoch_end
-
-    def with_counter(self, *args, **kwargs):
-        net = make_net(self, *args, **kwargs)
-        counters.append(Counter(last))
-        net.checkpointed["counter"] = counters[-1]
-        return net
-
-    def count(net, *args, **kwargs):
-        on_epoch_end(net, *args, **kwargs)
-        net.checkpointed["counter"].calls += 1
-
-    monkeypatch.setattr(CircleEmbedder, "_make_net", with_counter)
-    monkeypatch.setattr(EmbeddingNet, "on_epoch_end", count)
-    return counters
-
-
-def test_checkpointed_objects_go_on(tmp_path, monkeypatch):
-    counters = counting(monkeypatch)
-    killed_fit(monkeypatch, embedder(checkpoint_dir=tmp_path), X, y, step=5)
-    assert counters[-1].calls == 2
-    resumed = embedder(checkpoint_dir=tmp_path).fit(X, y)
-    assert counters[-1].calls == 4
-    assert not resumed.net_.checkpointed  # it is for the training alone
-    assert pickle.loads(pickle.dumps(resumed)).net_.checkpointed == {}
-
-
-def test_a_training_that_finished_early_is_not_resumed(tmp_path, monkeypatch):
-    counting(monkeypatch, last=2)
-    killed_fit(monkeypatch, embedder(checkpoint_dir=tmp_path), X, y, step=5)
-    assert embedder(checkpoint_dir=tmp_path).fit(X, y).n_iter_ == 2
+def test_a_training_that_stopped_early_is_only_loaded(tmp_path, monkeypatch):
+    params = {"scoring": same_score, **HELD_OUT, "n_iter_no_change": 2}
+    params |= {"lr_schedule": None, "max_epochs": 9, "checkpoint_dir": tmp_path}
+    stopped = embedder(**params).fit(X, y)
+    assert stopped.n_iter_ == 3
+    monkeypatch.setattr(EmbeddingNet, "train_step", None)
+    assert_same(embedder(**params).fit(X, y), stopped)
 
 
 class SavedEpochCounter(EpochCounter):

@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from sk_dml import CircleEmbedder, NormalizedSoftmaxEmbedder
-from sk_dml._training import EmbeddingNet
+from sk_dml._training import EmbeddingNet, _checkpoint
 from sk_dml._training._checkpoint import FORMAT, NAME
 from sk_dml._training._lock import NAME as LOCK
 from tests._training import small
-from tests._training.small import EpochCounter, X, assert_same, y
+from tests._training.small import EpochCounter, X, assert_same, killed_fit, y
 
 embedder = partial(small.embedder, max_epochs=4)
 
@@ -146,6 +146,27 @@ def test_truncated_and_foreign_files_are_refused(tmp_path):
     file.write_bytes(struct.pack("<Q", 2) + b"{}")  # safetensors, but not ours
     with pytest.raises(ValueError, match="none of sk_dml's metadata"):
         embedder(checkpoint_dir=tmp_path).fit(X, y)
+
+
+def test_files_of_another_format_are_refused(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(_checkpoint, "FORMAT", FORMAT + 1)
+        embedder(checkpoint_dir=tmp_path).fit(X, y)
+    message = f"has the format {FORMAT + 1}, and this version of sk_dml reads {FORMAT}"
+    with pytest.raises(ValueError, match=message):
+        embedder(checkpoint_dir=tmp_path).fit(X, y)
+
+
+def test_files_of_other_versions_go_on_with_a_warning(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(_checkpoint, "_versions", lambda: {"torch": "1.0"})
+        killed_fit(patch, embedder(checkpoint_dir=tmp_path), X, y, step=3)
+    resumed = embedder(checkpoint_dir=tmp_path)
+    with pytest.warns(
+        UserWarning, match=r"was written with .*'1\.0'.* may not end with"
+    ):
+        resumed.fit(X, y)
+    assert_same(resumed, embedder().fit(X, y))
 
 
 def test_flipped_bits_are_found(tmp_path):

@@ -4,7 +4,8 @@ import torch
 from sklearn import config_context
 
 from sk_dml import CircleEmbedder
-from sk_dml._training import ArrayDataset, _data, check_inputs, training_statistics
+from sk_dml._training import _data, check_inputs, training_statistics
+from sk_dml._training._loading import ArrayDataset
 
 
 @pytest.mark.parametrize(

@@ -88,10 +88,10 @@ def test_runs_and_their_differences():
     ]
 
 
-@pytest.mark.parametrize("name", CircleEmbedder().get_params())
+@pytest.mark.parametrize(
+    "name", sorted(CircleEmbedder().get_params().keys() - _fingerprint.LEFT_OUT)
+)
 def test_every_parameter_counts(name):
-    if name in _fingerprint.LEFT_OUT:
-        return
     run = describe_run(CircleEmbedder(), {})
     changed = describe_run(CircleEmbedder().set_params(**{name: "other"}), {})
     assert [text.split()[0] for text in differences(run, changed)] == [name]

@@ -1,24 +1,13 @@
 """What Ctrl-C ends."""
 
+import signal
+
 import pytest
-import torch
 from sklearn.model_selection import GridSearchCV
 from skorch.callbacks import Callback
 
 from sk_dml import map_at_r
-from tests._training.small import X, embedder, y
-
-
-class Interrupted(torch.optim.SGD):
-    """Stands for a user who interrupts at a step of all fits, counted through."""
-
-    left = 0
-
-    def step(self, closure=None):
-        Interrupted.left -= 1
-        if Interrupted.left == 0:
-            raise KeyboardInterrupt
-        return super().step(closure)
+from tests._training.small import Interrupted, X, assert_same, embedder, y
 
 
 def search():
@@ -99,3 +88,30 @@ def test_a_callback_stops_the_fit_at_the_end_of_an_epoch():
     for epoch in (1, 2):  # and warns of nothing
         stop = InterruptedCallback("on_epoch_end", epoch)
         assert embedder(callbacks=[stop]).fit(X, y).n_iter_ == epoch
+
+
+class Busy(Callback):
+    """Is at work at the end of the second epoch, when Ctrl-C arrives."""
+
+    pressed = False
+
+    def on_epoch_end(self, net, **kwargs):
+        if len(net.history) == 2 and not Busy.pressed:
+            Busy.pressed = True
+            signal.raise_signal(signal.SIGINT)
+
+    def state_dict(self):
+        return {}
+
+    def load_state_dict(self, state):
+        pass
+
+
+def test_ctrl_c_while_a_callback_ends_an_epoch_is_no_stop_by_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(Busy, "pressed", False)
+    interrupted = embedder(callbacks=[Busy()], checkpoint_dir=tmp_path)
+    with pytest.warns(UserWarning, match="interrupted in epoch 3 of 3"):
+        interrupted.fit(X, y)
+    assert interrupted.n_iter_ == 2
+    expected = embedder().fit(X, y)
+    assert_same(interrupted.fit(X, y), expected)

@@ -1,4 +1,5 @@
 import pickle
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -99,6 +100,14 @@ def test_embeds_in_batches_without_gradient_or_dropout(data):
     np.testing.assert_allclose(embedding, whole.numpy(), rtol=1e-5)
 
 
+def test_mps_gets_no_float64(data):
+    X, y = data
+    net = make_net(device="mps", iterator_train__num_workers=1)  # nothing moves there
+    dataset = net.get_dataset(X.astype(np.float64), y)
+    assert dataset.X.dtype == np.float32
+    assert make_net().get_dataset(X.astype(np.float64), y).X.dtype == np.float64
+
+
 def test_skorch_workers_serve_batches(data):
     plain, workers = make_net(), make_net(iterator_train__num_workers=1)
     plain.fit(*data)
@@ -124,7 +133,7 @@ def test_watchers_come_last_and_go(data):
     net = make_net(callbacks=[Watcher("callback", heard)], max_epochs=1)
     with net.watched_by(Watcher("first", heard), Watcher("second", heard)):
         net.fit(*data)
-        assert pickle.loads(pickle.dumps(net)).watchers == ()
+        assert pickle.loads(pickle.dumps(net)).watchers_ == ()
     assert [name for name, _ in heard] == ["callback", "first", "second"]
     assert len({loss for _, loss in heard}) == 1
     net.fit(*data)
@@ -135,7 +144,7 @@ def test_watchers_go_after_an_error(data):
     net = make_net()
     with pytest.raises(RuntimeError), net.watched_by(Watcher("", [], RuntimeError())):
         net.fit(*data)
-    assert net.watchers == ()
+    assert net.watchers_ == ()
 
 
 def test_watchers_and_callbacks_may_stop_the_training(data):
@@ -158,6 +167,32 @@ def test_all_hear_of_the_last_epoch(data):
     with net.watched_by(Watcher("c", heard)):
         net.fit(*data)
     assert [name for name, _ in heard] == ["a", "b", "c"]
+
+
+class Pickler(Callback):
+    kept: ClassVar[list] = []
+
+    def on_epoch_end(self, net, **kwargs):
+        self.kept.append((pickle.dumps(net), net.embed(net.monitors[0].X)))
+
+
+class Monitor:
+    """Holds data, and what cannot be pickled."""
+
+    def __init__(self, X):
+        self.X, self.scorer = X, lambda *_: 0.5
+
+    def on_epoch_end(self, net):
+        pass
+
+
+def test_pickles_of_a_training_leave_its_data_out(data):
+    X, _ = data
+    make_net(callbacks=[Pickler], monitors=[Monitor(X)], max_epochs=1).fit(*data)
+    ((pickled, embedding),) = Pickler.kept
+    restored = pickle.loads(pickled)
+    assert restored.monitors == ()
+    np.testing.assert_array_equal(restored.embed(X), embedding)
 
 
 @pytest.mark.parametrize("compiled", [False, True])

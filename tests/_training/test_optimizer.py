@@ -242,9 +242,22 @@ def test_bad_input(params, message, iris):
 
 # What random weights behind norms that see no batch make of images.
 @pytest.mark.filterwarnings("ignore:The embedding has collapsed")
-def test_frozen_images():
+def test_random_weights_that_are_frozen_are_warned_of():
     X, y = load_digits(return_X_y=True)
     X, y = X[:100].reshape(-1, 8, 8), y[:100]
-    embedder = quick(module=None, backbone_lr=0).fit(X, y)
+    embedder = quick(module=None, backbone_lr=0, warm_start=True)
+    with pytest.warns(UserWarning, match=r"backbone_lr=0 freezes the random .*ConvNet"):
+        embedder.fit(X, y)
     norm = embedder.net_.module_.backbone.stem[1]
     assert torch.equal(norm.running_var, torch.ones(32))
+    with pytest.warns(UserWarning, match=r"backbone_lr=0 freezes the random .*MLP"):
+        quick(module="mlp", backbone_lr=0).fit(X, y)
+
+
+def test_frozen_weights_that_are_not_random_or_move_are_not_warned_of(iris):
+    warm = quick(module="mlp", warm_start=True).fit(*iris)
+    warm.set_params(backbone_lr=0).fit(*iris)
+    quick(module=Net(), backbone_lr=0).fit(*iris)
+    patterns = {"optimizer__param_groups": [("*", {"lr": 0.1})]}
+    quick(module="mlp", backbone_lr=0, net_params=patterns).fit(*iris)
+    assert quick(module="mlp", backbone_lr=1e-9).fit(*iris).n_iter_ == 2

@@ -44,8 +44,9 @@ def terminal(monkeypatch):
 
 
 def set_width(monkeypatch, columns):
-    size = os.terminal_size((columns, 24))
-    monkeypatch.setattr("shutil.get_terminal_size", lambda: size)
+    # Not of shutil itself, which pytest asks too.
+    size = SimpleNamespace(get_terminal_size=lambda: os.terminal_size((columns, 24)))
+    monkeypatch.setattr("sk_dml._training._progress.shutil", size)
 
 
 class Screen:
@@ -76,7 +77,7 @@ class Training:
         self.bar.on_epoch_begin(self)
         for _ in range(n_batches):
             self.now += self.factor * self.seconds
-            self.bar.on_batch_end(self, training=True)
+            self.bar.on_batch_end(self)
         if n_batches == 4:
             self.history[-1] |= row
             self.bar.on_epoch_end(self)
@@ -353,4 +354,4 @@ def test_verbose_2_prints_a_line_an_epoch(capfd):
 def test_showing_changes_nothing_and_is_not_kept(verbose, terminal):
     shown, silent = fit(verbose=verbose), fit()
     np.testing.assert_array_equal(shown.transform(X), silent.transform(X))
-    assert shown.net_.watchers == ()
+    assert shown.net_.watchers_ == ()

@@ -178,6 +178,7 @@ def test_half_precision_on_images_with_everything(precision, device):
     X, y = load_digits(return_X_y=True)
     X, y = X[:120].reshape(-1, 8, 8), y[:120]
     params = {"gradient_clip_value": 1.0, "freeze_batch_norm": True}
+    params["module__widths"] = (4, 8)
     embedder = quick(
         module="conv",
         precision=precision,

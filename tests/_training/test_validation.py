@@ -9,10 +9,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sk_dml import CircleEmbedder, NormalizedSoftmaxEmbedder, map_at_r
-from sk_dml._training._schedule import Schedule
-from sk_dml._training._validation import Validation, hold_out, resolve_patience
+from sk_dml._training._validation import hold_out, resolve_patience
 from sk_dml.scorers import retrieval_scorer
-from tests._training.small import Script
+from tests._training.small import Interrupted, Script
 from tests.random_state import global_state
 
 rng = np.random.default_rng(0)
@@ -291,17 +290,8 @@ def test_proxies_and_memories_are_restored_too(iris):
 def test_an_interrupted_fit_has_its_best_epoch_too(iris):
     X, y = iris
     script = Script(0.5, 0.4, 0.3)
-
-    class Interrupt(torch.optim.SGD):
-        calls = 0
-
-        def step(self, closure=None):
-            Interrupt.calls += 1
-            if Interrupt.calls == 13:  # of 5 an epoch
-                raise KeyboardInterrupt
-            return super().step(closure)
-
-    embedder = quick(early_stopping=True, optimizer=Interrupt, scoring=script)
+    embedder = quick(early_stopping=True, optimizer=Interrupted, scoring=script)
+    Interrupted.left = 13  # of 5 an epoch
     with pytest.warns(UserWarning, match="epoch 3 of 3; .* best epoch, 1"):
         embedder.fit(X, y, validation_data=(X, y))
     assert (embedder.n_iter_, embedder.best_epoch_) == (2, 1)
@@ -314,23 +304,6 @@ def test_fitted_embedders_keep_no_data(iris):
     plain = len(pickle.dumps(quick().fit(X, y)))
     scored = len(pickle.dumps(quick().fit(X, y, validation_data=data)))
     assert scored < plain + 2000 < data[0].nbytes
-
-
-def test_state_of_a_validation_can_be_taken_over(iris):
-    X, y = iris
-    embedder = quick(early_stopping=True, scoring=Script(0.5, 0.4, 0.7, 0.6))
-    embedder.fit(X, y)
-    first = Validation(embedder, X, y)
-    embedder.net_.schedule_ = Schedule(None, embedder.net_.optimizer_, 1, 1)
-    embedder.net_.history.new_epoch()
-    embedder.net_.history.record("epoch", 1)
-    first.on_epoch_end(embedder.net_)
-    second = Validation(embedder, X, y)
-    second.load_state_dict(first.state_dict())
-    assert second.best_score == 0.6
-    weights = second.best_weights["module"]
-    assert all(isinstance(tensor, torch.Tensor) for tensor in weights.values())
-    assert second.state_dict() == first.state_dict()
 
 
 @pytest.mark.cuda

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from skorch.callbacks import Callback
 
 from sk_dml.utils import all_embedders
 from tests._training.small import X, embedder, parameters, y
@@ -34,10 +35,19 @@ def test_warm_start_takes_new_parameters():
 
 
 def test_warm_start_draws_new_batches():
-    """Were the same random numbers drawn again, so would be the batches."""
-    warm = embedder(warm_start=True, max_epochs=1).fit(X, y)
-    states = [warm.net_.random_state_["sampling"], warm.fit(X, y)]
-    assert warm.net_.random_state_["sampling"] != states[0]
+    drawn = []
+
+    class Draws(Callback):
+        def on_batch_begin(self, net, batch, **kwargs):
+            drawn.append(batch[0].tolist())
+
+    warm = embedder(warm_start=True, max_epochs=1, callbacks=[Draws()])
+    warm.fit(X, y).fit(X, y)
+    first, second = drawn[: len(drawn) // 2], drawn[len(drawn) // 2 :]
+    assert len(first) == len(second)
+    assert first != second
+    embedder(max_epochs=1, callbacks=[Draws()]).fit(X, y)  # a cold start draws again
+    assert drawn[-len(first) :] == first
 
 
 @pytest.mark.parametrize(

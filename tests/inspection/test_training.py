@@ -8,7 +8,9 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 
 from sk_dml import CircleEmbedder
+from sk_dml._training import RECORDED
 from sk_dml.inspection import TrainingDisplay
+from sk_dml.inspection._training import DIAGNOSTICS, LEFT_OUT
 
 FULL = [
     {
@@ -55,6 +57,12 @@ def test_diagnostics_are_drawn_if_asked_for():
     display = TrainingDisplay.from_estimator(embedder, diagnostics=True)
     told = ["lr", "mean_similarity", "effective_rank", "gradient_norm"]
     assert [*display.lines_] == ["train_loss", *told]
+
+
+def test_what_is_no_diagnostic_is_drawn_always():
+    always = {"train_loss", "valid_score", "lr"}
+    assert {*RECORDED} - {*DIAGNOSTICS} - {*LEFT_OUT} == always
+    assert {*DIAGNOSTICS} < {*RECORDED}
 
 
 def test_every_quantity_has_its_panel():
