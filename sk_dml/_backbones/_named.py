@@ -248,7 +248,8 @@ def _from_timm(name, weights, params, images):
         except (TypeError, ValueError) as error:
             raise _not_built(module, params, error) from error
         except Exception as error:
-            repository = timm.get_pretrained_cfg(architecture).hf_hub_id
+            config = timm.get_pretrained_cfg(architecture)
+            repository = config and config.hf_hub_id
             wanted = f"{repository} of Hugging Face in its cache, where HF_HOME says"
             raise _not_loaded(module, weights, error, wanted) from error
 
