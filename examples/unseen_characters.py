@@ -21,8 +21,9 @@ parser.add_argument("--max-epochs", type=int, default=20)
 parser.add_argument("--n-classes", type=int, default=200)
 options = parser.parse_args()
 
-X, y = load_glyphs(n_classes=options.n_classes, random_state=0, return_X_y=True)
-X_train, X_test, y_train, y_test = class_disjoint_split(X, y=y)
+glyphs = load_glyphs(n_classes=options.n_classes, random_state=0)
+characters = glyphs.target_names[glyphs.target]
+X_train, X_test, y_train, y_test = class_disjoint_split(glyphs.images, y=characters)
 embedder = CircleEmbedder(max_epochs=options.max_epochs, random_state=0, verbose=1)
 embedder.fit(X_train, y_train)
 

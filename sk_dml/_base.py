@@ -106,11 +106,14 @@ class BaseEmbedder(
         X : array-like of shape (n_samples, n_features) or images
             Rows; or images of shape (n, height, width), (n, channels, height, width)
             or (n, height, width, channels), float or uint8. Of four axes the last
-            holds the channels if it is at most 4 long and the second is longer. Images
-            may be in a memmap. Or paths of image files, in an array of one axis, a
+            holds the channels if it is at most 4 long and the second is longer, and
+            the second does otherwise; more channels go first. Images may be in a
+            memmap. Or paths of image files, in an array of one axis, a
             list or a Series; or a dataset of images, see
             :class:`sk_dml.datasets.ImageSequence`. Memmaps, files and datasets are read
-            batch by batch. Inputs are standardised inside. Missing values are refused:
+            batch by batch; but what splits a memmap, as GridSearchCV does, copies every
+            part into memory, and splits paths or an ImageSequence without reading.
+            Inputs are standardised inside. Missing values are refused:
             impute them before.
         y : array-like of shape (n_samples,)
             The classes: strings, integers, booleans or objects.
@@ -216,23 +219,25 @@ class BaseEmbedder(
         ndarray of shape (n_samples, n_components), float32
             Rows of Euclidean length one (or zero, where the network returns zeros):
             the Euclidean distance and the cosine similarity order neighbours alike.
-            With ``on_bad_image="skip"``, images that cannot be read have rows of zeros;
-            ``embedding.any(axis=1)`` tells which have others.
+            With ``on_bad_image="skip"``, images that cannot be read have rows of NaN,
+            which searches and classifiers refuse: leave them out, by
+            ``~np.isnan(embedding).any(axis=1)``.
 
         Raises
         ------
         NotFittedError
             If the embedder is not fitted.
         ValueError
-            If X has other features, or images another shape, than in fit; or an image
-            cannot be read.
+            If X has other features, or images another shape or scale, than in fit; or
+            an image cannot be read.
         FileNotFoundError
             If files of images are missing.
 
         Warns
         -----
         UserWarning
-            If images cannot be read and have rows of zeros: how many, and which.
+            If images cannot be read and have rows of NaN: how many, and which. If
+            images seem to be on another scale than in fit.
         """
         check_is_fitted(self, "net_")
         X = check_inputs(self, X, reset=False)

@@ -138,7 +138,7 @@ class Fitting(EmbedderParameters):
         self._input_shape, self._n_features_out = X.shape[1:], self.n_components
         check_image_size(self)
         found, targets = check_targets(self, X, y)
-        X, targets = drop_bad_images(self, X, targets)
+        X, targets = drop_bad_images(self, X, targets, found)
         kept, targets = np.unique(targets, return_inverse=True)
         return X, found[kept], targets
 

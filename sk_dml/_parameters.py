@@ -11,6 +11,9 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from sk_dml._training import OPTIMIZERS, PRECISIONS, SCHEDULES, is_net_key
 
+# Of a batch of 32 such images, the float32 pixels alone take 2 GB.
+LARGEST_IMAGE = 2048
+
 
 @dataclass(eq=False, repr=False)
 class EmbedderParameters(BaseEstimator):
@@ -49,7 +52,7 @@ class EmbedderParameters(BaseEstimator):
     _parameter_constraints = {
         "n_components": [Interval(Integral, 1, None, closed="left")],
         "module": [str, HasMethods(["forward", "parameters"]), None],
-        "image_size": [Interval(Integral, 8, None, closed="left"), None],
+        "image_size": [Interval(Integral, 8, LARGEST_IMAGE, closed="both"), None],
         "on_bad_image": [StrOptions({"raise", "skip"})],
         "augment": [StrOptions({"auto", "affine", "crop"}), callable, None],
         "max_epochs": [Interval(Integral, 1, None, closed="left")],

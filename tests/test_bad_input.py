@@ -172,6 +172,23 @@ def test_samples_per_class(cls):
             quick(cls, samples_per_class=3, batch_size=size).fit(X_small, y_small)
 
 
+@pytest.mark.parametrize(("n_samples", "most"), [(40, 40), (400, 128), (12, 32)])
+def test_automatic_batches_have_room_for_two_classes(n_samples, most):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(n_samples, 3)), np.arange(n_samples) % 2
+    for cls in (CircleEmbedder, NormalizedSoftmaxEmbedder):
+        k = most // 2 + 1
+        message = (
+            rf"samples_per_class={k} leaves .*'auto'.* at most {most} of {n_samples}"
+        )
+        with pytest.raises(ValueError, match=rf"{message}.*{most // 2}, or .*{2 * k}"):
+            quick(cls, samples_per_class=k).fit(X, y)
+        net = quick(cls, samples_per_class=most // 2).fit(X, y).net_
+        assert net.batch_size == most
+    if n_samples == 400:
+        assert quick(samples_per_class=k, batch_size=2 * k).fit(X, y).n_iter_
+
+
 def test_module_without_parameters():
     with pytest.raises(ValueError, match="module has no parameters to train"):
         quick(n_components=3, module=torch.nn.Identity()).fit(X_small, y_small)

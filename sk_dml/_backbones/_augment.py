@@ -10,11 +10,16 @@ import math
 import torch
 from torch import nn
 
+from sk_dml.utils import warn
+from sk_dml.utils._images import is_other_scale
+
 # Found by class-disjoint validation on drawn characters.
 DEGREES, SCALE, SHEAR, SHIFT, BEND = 10.0, 0.15, 0.15, 0.1, 0.03
 BENDS = 4
 # Those of A Metric Learning Reality Check.
 AREA, RATIO = (0.16, 1.0), 4 / 3
+# What a user's function may add to the range of a batch, either way, as a share of it.
+HEADROOM = 0.75
 
 
 def build_augmentation(augment, input_shape, crop_size=None):
@@ -38,7 +43,15 @@ def build_augmentation(augment, input_shape, crop_size=None):
     ------
     ValueError
         If rows are to be changed as images are.
+    TypeError
+        If ``augment`` is a class.
     """
+    if isinstance(augment, type):
+        raise TypeError(
+            f"augment is the class {augment.__name__}; give an instance of it, such as "
+            f"{augment.__name__}(). Allowed are 'auto', 'affine', 'crop', None, and a "
+            "callable that takes a batch and returns one."
+        )
     is_image = len(input_shape) == 3
     if augment == "auto":
         augment = ("affine" if input_shape[0] == 1 else "crop") if is_image else None
@@ -146,7 +159,7 @@ class RandomResizedCrop(nn.Module):
 
 
 class GivenAugmentation(nn.Module):
-    """What a user gives, in training only.
+    """What a user gives, in training only; what it returns is checked.
 
     Parameters
     ----------
@@ -161,12 +174,28 @@ class GivenAugmentation(nn.Module):
         is_module = isinstance(function, nn.Module)
         self.function = copy.deepcopy(function) if is_module else function
         self.crop_size = crop_size
+        self.warned = False
 
     def forward(self, samples):
-        """Change a batch in training; leave it be otherwise."""
+        """Change a batch in training; leave it be otherwise.
+
+        Raises ValueError if what comes back does not fit, RuntimeError if nothing does.
+        """
         if not self.training:
             return samples
-        changed = self.function(samples)
+        given = f"a batch of shape {tuple(samples.shape)}, {samples.dtype}"
+        try:
+            changed = self.function(samples)
+        except Exception as error:
+            raise RuntimeError(
+                f"augment={self.function!r} failed for {given}, on {samples.device}: "
+                f"{type(error).__name__}: {error}"
+            ) from error
+        self._check_kind(samples, changed)
+        self._check_values(samples, changed)
+        return changed
+
+    def _check_kind(self, samples, changed):
         shape = tuple(getattr(changed, "shape", ()))
         allowed = [tuple(samples.shape)]
         if self.crop_size is not None:
@@ -177,7 +206,42 @@ class GivenAugmentation(nn.Module):
                 f"{' or '.join(map(str, allowed))}; got {type(changed).__name__} of "
                 f"shape {shape}."
             )
-        return changed
+        if changed.dtype != torch.uint8 and not changed.is_floating_point():
+            raise ValueError(
+                f"augment must return floats or uint8, got {changed.dtype}."
+            )
+
+    def _check_values(self, samples, changed):
+        found, known = _range(changed), _range(samples)
+        if not all(map(math.isfinite, found)):
+            raise ValueError(
+                "augment must return finite values, got NaN or infinity in a batch of "
+                f"values from {known[0]:g} to {known[1]:g}."
+            )
+        if samples.ndim != 4:
+            return
+        (low, high), (known_low, known_high) = found, known
+        message = (
+            f"augment returns values from {low:g} to {high:g} for images with values "
+            f"from {known_low:g} to {known_high:g}; transform gives these to the "
+            "network as they are. Leave out what scales or normalises: that is done "
+            "inside."
+        )
+        if is_other_scale(found, known):
+            raise ValueError(message)
+        room = HEADROOM * (known_high - known_low)
+        if (
+            not self.warned
+            and room
+            and not (known_low - room <= low and high <= known_high + room)
+        ):
+            self.warned = True
+            warn(message)
+
+
+def _range(samples):
+    """Find the smallest and the largest value; NaN if there is any."""
+    return torch.stack(samples.detach().aminmax()).tolist()
 
 
 def _uniform(n, images):
@@ -202,6 +266,16 @@ def _resample(images, rows, size, moves=None):
                 moves, size, mode="bicubic", align_corners=True
             )
             grid = grid + moves.permute(0, 2, 3, 1)
+        mode = "border"
+        if images.device.type == "mps":  # whose torch may lack it
+            grid, mode = _within(grid, images), "zeros"
         return nn.functional.grid_sample(
-            images.float(), grid, padding_mode="border", align_corners=False
+            images.float(), grid, padding_mode=mode, align_corners=False
         )
+
+
+def _within(grid, images):
+    """Move points outside of the outermost pixels' centres onto these."""
+    height, width = images.shape[2:]
+    limits = grid.new_tensor([1 - 1 / width, 1 - 1 / height])
+    return grid.clamp(-limits, limits)

@@ -2,6 +2,7 @@
 
 import difflib
 import importlib
+import os
 import re
 import sys
 from collections import OrderedDict
@@ -72,7 +73,7 @@ def build_named(module, params, *, input_shape, n_components):
         "torchvision/NAME" or "timm/NAME".
     params : dict
         Arguments for the library's constructor, and ``weights``: "DEFAULT", the name of
-        weights, or None for random ones.
+        weights, for torchvision also its enum member, or None for random ones.
     input_shape : tuple of int
         Channels, height and width.
     n_components : int
@@ -121,7 +122,9 @@ def _from_torchvision(name, weights, params, images):
     _check_name(module, name, models.list_models(module=models))
     known = models.get_model_weights(name)
     choices = {w.name: w for w in known} | {"DEFAULT": known.DEFAULT}
-    if weights is not None and weights not in choices:
+    if isinstance(weights, known):
+        weights = weights.name
+    if weights is not None and str(weights) not in choices:
         raise _unknown_weights(module, weights, choices)
     if name in CENTRED:
         params = {"aux_logits": False, "init_weights": weights is None, **params}
@@ -149,7 +152,15 @@ def _load(module, model, weights):
             progress=sys.stderr.isatty(), check_hash=True, weights_only=True
         )
     except Exception as error:
-        raise _not_loaded(module, weights.name, error, "TORCH_HOME") from error
+        folder = os.path.join(torch.hub.get_dir(), "checkpoints")
+        files = {w.name: os.path.basename(w.url) for w in type(weights)}
+        wanted = f"the file {files[weights.name]} in {folder}, where TORCH_HOME says"
+        there = [
+            name
+            for name, file in files.items()
+            if name != weights.name and os.path.isfile(os.path.join(folder, file))
+        ]
+        raise _not_loaded(module, weights.name, error, wanted, there) from error
     if "densenet" in module:  # whose files have the names of an early version
         state = {
             re.sub(r"\.(norm|relu|conv)\.(\d)\.", r".\1\2.", key): value
@@ -237,7 +248,10 @@ def _from_timm(name, weights, params, images):
         except (TypeError, ValueError) as error:
             raise _not_built(module, params, error) from error
         except Exception as error:
-            raise _not_loaded(module, weights, error, "HF_HOME") from error
+            config = timm.get_pretrained_cfg(architecture)
+            repository = config and config.hf_hub_id
+            wanted = f"{repository} of Hugging Face in its cache, where HF_HOME says"
+            raise _not_loaded(module, weights, error, wanted) from error
 
     pooled = create()
     statistics = None
@@ -301,13 +315,16 @@ def _unknown_weights(module, weights, choices):
     )
 
 
-def _not_loaded(module, weights, error, variable):
+def _not_loaded(module, weights, error, wanted, there=()):
+    """Say which weights are missing, where, and which others ``there`` are."""
+    others = "names others"
+    if there:
+        others = f"takes others that are there already, {' or '.join(map(repr, there))}"
     return OSError(
         f"The weights {weights!r} of module={module!r} could not be loaded "
-        f"({type(error).__name__}: {error}). They are downloaded once: this needs the "
-        f"internet, or {variable} set to a directory that holds them. In net_params, "
-        "module__weights names others, such as older ones that are there already, and "
-        "None takes random ones."
+        f"({type(error).__name__}: {error}). Wanted is {wanted}; it is downloaded "
+        f"once, which needs the internet. In net_params, module__weights {others}, and "
+        "None for random ones."
     )
 
 

@@ -13,16 +13,14 @@ from sklearn.utils import (
 )
 from sklearn.utils.validation import validate_data
 
-from sk_dml._training._images import is_table_of_paths, lazy_images
+from sk_dml._training._images import channels_last, is_table_of_paths, lazy_images
 from sk_dml._training._lazy import LazyImages, evenly_spaced
+from sk_dml._training._scale import check_scale, sampled
 from sk_dml.utils import as_labels, encode_labels
 
 # Values of rows that statistics take at once, at least; of images, at most.
 SMALLEST_BLOCK = 2**18
 LARGEST_BLOCK = 2**21
-# Statistics of images that are read batch by batch come from so many of them, and
-# bytes.
-N_SAMPLED, SAMPLED_BYTES = 1000, 2**26
 
 
 def check_inputs(estimator, X, *, reset):
@@ -35,8 +33,8 @@ def check_inputs(estimator, X, *, reset):
         column names, ``feature_names_in_``.
     X : array-like
         Rows of shape (n, n_features), or images of shape (n, H, W), (n, C, H, W) or
-        (n, H, W, C), the last where only the last axis is at most 4; or paths of
-        images, or a dataset of them.
+        (n, H, W, C), see :func:`channels_last`; or paths of images, or a dataset of
+        them.
     reset : bool
         Whether X is training data.
 
@@ -49,7 +47,8 @@ def check_inputs(estimator, X, *, reset):
     Raises
     ------
     ValueError
-        If X is no such data or, with ``reset=False``, of another shape than in fit.
+        If X is no such data or, with ``reset=False``, of another shape, or images on
+        another scale, than in fit.
     FileNotFoundError
         If files are missing.
     """
@@ -60,6 +59,8 @@ def check_inputs(estimator, X, *, reset):
             f"X holds samples of shape {X.shape[1:]}, but {type(estimator).__name__} "
             f"was fitted with samples of shape {estimator._input_shape}."
         )
+    if X.ndim == 4:
+        check_scale(estimator, X, reset=reset)
     return X
 
 
@@ -92,7 +93,7 @@ def _check_inputs(estimator, X, reset):
     if n_dims not in (3, 4):
         return validate_data(estimator, X, dtype=[np.float64, np.float32], reset=reset)
     X = check_array(
-        X,
+        _stacked(X),
         estimator=estimator,
         input_name="X",
         dtype=[np.float32, np.uint8],
@@ -189,8 +190,7 @@ def training_statistics(X):
             )
         return torch.from_numpy(scaler.mean_), torch.from_numpy(scaler.scale_)
     if isinstance(X, LazyImages):
-        n_sampled = min(N_SAMPLED, SAMPLED_BYTES * len(X) // X.nbytes)
-        X, _ = X.read(evenly_spaced(len(X), max(n_sampled, 2)))
+        X = sampled(X)
     # In blocks: a float64 copy of all images may not fit.
     available = get_config()["working_memory"] * 2**20
     size = max(1, int(min(available / 24, LARGEST_BLOCK) / X[0].size))
@@ -235,8 +235,15 @@ def _depth(value):
     return depth
 
 
+def _stacked(X):
+    """Make an array of tensors, and of lists of arrays, which keeps their dtype."""
+    if isinstance(X, (list, tuple)) and hasattr(X[0], "__array__"):
+        return np.stack([np.asarray(image) for image in X])
+    return np.asarray(X) if hasattr(X, "__array__") else X
+
+
 def _channels_first(X):
-    if X.ndim == 4 and X.shape[-1] <= 4 < X.shape[1]:
+    if channels_last(X.shape):
         X = np.moveaxis(X, -1, 1)
     channels = X.shape[1] if X.ndim == 4 else 1
     # From flat, so that the strides of an axis of length one are the usual ones: torch

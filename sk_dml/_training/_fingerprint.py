@@ -1,5 +1,6 @@
 """What a training depends on, in a form that can be compared and shown."""
 
+import enum
 import functools
 import hashlib
 import json
@@ -60,6 +61,8 @@ def describe(value: Any):
         return value
     if isinstance(value, os.PathLike):
         return os.fspath(value)
+    if isinstance(value, enum.Enum):
+        return f"{type(value).__module__}.{type(value).__qualname__}.{value.name}"
     if isinstance(value, (list, tuple)):
         return [describe(item) for item in value]
     if isinstance(value, dict):

@@ -18,6 +18,9 @@ from sk_dml.utils._images import import_pillow, is_path
 DECODED_TO_SEEN = 256 / 227
 SEEN_BY_BUILT_IN, SEEN_BY_NAMED = 128, 227  # pixels on a side
 
+# An axis of four that is longer holds no channels where it is the last.
+MOST_CHANNELS = 4
+
 N_SHOWN = 10  # images that a warning names
 N_CHECKED = 64  # images that a thread reads at once, in search of unreadable ones
 
@@ -48,8 +51,9 @@ def lazy_images(estimator, X, *, reset):
     if reset:
         estimator.image_size_ = None
     if isinstance(X, np.memmap) and X.ndim in (3, 4) and X.dtype.kind in "biuf":
-        is_last = X.ndim == 4 and X.shape[-1] <= 4 < X.shape[1]
-        return StoredImages(X, channels_last=is_last) if X.size else None
+        if not X.size:
+            return None
+        return StoredImages(X, channels_last=channels_last(X.shape))
     images = _image_sequence(X)
     if images is None or not len(images):
         return None
@@ -70,6 +74,46 @@ def lazy_images(estimator, X, *, reset):
     if estimator.on_bad_image == "raise":
         found.check_files()
     return found
+
+
+def channels_last(shape):
+    """Tell whether images have their channels last.
+
+    Of four axes the second holds the channels, unless the last is at most 4 long and
+    the second is longer.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Of an array of images.
+
+    Returns
+    -------
+    bool
+
+    Raises
+    ------
+    ValueError
+        If the last axis is longer than 4, but probably holds the channels: it is
+        shorter than the second, and the images would be nearer to squares.
+    """
+    if len(shape) != 4:
+        return False
+    n_first, height, n_last = shape[1:]
+    if n_last <= MOST_CHANNELS < n_first:
+        return True
+    if n_last < n_first and _ratio(n_first, height) < _ratio(height, n_last):
+        raise ValueError(
+            f"X has shape {tuple(shape)}. Its second axis is taken for the channels, "
+            f"as the last is longer than {MOST_CHANNELS}: {n_first} channels of "
+            f"{height} x {n_last}. If the last axis holds them, give np.moveaxis(X, "
+            "-1, 1). If the second does, pad the images to squares, by np.pad."
+        )
+    return False
+
+
+def _ratio(side, other):
+    return max(side, other) / max(1, min(side, other))
 
 
 def is_table_of_paths(X):
@@ -117,7 +161,7 @@ def check_image_size(embedder):
     )
 
 
-def drop_bad_images(embedder, X, y):
+def drop_bad_images(embedder, X, y, classes=None):
     """Leave out images that cannot be read, if ``on_bad_image`` is "skip".
 
     Every image is read once for that.
@@ -128,6 +172,8 @@ def drop_bad_images(embedder, X, y):
         Lists them in ``bad_images_``.
     X : ndarray or LazyImages
     y : ndarray of shape (n,)
+    classes : ndarray of shape (n_classes,) or None, default=None
+        The labels, if y holds places in them.
 
     Returns
     -------
@@ -142,7 +188,7 @@ def drop_bad_images(embedder, X, y):
     Warns
     -----
     UserWarning
-        If there are any: how many, and which.
+        If there are any: how many, and which. If classes go with them: which.
     """
     if not isinstance(X, DecodedImages) or X.on_bad_image == "raise":
         return X, y
@@ -154,19 +200,33 @@ def drop_bad_images(embedder, X, y):
         readable = [X.read(block)[1] for block in blocks]
     kept = np.concatenate(readable)
     bad = X.bad_images(np.flatnonzero(~kept))
-    embedder.bad_images_ = [*vars(embedder).get("bad_images_", []), *bad]
+    known = vars(embedder).get("bad_images_", [])
+    embedder.bad_images_ = [*dict.fromkeys([*known, *bad])]
     if bad:
         found = f"{len(bad)} of {len(X)} images cannot be read"
         if not kept.any():
             raise ValueError(f"{found}: {_listed(bad)}.")
         warn(f"{found} and are left out: {_listed(bad)}. See bad_images_.")
+        _warn_of_lost_classes(y, kept, classes)
     X = X[kept]
     X.on_bad_image = "raise"  # if one breaks from now on
     return X, y[kept]
 
 
-def warn_of_zero_rows(X, places):
-    """Warn of images that could not be read, and were embedded as zeros.
+def _warn_of_lost_classes(y, kept, classes):
+    every, left = dict.fromkeys(y.tolist()), set(y[kept].tolist())
+    lost = [label for label in every if label not in left]
+    if lost:
+        names = lost if classes is None else classes[lost].tolist()
+        shown = ", ".join(map(repr, names[:N_SHOWN]))
+        warn(
+            f"{len(lost)} of {len(every)} classes are left out, as none of their "
+            f"images can be read: {shown}{', ...' if len(lost) > N_SHOWN else ''}."
+        )
+
+
+def warn_of_missing_rows(X, places):
+    """Warn of images that could not be read, and have no embedding.
 
     Parameters
     ----------
@@ -175,9 +235,13 @@ def warn_of_zero_rows(X, places):
         Which they are.
     """
     if len(places):
-        shown = X.bad_images(places[: N_SHOWN + 1])
+        shown: dict = {}
+        for place in places:
+            shown |= dict.fromkeys(X.bad_images([place]))
+            if len(shown) > N_SHOWN:
+                break
         warn(
-            f"{len(places)} of {len(X)} images cannot be read; their rows are zeros: "
+            f"{len(places)} of {len(X)} images cannot be read; their rows are NaN: "
             f"{_listed(shown)}."
         )
 
@@ -193,6 +257,8 @@ def n_threads():
 
 
 def _listed(bad):
+    """Name images and why they are bad, each once."""
+    bad = [*dict.fromkeys(bad)]
     shown = [f"{name!r} ({reason})" for name, reason in bad[:N_SHOWN]]
     return ", ".join(shown) + (", ..." if len(bad) > N_SHOWN else "")
 

@@ -249,4 +249,5 @@ def reason_of(error):
     -------
     str
     """
-    return f"{type(error).__name__}: {error}"
+    text = getattr(error, "strerror", None) or error  # without the path
+    return f"{type(error).__name__}: {text}"

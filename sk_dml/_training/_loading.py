@@ -1,5 +1,6 @@
 """Datasets whose every fetch is a batch, and threads that read batches ahead."""
 
+import threading
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -17,6 +18,8 @@ MODERATE_SIZE = 2**30
 # Rows or images that are embedded at once outside training, and pixels of them.
 INFERENCE_BATCH_SIZE = 512
 INFERENCE_PIXELS = 2**19
+
+THREADS = "sk_dml-images"  # how the names of those that read begin
 
 
 class ArrayDataset(Dataset):
@@ -122,7 +125,7 @@ class ReadAhead:
         return len(self.batches)
 
     def __iter__(self):
-        pool = ThreadPoolExecutor(n_threads(), thread_name_prefix="sk_dml-images")
+        pool = ThreadPoolExecutor(n_threads(), thread_name_prefix=THREADS)
         n_ahead = n_threads() + 1 if self.n_ahead is None else self.n_ahead
         pending: deque = deque()
         try:
@@ -133,7 +136,9 @@ class ReadAhead:
             while pending:
                 yield pending.popleft()
         finally:
-            pool.shutdown(cancel_futures=True)
+            # One of the threads may collect this as garbage; it cannot await itself.
+            is_own = threading.current_thread().name.startswith(THREADS)
+            pool.shutdown(wait=not is_own, cancel_futures=True)
 
 
 def make_dataset(X, y, device):

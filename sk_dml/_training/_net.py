@@ -10,7 +10,7 @@ import torch
 from skorch import NeuralNet
 
 from sk_dml._functional import unit_rows
-from sk_dml._training._images import warn_of_zero_rows
+from sk_dml._training._images import warn_of_missing_rows
 from sk_dml._training._loading import batches_in_order, make_dataset, make_loader
 from sk_dml._training._optimizer import (
     build_optimizer,
@@ -336,7 +336,7 @@ class EmbeddingNet(NeuralNet):
         Returns
         -------
         ndarray of shape (n, n_components), float32
-            Rows of Euclidean length one; of zeros for images that cannot be read, if X
+            Rows of Euclidean length one; of NaN for images that cannot be read, if X
             lets them pass.
         """
         self._set_training(False)
@@ -355,8 +355,8 @@ class EmbeddingNet(NeuralNet):
                 places = batch[1].cpu().numpy()
                 bad[~places[places < 0]] = True
                 embedding[np.maximum(places, ~places)] = rows
-        embedding[bad] = 0
-        warn_of_zero_rows(X, np.flatnonzero(bad))
+        embedding[bad] = np.nan
+        warn_of_missing_rows(X, np.flatnonzero(bad))
         return embedding
 
     def snapshot(self):

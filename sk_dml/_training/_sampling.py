@@ -148,6 +148,14 @@ def check_batch_size(embedder, classes, targets):
             )
     n_samples, unit = len(targets), per_class or 1
     if batch_size == "auto":
+        most = min(max(n_samples, SMALLEST_AUTO), LARGEST_AUTO)
+        if per_class and 2 * unit > most:
+            raise ValueError(
+                f"samples_per_class={unit} leaves room for one class in the batches of "
+                f"batch_size='auto', which hold at most {most} of {n_samples} samples; "
+                "the samples of a class need others to be compared with. Give at most "
+                f"{most // 2}, or a batch_size of {2 * unit} or more."
+            )
         size = min(max(n_samples // AUTO_BATCHES, SMALLEST_AUTO), LARGEST_AUTO)
         size = min(size, n_samples) // unit * unit
         return max(size, 2 * unit if per_class else 1)

@@ -4,11 +4,13 @@ import inspect
 from typing import Any
 
 import numpy as np
+from sklearn.utils import _safe_indexing
 
 from sk_dml.inspection._style import check_matplotlib_support
 from sk_dml.metrics import _validation
 from sk_dml.neighbors import nearest_neighbors
 from sk_dml.utils import embed, encode_labels, warn
+from sk_dml.utils._images import is_path
 
 
 class FromEstimatorMixin:
@@ -41,6 +43,8 @@ class FromEstimatorMixin:
         ------
         TypeError
             If the estimator has nothing that transforms, or an option is unknown.
+        ValueError
+            If samples have no embedding, as images that cannot be read.
         """
         check_matplotlib_support(f"{cls.__name__}.from_estimator")
         # Faults in the options and in y show before the work.
@@ -48,13 +52,29 @@ class FromEstimatorMixin:
         encode_labels(y, name="y")
         options = cls._complete(estimator, X, options)
         if options.get("gallery") is not None:
-            options["gallery"] = embed(estimator, options["gallery"])
-        return cls.from_embeddings(embed(estimator, X), y, **options)
+            options["gallery"] = _embed(estimator, options["gallery"], "gallery")
+        return cls.from_embeddings(_embed(estimator, X, "X"), y, **options)
 
     @classmethod
     def _complete(cls, estimator, X, options):
         """Add to the options what the estimator and the samples say."""
         return options
+
+
+def _embed(estimator, X, name):
+    """Embed samples; refuse those that have no embedding, by place and path."""
+    embedding = np.asarray(embed(estimator, X))
+    missing = [] if embedding.dtype.kind != "f" else np.isnan(embedding).all(axis=-1)
+    if np.any(missing):
+        first = int(np.argmax(missing))
+        item = _safe_indexing(X, first)
+        path = f", {str(item)!r}" if is_path(item) else ""
+        raise ValueError(
+            f"{np.sum(missing)} of {len(embedding)} samples of {name} have no "
+            "embedding, but NaN, as images that cannot be read; the first is at place "
+            f"{first}{path}. Leave them out of {name} and of what goes with it."
+        )
+    return embedding
 
 
 def check_embeddings(X, labels, *, min_samples=2, min_features=1):

@@ -5,7 +5,7 @@ import os
 import numpy as np
 
 from sk_dml.utils._image_sequence import ImageSequence
-from sk_dml.utils._images import load_image
+from sk_dml.utils._images import is_path, load_image
 
 KINDS = ("image", "path", "text")
 IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
@@ -100,11 +100,10 @@ def read_images(items, kind, indices, limits=None):
 
     Values beyond [0, 1] are scaled from the smallest to the largest of all items, or
     from and to the limits, so that what is drawn does not depend on what else is.
+    Those that cannot be read raise ValueError, which names them.
     """
-    if kind == "path" and isinstance(items, ImageSequence):
-        return [_shrink(load_image(items[i], column=items.column)) for i in indices]
     if kind == "path":
-        return [_read(items[i]) for i in indices]
+        return [_read(items, i) for i in indices]
     limits = value_limits(items) if limits is None else limits
     return [_scale(items[i], *limits) for i in indices]
 
@@ -146,7 +145,24 @@ def _kind_of(items):
     return "text"
 
 
-def _read(path):
+def _read(items, i):
+    item = None
+    try:
+        item = items[i]
+        if isinstance(items, ImageSequence):
+            return _shrink(load_image(item, column=items.column))
+        return _read_file(item)
+    except (ImportError, MemoryError):
+        raise
+    except Exception as error:
+        path = f", {str(item)!r}," if is_path(item) else ""
+        raise ValueError(
+            f"Item {i} of those to show{path} cannot be read as an image: "
+            f"{type(error).__name__}: {error}. Mend it, or leave the sample out."
+        ) from error
+
+
+def _read_file(path):
     from PIL import Image, ImageOps  # which matplotlib needs, too
 
     with Image.open(os.fspath(path)) as file:

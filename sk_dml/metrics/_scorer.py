@@ -1,8 +1,11 @@
 """Scorers: retrieval metrics called with an estimator, X and y."""
 
+import numpy as np
+from sklearn.utils import _safe_indexing, check_consistent_length
+
 from sk_dml.metrics._evaluate import check_options
 from sk_dml.metrics._retrieval import at_k, retrieval_scores
-from sk_dml.utils import embed
+from sk_dml.utils import embed, warn
 
 OPTIONS = {"metric", "average", "n_classes", "n_repeats", "search", "random_state"}
 
@@ -55,15 +58,37 @@ class RetrievalScorer:
         TypeError
             If the estimator has nothing that transforms, or what it gives is sparse.
         ValueError
-            If no sample has another of its class.
+            If no sample has another of its class, or some values are NaN or infinite.
+
+        Warns
+        -----
+        UserWarning
+            If samples are left out: their rows are NaN, as an embedder with
+            ``on_bad_image="skip"`` makes them of images that cannot be read.
         """
-        embedding = embed(estimator, X)
+        embedding, y = _without_missing(np.asarray(embed(estimator, X)), y)
         scores = retrieval_scores(embedding, y, metrics=self.names, **self.options)
         return scores if len(self.names) > 1 else scores[self.names[0]]
 
     def __repr__(self):
         options = [f"{name}={value!r}" for name, value in self.options.items()]
         return f"retrieval_scorer({', '.join([*map(repr, self.names), *options])})"
+
+
+def _without_missing(embedding, y):
+    """Leave out rows of nothing but NaN: samples that have no embedding."""
+    if embedding.ndim != 2 or embedding.dtype.kind != "f":
+        return embedding, y
+    missing = np.isnan(embedding).all(axis=1)
+    if not missing.any():
+        return embedding, y
+    found = f"{missing.sum()} of {len(embedding)} samples have no embedding, but NaN"
+    if missing.all():
+        raise ValueError(f"{found}: there is nothing to score.")
+    warn(f"{found}, and are left out of the score.")
+    check_consistent_length(embedding, y)
+    kept = np.flatnonzero(~missing)
+    return embedding[kept], _safe_indexing(y, kept)
 
 
 def retrieval_scorer(*names, **options):

@@ -18,10 +18,10 @@ module : None, str, type or torch.nn.Module, default=None
     ``vision``), with the mean and the maximum of their last feature maps, or else their
     own pooling, before a new head. ``module__weights`` in ``net_params`` names their
     pretrained weights: "DEFAULT", the latest, which is taken where it is not given;
-    another name such as "IMAGENET1K_V1"; or None for random ones. They are downloaded
-    once, to where the variables TORCH_HOME and HF_HOME say. Pretrained ones want images
-    with values from 0 to 255, as uint8, or 0 to 1, as float, with three channels, or
-    one that stands for three. A torch Module
+    another name such as "IMAGENET1K_V1", or torchvision's enum member of that name; or
+    None for random ones. They are downloaded once, to where the variables TORCH_HOME
+    and HF_HOME say. Pretrained ones want images with values from 0 to 255, as uint8, or
+    0 to 1, as float, with three channels, or one that stands for three. A torch Module
     class is built with the ``module__*`` entries of ``net_params``, and is given
     ``n_components``, ``input_shape``, ``n_features`` (rows) and ``n_channels`` (images)
     where its constructor has arguments of these names. An instance is deep-copied. The
@@ -33,7 +33,7 @@ module : None, str, type or torch.nn.Module, default=None
     ``dropout`` (0.1); "features" has ``dropout`` (0.2) and ``gain`` (30).
 image_size : int or None, default={image_size}
     For files and datasets of images: the side of the square that the network sees, in
-    pixels, at least 8. None takes 128, or 227 where ``module`` names a network of
+    pixels, from 8 to 2048. None takes 128, or 227 where ``module`` names a network of
     torchvision or timm. An image is scaled so that its shorter side is 256 / 227 of
     that, and the middle of the longer one is kept, in three channels of 8 bits: colours
     stay, grey becomes three equal channels, transparent pixels are laid on white, and
@@ -43,21 +43,21 @@ on_bad_image : {{"raise", "skip"}}, default={on_bad_image!r}
     What to do about files, or items of a dataset, that cannot be read as an image.
     "raise" stops with the path and the reason. "skip" leaves them out of :meth:`fit`,
     for which every image is read once before the first epoch, and gives them rows of
-    zeros in :meth:`transform`; a warning counts and names them. Leave these rows out
-    before you score or search, by ``embedding.any(axis=1)``: they are each other's
-    nearest neighbours.
+    NaN in :meth:`transform`; a warning counts and names them. The scorers of
+    :mod:`sk_dml.scorers` leave these rows out, with a warning; metrics, searches and
+    classifiers refuse them: take those with ``~np.isnan(embedding).any(axis=1)``.
 augment : {{"auto", "affine", "crop"}}, callable or None, default={augment!r}
     How to change images at random, in training only. "affine" turns, scales, shears,
     shifts and slightly bends them, which suits glyphs; "crop" cuts parts out of them,
     resizes these, and mirrors half of them, which suits photographs. "auto" takes
     "affine" for images with one channel, "crop" for others, and nothing for rows. A
     callable is given every batch, a tensor of shape (n, channels, height, width) with
-    the values of X, on the device, and returns one of that shape and range of values;
-    let it draw from torch's global random numbers, which ``random_state`` seeds. Files
-    and datasets come as uint8, and with 256 / 227 of ``image_size`` on a side: it may
-    return them so, or cut to ``image_size``. Transforms of torchvision draw once a
-    call; a function makes them draw for every image:
-    ``torch.stack([transform(image) for image in batch])``.
+    the values of X, on the device, and returns one of that shape and range of values,
+    floats or uint8, which is checked: no scaling or normalisation. Let it draw from
+    torch's global random numbers, which ``random_state`` seeds. Files and datasets come
+    as uint8, and with 256 / 227 of ``image_size`` on a side: it may return them so, or
+    cut to ``image_size``. Transforms of torchvision draw once a call; a function makes
+    them draw for every image: ``torch.stack([transform(image) for image in batch])``.
 max_epochs : int, default={max_epochs}
     Passes over the training data.
 lr : float, default={lr}
@@ -77,9 +77,9 @@ batch_size : int or "auto", default={batch_size!r}
     Samples a batch, a multiple of ``samples_per_class``. "auto" takes an eighth of the
     samples, but no fewer than 32 (where there are so many) and no more than 128.
 samples_per_class : int or None, default={samples_per_class}
-    Samples of every class that a batch draws: its K, with as many classes as there is
-    room for. None shuffles the samples instead, which suits losses with proxies; losses
-    that compare the samples of a batch need 2 or more.
+    Samples of every class that a batch draws: its K, at most half a batch, with as many
+    classes as there is room for. None shuffles the samples instead, which suits losses
+    with proxies; losses that compare the samples of a batch need 2 or more.
 optimizer : {{"adamw", "adam", "sgd", "rmsprop"}} or type, default={optimizer!r}
     A torch optimizer, by name or as a class.
 weight_decay : float, default={weight_decay}

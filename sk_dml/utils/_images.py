@@ -12,6 +12,10 @@ REDUCING_GAP = 2
 LARGEST_16_BIT = 2**16 - 1
 EXIF_ORIENTATION = 0x0112
 
+# Values of images are on another scale if they are all so many times smaller or larger,
+# and the smaller ones at most what standardised values or shares are.
+OTHER_SCALE, LARGEST_SHARE = 16, 3
+
 
 def import_pillow():
     """Import Pillow's ``Image``.
@@ -47,6 +51,23 @@ def is_path(item):
     bool
     """
     return isinstance(item, (str, os.PathLike))
+
+
+def is_other_scale(found, known):
+    """Tell whether values of images are on another scale, as 0 to 1 and 0 to 255 are.
+
+    Parameters
+    ----------
+    found, known : tuple of float
+        The smallest and the largest value of either.
+
+    Returns
+    -------
+    bool
+        False where all values of either are 0.
+    """
+    small, large = sorted(max(abs(low), abs(high)) for low, high in (found, known))
+    return 0 < small <= LARGEST_SHARE and large >= OTHER_SCALE * small
 
 
 def load_square(item, side, *, column="image"):

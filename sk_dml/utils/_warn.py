@@ -33,8 +33,8 @@ def warn(message, category=UserWarning):
 def _is_ours(frame):
     module = frame.f_globals.get("__name__", "")
     # scikit-learn wraps methods and functions: to check parameters, manage callbacks,
-    # convert outputs. skorch goes through batches and epochs.
+    # convert outputs. skorch goes through batches and epochs, torch through modules.
     utils = "sklearn.utils"
     wrappers = ("sklearn.base", f"{utils}._param_validation", f"{utils}._set_output")
-    packages = ("sk_dml.", "sklearn.callback.", "skorch.")
+    packages = ("sk_dml.", "sklearn.callback.", "skorch.", "torch.")
     return module in wrappers or module.startswith(packages)

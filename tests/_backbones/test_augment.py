@@ -1,3 +1,5 @@
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from sk_dml._backbones._augment import (
     GivenAugmentation,
     RandomAffine,
     RandomResizedCrop,
+    _within,
     build_augmentation,
 )
 
@@ -166,6 +169,19 @@ def test_crops_lie_within_images_and_have_the_shares_asked_for():
     assert abs(x.mean() - (width - 1) / 2) < 1
 
 
+@pytest.mark.parametrize("shape", [(2, 3, 7, 12), (2, 1, 1, 5), (2, 1, 1, 1)])
+def test_points_within_have_the_colour_of_the_border(shape):
+    images = torch.rand(shape)
+    grid = 6 * torch.rand(2, 9, 8, 2) - 3
+    expected, found = (
+        torch.nn.functional.grid_sample(
+            images, points, padding_mode=mode, align_corners=False
+        )
+        for points, mode in ((grid, "border"), (_within(grid, images), "zeros"))
+    )
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+
+
 def test_a_crop_is_no_larger_than_the_image():
     whole = RandomResizedCrop(area=(1.0, 1.0), ratio=2.0)
     places = whole(ramp(200, 20, 20))
@@ -224,6 +240,70 @@ def test_given_augmentations_keep_the_shape(function):
     given = build_augmentation(function, (1, 4, 4))
     with pytest.raises(ValueError, match=r"augment must return .*\(2, 1, 4, 4\)"):
         given(torch.zeros(2, 1, 4, 4))
+
+
+def test_classes_are_no_augmentations():
+    X, y = images()
+    for cls in (torch.nn.Dropout, RandomAffine):
+        with pytest.raises(
+            TypeError, match=rf"augment is .*{cls.__name__}\(\)\. Allow"
+        ):
+            CircleEmbedder(4, augment=cls, **SMALL).fit(X, y)
+
+
+def fails(images):
+    raise KeyError("mean")
+
+
+@pytest.mark.parametrize(
+    ("augment", "error", "message"),
+    [
+        (fails, RuntimeError, r"augment=<function fails.*\(16, 1, 8, 8\).*'mean'"),
+        (lambda x: x[:, :, 1:], ValueError, r"shape .*\(16, 1, 8, 8\); got Tensor of"),
+        (lambda x: x > 9, ValueError, r"floats or uint8, got torch\.bool"),
+        (lambda x: x.long(), ValueError, r"floats or uint8, got torch\.int64"),
+        (lambda x: x / 0, ValueError, "finite values, got NaN or infinity"),
+        (lambda x: x / 255, ValueError, "from 0 to 1 for images .* to 255.*normalises"),
+        (
+            lambda x: (x.float() - 117) / 57,
+            ValueError,
+            "from -2.0.* to 2.4.* from 0 to 255",
+        ),
+    ],
+)
+def test_what_given_augmentations_do_wrong_is_told(augment, error, message):
+    X, y = images()
+    with pytest.raises(error, match=message):
+        CircleEmbedder(4, augment=augment, **SMALL).fit(X, y)
+
+
+def test_given_augmentations_that_normalise_are_told_once():
+    X, y = images()
+    settings = {"module": "linear", **SMALL}
+    embedder = CircleEmbedder(4, augment=lambda x: (x - 0.5) / 0.25, **settings)
+    with pytest.warns(
+        UserWarning, match="from -2 to 2 .* from 0 to 1; transf"
+    ) as found:
+        embedder.fit(X / 255, y)
+    assert len(found) == 1
+    assert found[0].filename == __file__
+    for allowed in (
+        lambda x: x + 0.1 * torch.randn_like(x),
+        lambda x: (1.5 * x).clamp(0, 1),
+        torch.zeros_like,
+        lambda x: 1 - x,
+    ):
+        fit_quietly(CircleEmbedder(4, augment=allowed, **settings), X / 255, y)
+    # Rows are on no scale.
+    embedder.set_params(augment=lambda x: 100 * x - 50)
+    fit_quietly(embedder, X.reshape(len(X), -1) / 255, y)
+
+
+def fit_quietly(embedder, X, y):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", "The (embedding has coll|gradient)")
+        embedder.fit(X, y)
 
 
 def test_given_augmentations_may_crop():

@@ -2,6 +2,7 @@ import pickle
 import sys
 import types
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -169,16 +170,29 @@ def test_a_missing_library_is_named(library, monkeypatch):
 
 
 def test_weights_that_cannot_be_had(monkeypatch, tmp_path):
+    from torchvision import models
+
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
 
     def refuse(*args, **kwargs):
         raise OSError("no route to host")
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", refuse)
+    folder = tmp_path / "hub" / "checkpoints"
+    wanted = rf"shufflenetv2_x0.5-[0-9a-f]*\.pth in {folder}, where TORCH_HOME"
     with pytest.raises(
-        OSError, match=r"no route to host.*TORCH_HOME.*None takes random"
+        OSError, match=rf"no route to host.*{wanted}.*names others, .*None for random"
     ):
         build(SHUFFLENET, weights="DEFAULT")
+    older = models.MobileNet_V2_Weights.IMAGENET1K_V1
+    folder.mkdir(exist_ok=True, parents=True)
+    (folder / Path(older.url).name).touch()
+    with pytest.raises(
+        OSError,
+        match=r"'IMAGENET1K_V2' of .*mobilenet_v2-7ebf99e0\.pth in .*module__weights "
+        "takes others that are there already, 'IMAGENET1K_V1', and None for random",
+    ):
+        build("torchvision/mobilenet_v2", weights="DEFAULT")
     import timm
 
     create = timm.create_model
@@ -189,7 +203,8 @@ def test_weights_that_cannot_be_had(monkeypatch, tmp_path):
         return create(*args, **kwargs)
 
     monkeypatch.setattr(timm, "create_model", create_model)
-    with pytest.raises(OSError, match=r"offline.*HF_HOME.*None takes random"):
+    wanted = r"timm/test_resnet\.r160_in1k of Hugging Face .*HF_HOME"
+    with pytest.raises(OSError, match=f"offline.*{wanted}.*None for random"):
         build("timm/test_resnet", weights="DEFAULT")
 
 
@@ -223,6 +238,32 @@ def test_weights_are_loaded_and_nothing_but_tensors(with_weights):
     }
     assert set(with_weights.state) - set(found) == {"fc.weight", "fc.bias"}
     assert all(torch.equal(with_weights.state[n], v) for n, v in found.items())
+
+
+# What frozen norms make of random weights.
+@pytest.mark.filterwarnings("ignore:The embedding has collapsed")
+def test_weights_may_be_given_as_torchvision_names_them(with_weights, tmp_path):
+    from torchvision.models import ResNet18_Weights, ShuffleNet_V2_X0_5_Weights
+
+    X, y = images()
+    member = ShuffleNet_V2_X0_5_Weights.IMAGENET1K_V1
+    named = CircleEmbedder(4, net_params={"module__weights": member.name}, **SMALL)
+    params = {**SMALL, "checkpoint_dir": tmp_path}
+    given = CircleEmbedder(4, net_params={"module__weights": member}, **params)
+    assert clone(given).get_params()["module__weights"] is member
+    expected = named.fit(X, y).transform(X)
+    np.testing.assert_array_equal(given.fit(X, y).transform(X), expected)
+    again = pickle.loads(pickle.dumps(clone(given))).fit(X, y)  # from the checkpoint
+    np.testing.assert_array_equal(again.transform(X), expected)
+    other = clone(given).set_params(module__weights=None)
+    with pytest.raises(ValueError, match=r"X0_5_Weights\.IMAGENET1K_V1.*None"):
+        other.fit(X, y)
+    for wrong in (ResNet18_Weights.IMAGENET1K_V1, ["DEFAULT"], True):
+        named.set_params(module__weights=wrong)
+        with pytest.raises(
+            ValueError, match=r"Allowed are None and \['DEFAULT', 'IMAG"
+        ):
+            named.fit(X, y)
 
 
 @pytest.mark.parametrize("n_channels", [1, 3])

@@ -17,6 +17,10 @@ from sk_dml._training._loading import ArrayDataset
         ((5, 8, 9, 1), (5, 1, 8, 9)),
         ((5, 16, 8, 9), (5, 16, 8, 9)),
         ((5, 3, 3, 3), (5, 3, 3, 3)),
+        ((5, 9, 6, 6), (5, 9, 6, 6)),
+        ((5, 6, 7, 8), (5, 6, 7, 8)),
+        ((5, 5, 9, 7), (5, 5, 9, 7)),
+        ((5, 7, 7, 7), (5, 7, 7, 7)),
     ],
 )
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64, np.int64, bool])
@@ -27,6 +31,34 @@ def test_images_become_channels_first(shape, expected, dtype):
     assert found.dtype == (np.uint8 if dtype == np.uint8 else np.float32)
     moved = np.moveaxis(X, -1, 1) if len(shape) == 4 and expected != shape else X
     np.testing.assert_array_equal(found.ravel(), moved.ravel())
+
+
+@pytest.mark.parametrize("shape", [(5, 16, 16, 5), (5, 12, 16, 6), (5, 16, 12, 8)])
+def test_many_channels_last_are_not_taken_for_others(shape, tmp_path):
+    X = np.zeros(shape, np.uint8)
+    stored = np.memmap(tmp_path / "X", X.dtype, "w+", shape=shape)
+    message = (
+        rf"\(5, .*{shape[-1]}\)\. Its second axis is taken for the channels.*"
+        rf"{shape[1]} channels of {shape[2]} x {shape[3]}.*np\.moveaxis\(X, -1, 1\)"
+    )
+    for images in (X, stored):
+        with pytest.raises(ValueError, match=message):
+            check_inputs(CircleEmbedder(), images, reset=True)
+        moved = np.moveaxis(images, -1, 1)
+        found = check_inputs(CircleEmbedder(), moved, reset=True)
+        assert found.shape == moved.shape
+
+
+@pytest.mark.parametrize("shape", [(3, 8, 8), (8, 8, 3), (8, 9)])
+@pytest.mark.parametrize("kind", [list, tuple, torch.from_numpy, "tensors"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.int64])
+def test_lists_and_tensors_are_what_arrays_are(kind, shape, dtype):
+    X = np.random.default_rng(0).integers(0, 256, size=(6, *shape)).astype(dtype)
+    given = [*torch.from_numpy(X)] if kind == "tensors" else kind(X)
+    expected = check_inputs(CircleEmbedder(), X, reset=True)
+    found = check_inputs(CircleEmbedder(), given, reset=True)
+    assert found.dtype == expected.dtype
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_lists_of_images_are_images():

@@ -1,3 +1,4 @@
+import enum
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,7 @@ def values():
         torch.nn.ReLU(),
         skorch.callbacks.EarlyStopping(patience=3),
         skorch.callbacks.EarlyStopping(patience=4),
+        *enum.Enum("Weights", "FIRST SECOND"),
     ]
 
 

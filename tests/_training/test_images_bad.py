@@ -7,7 +7,9 @@ import pandas as pd
 import pytest
 import torch
 
+from sk_dml import precision_at_1
 from sk_dml.datasets import ImageSequence
+from sk_dml.metrics import precision_at_1_score
 from tests._training.images import (
     HubDataset,
     Photographs,
@@ -63,12 +65,13 @@ def test_skipped_images_are_counted_and_listed(workers, broken_files):
     kept = np.delete(paths, places)
     alone = quick().fit(kept, np.delete(y, places))
     np.testing.assert_array_equal(embedder.transform(kept), alone.transform(kept))
-    message = r"3 of 48 images cannot be read; their rows are zeros: .*empty\.png"
+    message = r"3 of 48 images cannot be read; their rows are NaN: .*empty\.png"
     with pytest.warns(UserWarning, match=message) as record:
         embedding = embedder.transform(paths)
     assert len(record) == 1
     assert record[0].filename == __file__
-    assert np.flatnonzero((embedding == 0).all(axis=1)).tolist() == places
+    assert np.flatnonzero(np.isnan(embedding).all(axis=1)).tolist() == places
+    assert np.isnan(embedding).any(axis=1).sum() == 3
     np.testing.assert_allclose(
         np.delete(embedding, places, axis=0), alone.transform(kept), atol=1e-6
     )
@@ -104,9 +107,18 @@ def test_a_class_may_go_with_its_images(files, tmp_path):
     paths, y = files
     paths = paths.astype(object)
     paths[y == 2] = [str(tmp_path / f"{i}.png") for i in range(8)]
-    with pytest.warns(UserWarning, match="8 of 48 images"):
-        embedder = quick(on_bad_image="skip").fit(paths, y)
-    assert embedder.classes_.tolist() == [0, 1, 3, 4, 5]
+    names = np.array(["ant", "bee", "cat", "dog", "eel", "fox"])[y]
+    with pytest.warns(UserWarning, match="left out") as record:
+        embedder = quick(on_bad_image="skip").fit(paths, names)
+    told = [str(r.message) for r in record]
+    assert told[0].startswith("8 of 48 images")
+    message = "1 of 6 classes are left out, as none of their images can be read: 'cat'."
+    assert told[1:] == [message]
+    assert embedder.classes_.tolist() == ["ant", "bee", "dog", "eel", "fox"]
+    others = y != 2
+    with pytest.warns(UserWarning, match="left out") as record:
+        embedder.fit(paths[others], y[others], validation_data=(paths[1:], y[1:]))
+    assert [str(r.message) for r in record][1].endswith("can be read: 2.")
     with pytest.raises(ValueError, match=r"8 of 8 images cannot be read: '.*0\.png'"):
         embedder.fit(paths[y == 2], np.arange(8) % 2)
 
@@ -119,6 +131,52 @@ def test_many_bad_images_are_not_all_shown(files, tmp_path):
         embedder = quick(on_bad_image="skip").fit(paths, y)
     assert str(record[0].message).count("FileNotFoundError") == 10
     assert len(embedder.bad_images_) == 12
+
+
+def test_a_bad_image_that_comes_again_is_told_once(files, tmp_path):
+    paths, y = files
+    bad = str(tmp_path / "gone.png")
+    paths = np.r_[paths, [bad] * 12, [str(tmp_path / "too.png")]]
+    y = np.r_[y, np.arange(13) % 6]
+    embedder = quick(on_bad_image="skip")
+    with pytest.warns(UserWarning, match=r"1[23] of .*gone.*too") as record:
+        embedder.fit(paths, y, validation_data=(paths[1:], y[1:]))
+    with pytest.warns(UserWarning, match=r"13 of 61 images .*gone.*too") as later:
+        embedder.transform(paths)
+    for warning in [*record, *later]:
+        message = str(warning.message)
+        assert message.count("FileNotFoundError") == message.count(str(tmp_path)) == 2
+    assert [Path(name).name for name, _ in embedder.bad_images_] == [
+        "gone.png",
+        "too.png",
+    ]
+
+
+def test_bad_images_do_not_raise_scores(broken_files):
+    paths, y, places = broken_files
+    y = y.copy()
+    y[places] = 0  # as rows of zeros they would find each other
+    kept = np.delete(np.arange(48), places)
+    expected = precision_at_1(quick().fit(paths[kept], y[kept]), paths[kept], y[kept])
+    embedder = quick(on_bad_image="skip")
+    with pytest.warns(UserWarning, match="left out"):
+        embedder.fit(paths, y)
+    for labels in (y, y.tolist(), pd.Series(y)):
+        with pytest.warns(UserWarning, match=r"rows are NaN|of the score") as record:
+            score = precision_at_1(embedder, paths, labels)
+        assert score == pytest.approx(expected)
+        assert str(record[-1].message) == (
+            "3 of 48 samples have no embedding, but NaN, and are left out of the score."
+        )
+    with pytest.warns(UserWarning, match="their rows are NaN"):
+        embedding = embedder.transform(paths)
+    with pytest.raises(ValueError, match="contains NaN in 3 of 48 rows"):
+        precision_at_1_score(embedding, y)
+    with (
+        pytest.warns(UserWarning, match="their rows are NaN"),
+        pytest.raises(ValueError, match=r"3 of 3 samples .* there is nothing to score"),
+    ):
+        precision_at_1(embedder, paths[places], y[places])
 
 
 def test_an_image_that_breaks_later_stops_the_training(files, tmp_path):
@@ -184,8 +242,10 @@ def test_wrong_data(files, decoded, monkeypatch):
             ValueError, match=r"files or a dataset .*fitted with arrays"
         ):
             arrays.transform(paths)
-    with pytest.raises(ValueError, match=r"'image_size' parameter .*Got 7"):
-        quick(image_size=7).fit(paths, y)
+    for size in (7, 2049, 100_000):
+        message = rf"'image_size' parameter .*\[8, 2048\] or None\. Got {size}"
+        with pytest.raises(ValueError, match=message):
+            quick(image_size=size).fit(paths, y)
     with pytest.raises(ValueError, match=r"'on_bad_image' parameter .*Got 'ignore'"):
         quick(on_bad_image="ignore").fit(paths, y)
 

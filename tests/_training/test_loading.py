@@ -9,6 +9,7 @@ import torch
 from sk_dml._training._images import lazy_images
 from sk_dml._training._lazy import DecodedImages, LazyImages
 from sk_dml._training._loading import (
+    THREADS,
     LazyDataset,
     ReadAhead,
     batches_in_order,
@@ -94,6 +95,33 @@ def test_threads_go_with_the_loop(monkeypatch):
     del batches
     gc.collect()
     assert threading.active_count() == before
+
+
+def test_threads_may_collect_the_loop_as_garbage(monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    permits, n_read = threading.Semaphore(1), []
+
+    class Dataset:
+        def read(self, places):
+            permits.acquire(timeout=60)
+            gc.collect()
+            n_read.append(len(places))
+            return places
+
+    batches = iter(ReadAhead(Dataset(), [np.arange(2)] * 9, 1))
+    next(batches).result()
+    thread = [t for t in threading.enumerate() if t.name.startswith(THREADS)][-1]
+    cycle = {"batches": batches}
+    cycle["itself"] = cycle
+    gc.disable()
+    try:
+        del batches, cycle
+        permits.release()  # for the thread to read one batch, and collect the loop
+        thread.join(60)
+    finally:
+        gc.enable()
+    assert n_read == [2, 2]  # what was not begun is not read
+    assert not thread.is_alive()
 
 
 def test_errors_of_threads_arrive():

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import check_random_state
 
 from sk_dml.inspection import _data
@@ -44,6 +45,28 @@ def test_faults_show_before_the_work():
         Display.from_estimator(None, np.eye(4), list("aabb"), gallery=np.eye(4))
     with pytest.raises(ValueError, match="y holds 1 missing labels"):
         Display.from_estimator(None, np.eye(4), ["a", None, "b", "b"])
+
+
+def test_samples_without_an_embedding_are_named():
+    class Display(_data.FromEstimatorMixin):
+        @classmethod
+        def from_embeddings(cls, X, labels, *, gallery=None):
+            return X
+
+    class Embedder(TransformerMixin, BaseEstimator):
+        def transform(self, X):
+            rows = np.array([[len(str(path)), 1.0] for path in X])
+            rows[rows[:, 0] == 7] = np.nan
+            return rows
+
+    good, bad = ["a.png", "bb.png", "cc.png"], ["a.png", "bad.png", "odd.png"]
+    labels = list("aab")
+    assert Display.from_estimator(Embedder(), good, labels).shape == (3, 2)
+    message = r"2 of 3 samples of {} have no embedding.*at place 1, 'bad\.png'"
+    with pytest.raises(ValueError, match=message.format("X")):
+        Display.from_estimator(Embedder(), bad, labels)
+    with pytest.raises(ValueError, match=message.format("gallery")):
+        Display.from_estimator(Embedder(), good, labels, gallery=bad)
 
 
 def test_bad_input():

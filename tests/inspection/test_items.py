@@ -175,6 +175,23 @@ def test_images_of_datasets_are_read_when_they_are_drawn(images):
     assert _items.check_items(sequence[[2]], 1, "text")[1] == "text"
 
 
+def test_what_cannot_be_read_is_named(images, tmp_path):
+    Image.fromarray(images[0]).save(tmp_path / "a.png")
+    content = (tmp_path / "a.png").read_bytes()
+    (tmp_path / "b.png").write_bytes(content[: len(content) // 2])
+    (tmp_path / "c.png").write_bytes(b"")
+    paths = [tmp_path / name for name in ("a.png", "b.png", "c.png")]
+    for items in (paths, ImageSequence(paths)):
+        assert len(_items.read_images(items, "path", [0])) == 1
+        for i, name in ((1, "b"), (2, "c")):
+            message = rf"Item {i} of those to show, '.*{name}\.png', cannot be read"
+            with pytest.raises(ValueError, match=message):
+                _items.read_images(items, "path", [0, i])
+    dataset = ImageSequence([{"image": np.full((2, 2), np.nan)}])
+    with pytest.raises(ValueError, match=r"Item 0 of those to show cannot be .*nan"):
+        _items.read_images(dataset, "path", [0])
+
+
 def test_bad_input(images):
     with pytest.raises(ValueError, match="items has 5 entries for 4 samples"):
         _items.check_items(images, 4)

@@ -102,6 +102,20 @@ def test_files_are_drawn(blobs, tmp_path):
     np.testing.assert_allclose(shown, expected, atol=1e-6)
 
 
+def test_files_that_cannot_be_read_are_named(blobs, tmp_path):
+    X, labels = blobs
+    paths = [tmp_path / f"{i}.png" for i in range(42)]
+    for path in paths:
+        imsave(path, np.zeros((3, 3)))
+    paths[7].write_bytes(b"no image")
+    options = {"items": paths, "n_neighbors": 41}
+    for queries in ([7], [30]):  # where it is the query, and a neighbour
+        with pytest.raises(
+            ValueError, match=r"Item 7 .*/7\.png', cannot be read as an"
+        ):
+            RetrievalDisplay.from_embeddings(X, labels, queries=queries, **options)
+
+
 def test_long_text_stays_in_its_cell(blobs):
     X, labels = blobs
     items = [f"{i} " + "some words $x^2$ " * 40 for i in range(42)]
