@@ -208,7 +208,7 @@ def draw_trials(result, ax):
     names = [e["method"] for e in result.methods if e["kind"] == "method"]
     with _style.axes_for(result, ax, squeeze=False, **trials_layout(result)) as axes:
         if ax is None:
-            axes = _without_rest(axes, len(names))
+            axes = first_panels(axes, len(names))
         axes = _as_many(axes, len(names), "the picture, one for every method,")
         for panel, name in zip(axes, names, strict=True):
             own = [trial for trial in result.trials if trial["method"] == name]
@@ -217,7 +217,7 @@ def draw_trials(result, ax):
             panel.set_axisbelow(True)
             panel.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
             title = panel.set_title("", fontsize="medium", loc="left")
-            best = "" if best is None else f": {best:.3f}"
+            best = "" if best is None else f", best {best:.3f}"
             _style.write(title, _style.plain(name, 22) + best)
         axes[0].figure.supxlabel("trial (crosses: failed)", fontsize="medium")
         axes[0].figure.supylabel("mean validation MAP@R", fontsize="medium")
@@ -242,8 +242,19 @@ def _draw_method(ax, trials):
     return values.max()
 
 
-def _without_rest(axes, n):
-    """Remove the axes of a grid that nothing is drawn on, and label those above."""
+def first_panels(axes, n):
+    """Remove the axes of a grid that nothing is drawn on, and label those above.
+
+    Parameters
+    ----------
+    axes : ndarray of matplotlib Axes of shape (n_rows, n_columns)
+    n : int
+        How many stay.
+
+    Returns
+    -------
+    ndarray of matplotlib Axes
+    """
     for panel in axes.ravel()[n:]:
         panel.remove()
     for column in range(axes.shape[1]):

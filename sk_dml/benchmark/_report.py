@@ -13,6 +13,7 @@ from sk_dml.benchmark._plot import (
     comparison_layout,
     draw_comparison,
     draw_trials,
+    first_panels,
     metric_label,
     ranked,
     trials_layout,
@@ -130,10 +131,7 @@ def _in_short(result):
     if tested:
         lines.append(
             f"Of {len(tested)} methods that were compared with {reference}, "
-            f"{len(apart)} differ from it at a corrected p-value below {SIGNIFICANT}: "
-            f"{listed(row['method'] for row in apart if row['difference'] > 0)} "
-            f"better, {listed(row['method'] for row in apart if row['difference'] < 0)}"
-            " worse."
+            f"{_apart(apart)} at a corrected p-value below {SIGNIFICANT}."
         )
     if methods and baselines:
         best = baselines[0][metric]
@@ -145,6 +143,16 @@ def _in_short(result):
     return lines
 
 
+def _apart(rows):
+    if not rows:
+        return "none differs"
+    better = [row["method"] for row in rows if row["difference"] > 0]
+    worse = [row["method"] for row in rows if row["difference"] < 0]
+    found = [f"{listed(better)} are better"] * bool(better)
+    found += [f"{listed(worse)} are worse"] * bool(worse)
+    return " and ".join(found)
+
+
 def _picture(draw, layout, *, name, label):
     if util.find_spec("matplotlib") is None:
         return element("p", "Plots need matplotlib, which is missing.", class_="note")
@@ -153,6 +161,7 @@ def _picture(draw, layout, *, name, label):
 
 def _results(result):
     metrics = result.settings["metrics"]
+    labels = [metric_label(metric) for metric in metrics]
     scoring = "concatenated"
     parts = [
         _picture(
@@ -172,10 +181,19 @@ def _results(result):
                 class_="quiet",
             )
         )
+    parts.append(
+        element(
+            "p",
+            "In the tables, 95 % intervals stand below the means. The difference is of "
+            f"{labels[0]} to {result.settings['reference']}, with the p-value of the "
+            "paired t-test, as it is and corrected for the number of methods. Press a "
+            "header to sort by its column.",
+        )
+    )
     for scoring, meaning in SCORINGS.items():
         parts += [
             element("h3", scoring.capitalize()),
-            element("p", meaning, " Press a header to sort by its column."),
+            element("p", meaning),
             wide(_result_table(result, scoring), f"Results, {scoring}"),
         ]
     claims = claims_of(result.methods)
@@ -219,26 +237,26 @@ def _results(result):
 
 def _result_table(result, scoring):
     metrics, reference = result.settings["metrics"], result.settings["reference"]
-    labels = {metric: metric_label(metric) for metric in metrics}
-    columns = {"method": False, "repeats": True}
-    columns |= dict.fromkeys(labels.values(), True)
-    numbers = (f"difference to {reference}", "p-value", "p-value, corrected")
-    columns |= dict.fromkeys((*numbers, "validation MAP@R"), True)
+    labels = [metric_label(metric) for metric in metrics]
+    numbers = [*labels, "difference", "p", "corrected p", "repeats"]
     rows = []
     for row in ranked(result, metrics[0], scoring):
         note = "baseline" if row["kind"] == "baseline" else None
         note = "reference" if row["method"] == reference else note
-        cells = [head(row["method"], note), cell(row["n"], digits=0)]
-        cells += [
-            cell(row[metric], interval(row, metric) if row["n"] else None)
-            for metric in metrics
-        ]
-        cells += [
-            cell(row[key])
-            for key in ("difference", "p_value", "p_value_holm", "validation")
-        ]
-        rows.append(cells)
-    return table(columns, rows, by=labels[metrics[0]])
+        rows.append(
+            [
+                head(row["method"], note),
+                *(
+                    cell(row[metric], interval(row, metric) if row["n"] else None)
+                    for metric in metrics
+                ),
+                cell(row["difference"]),
+                *(cell(row[key], digits=4) for key in ("p_value", "p_value_holm")),
+                cell(row["n"], digits=0),
+            ]
+        )
+    columns = {"method": False, **dict.fromkeys(numbers, True)}
+    return table(columns, rows, by=labels[0])
 
 
 def _search(result):
@@ -269,11 +287,10 @@ def _search(result):
             "p",
             "Every trial is one setting, rated by cross-validation on the development "
             "classes; the line is the best so far. The setting with the highest score "
-            "was chosen. These scores say nothing of how a method does on the test "
-            "classes.",
+            "was chosen. These scores are no estimate of those on the test classes.",
         ),
         _picture(
-            lambda ax: draw_trials(result, ax),
+            lambda ax: draw_trials(result, first_panels(ax, len(methods))),
             trials_layout(result),
             name="trials",
             label="Validation scores by trial",
@@ -292,13 +309,13 @@ def _failures(result):
     failed = [trial for trial in result.trials if trial["error"]]
     parts = [element("ul", entries)] if entries else []
     if failed:
-        columns = {"method": False, "trial": True, "error": False, "setting": False}
+        columns = {"method": False, "trial": True, "setting": False, "error": False}
         rows = [
             (
                 head(trial["method"]),
                 cell(trial["trial"] + 1, digits=0),
-                element("td", trial["error"]),
                 element("td", element("code", setting(trial["params"]))),
+                element("td", trial["error"]),
             )
             for trial in failed
         ]

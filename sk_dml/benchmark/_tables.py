@@ -9,7 +9,9 @@ NONE = "\N{EN DASH}"
 
 def number(value, digits=3):
     """Write a number, or a dash for None and NaN."""
-    return NONE if value is None or np.isnan(value) else f"{value:.{digits}f}"
+    if value is None or np.isnan(value):
+        return NONE
+    return f"{value:.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
 def interval(row, metric):
@@ -88,7 +90,7 @@ def pairs(values):
         if isinstance(value, list | tuple):
             value = listed(map(str, value))
         shown = "none" if value is None else value
-        named = element("th", str(name).replace("_", " "), scope="row")
+        named = element("th", name, scope="row")
         rows.append(element("tr", named, element("td", element("code", shown))))
     return element("table", element("tbody", rows), class_="settings")
 

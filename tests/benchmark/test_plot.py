@@ -90,7 +90,12 @@ def test_trials_and_the_best_so_far():
     result = made()
     axes = result.plot_trials()
     titles = [ax.get_title(loc="left") for ax in axes]
-    assert titles == ["Circle: 0.750", "Triplet: 0.000", "mine: 0.125", "out"]
+    assert titles == [
+        "Circle, best 0.750",
+        "Triplet, best 0.000",
+        "mine, best 0.125",
+        "out",
+    ]
     crosses, dots, best, top = axes[0].lines
     assert len(crosses.get_xdata()) == 0
     assert [*dots.get_xdata()] == [1, 2, 3]

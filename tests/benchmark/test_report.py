@@ -53,8 +53,8 @@ def test_page_tells_all(page):
         "with 1.000 (0.975 to 1.025).",
         "The baseline with the highest MAP@R on the test classes (concatenated) is raw "
         "features, with 0.250 (0.225 to 0.275).",
-        "Of 2 methods that were compared with Triplet, 2 differ from it at a corrected "
-        "p-value below 0.05: mine, Circle better, none worse.",
+        "Of 2 methods that were compared with Triplet, mine, Circle are better at a "
+        "corrected p-value below 0.05.",
         "2 of 3 methods have a higher mean than the best baseline.",
         "class-disjoint cross-validation",  # the protocol
         "Holm's method",
@@ -124,6 +124,15 @@ def test_without_matplotlib_the_page_says_so(monkeypatch):
     page = made().to_html()
     assert page.count("Plots need matplotlib") == 2
     assert "<svg" not in page
+
+
+def test_panels_for_any_number_of_methods():
+    result = made()
+    for name in ("one", "more"):
+        result.methods.insert(0, {**result.methods[0], "method": name})
+    page = Page(result.to_html())
+    for name in ("one", "more", "mine, best 0.125"):
+        assert name in page.text
 
 
 def test_no_result_at_all():
