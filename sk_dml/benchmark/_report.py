@@ -127,30 +127,23 @@ def _in_short(result):
             f"{best['method']}, with {number(best[metric])} ({interval(best, metric)})."
         )
     tested = [row for row in methods if np.isfinite(row["p_value_holm"])]
-    apart = [row for row in tested if row["p_value_holm"] < SIGNIFICANT]
     if tested:
+        apart = [row for row in tested if row["p_value_holm"] < SIGNIFICANT]
+        better = [row["method"] for row in apart if row["difference"] > 0]
+        worse = [row["method"] for row in apart if row["difference"] < 0]
         lines.append(
-            f"Of {len(tested)} methods that were compared with {reference}, "
-            f"{_apart(apart)} at a corrected p-value below {SIGNIFICANT}."
+            f"Compared with {reference} at corrected p-values below {SIGNIFICANT}: "
+            f"better: {listed(better)}; worse: {listed(worse)}; undecided: "
+            f"{len(tested) - len(apart)}."
         )
     if methods and baselines:
         best = baselines[0][metric]
         n_above = sum(row[metric] > best for row in methods)
         lines.append(
-            f"{n_above} of {len(methods)} methods have a higher mean than the best "
-            "baseline."
+            "Methods with a higher mean than the best baseline: "
+            f"{n_above} of {len(methods)}."
         )
     return lines
-
-
-def _apart(rows):
-    if not rows:
-        return "none differs"
-    better = [row["method"] for row in rows if row["difference"] > 0]
-    worse = [row["method"] for row in rows if row["difference"] < 0]
-    found = [f"{listed(better)} are better"] * bool(better)
-    found += [f"{listed(worse)} are worse"] * bool(worse)
-    return " and ".join(found)
 
 
 def _picture(draw, layout, *, name, label):

@@ -46,6 +46,28 @@ class RealityCheckResult:
     See Also
     --------
     RealityCheck : Makes it.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sk_dml.benchmark import RealityCheck
+    >>> check = RealityCheck(
+    ...     estimators=["triplet", "circle"],
+    ...     embedder_params={"max_epochs": 2},
+    ...     baselines=["raw features"],
+    ...     n_trials=1,
+    ...     n_folds=2,
+    ...     n_repeats=2,
+    ... )
+    >>> result = check.run(*load_digits(return_X_y=True))
+    >>> claims, fair = result.plot(metric="precision_at_1")
+    >>> fair.get_xlabel()
+    'precision@1 on the test classes, concatenated'
+    >>> len(result.plot_trials())
+    2
+    >>> page = result.to_html()
+    >>> "Compared with Triplet at corrected p-values" in page
+    True
     """
 
     methods: list = field(default_factory=list)

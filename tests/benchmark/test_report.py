@@ -53,9 +53,9 @@ def test_page_tells_all(page):
         "with 1.000 (0.975 to 1.025).",
         "The baseline with the highest MAP@R on the test classes (concatenated) is raw "
         "features, with 0.250 (0.225 to 0.275).",
-        "Of 2 methods that were compared with Triplet, mine, Circle are better at a "
-        "corrected p-value below 0.05.",
-        "2 of 3 methods have a higher mean than the best baseline.",
+        "Compared with Triplet at corrected p-values below 0.05: better: mine, Circle; "
+        "worse: none; undecided: 0.",
+        "Methods with a higher mean than the best baseline: 2 of 3.",
         "class-disjoint cross-validation",  # the protocol
         "Holm's method",
         "out : it broke",  # failures
@@ -71,6 +71,14 @@ def test_page_tells_all(page):
     ):
         assert words in page.text
     assert "NMI: papers used such clustering metrics" in page.text
+
+
+def test_what_is_worse_or_undecided():
+    result = made()
+    result.settings["reference"] = "Circle"
+    for row in result.repeats:
+        row["map_at_r"] *= 1 + (row["method"] == "mine") * (row["repeat"] - 1.5)
+    assert "better: none; worse: Triplet; undecided: 1." in Page(result.to_html()).text
 
 
 def test_page_needs_nothing_else(page):
