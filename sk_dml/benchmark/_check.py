@@ -309,9 +309,11 @@ class RealityCheck(BaseEstimator):
     def _folds(self, X, y, groups):
         _, codes = encode_labels(y)
         n_classes = codes.max() + 1
+        most = n_classes // 2
+        advice = "" if most < 2 else f"n_folds (--folds of the command) up to {most}, "
         message = (
             f"n_folds={self.n_folds} takes two classes or more in every fold; there "
-            f"are {n_classes} classes for development. Choose fewer folds, a smaller "
+            f"are {n_classes} classes for development. Choose {advice}a smaller "
             "test_size, or data with more classes."
         )
         if n_classes < 2 * self.n_folds:

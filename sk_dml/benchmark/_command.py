@@ -15,8 +15,8 @@ all; parameters chosen by class-disjoint cross-validation on one part of the cla
 the others looked at once, at the end. Started again, it goes on where it stopped;
 started several times at once, the processes share the trials.
 
-Writes results.csv (a row for every method and baseline and way of scoring),
-trials.csv and settings.json into a folder."""
+Writes into a folder: report.html, a page that needs nothing else; results.csv (a row
+for every method and baseline and way of scoring), trials.csv and settings.json."""
 TABLES = (".csv", ".parquet")
 UNITS = {"h": 3600, "m": 60, "s": 1}
 
@@ -93,6 +93,7 @@ def run(arguments):
     result.to_csv(out / "results.csv")
     result.trials_to_csv(out / "trials.csv")
     result.settings_to_json(out / "settings.json")
+    result.to_html(out / "report.html")
     return result
 
 

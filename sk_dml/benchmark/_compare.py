@@ -10,6 +10,7 @@ from sklearn.base import clone
 
 from sk_dml._training._fingerprint import describe
 from sk_dml.benchmark import _settings
+from sk_dml.benchmark._fold import last_step
 from sk_dml.benchmark._progress import Progress, duration
 from sk_dml.benchmark._result import RealityCheckResult
 from sk_dml.benchmark._run import Repeats, Search, work
@@ -190,6 +191,7 @@ def _entry(method):
     return {
         "method": method.name,
         "kind": method.kind,
+        "estimator": type(last_step(method.estimator)[1]).__name__,
         "best_params": {},
         "best_score": None,
         "reason": "",

@@ -6,6 +6,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from sk_dml.benchmark._plot import (
+    draw_comparison,
+    draw_trials,
+)
+from sk_dml.benchmark._report import make_page
 from sk_dml.benchmark._statistics import holm, mean_interval, paired_p_value
 from sk_dml.benchmark._tasks import SCORINGS
 
@@ -20,7 +25,8 @@ class RealityCheckResult:
     ----------
     methods : list of dict
         One for every method and baseline, in the order of the table: ``method``, its
-        name; ``kind``, "method" or "baseline"; ``best_params``, the setting that was
+        name; ``kind``, "method" or "baseline"; ``estimator``, the name of its class, or
+        of that which its Pipeline ends in; ``best_params``, the setting that was
         chosen, by parameter, as it was stored; ``best_score``, its mean validation
         MAP@R, or None; ``reason``, why there is no result or not all of it, or "".
     trials : list of dict
@@ -40,6 +46,28 @@ class RealityCheckResult:
     See Also
     --------
     RealityCheck : Makes it.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sk_dml.benchmark import RealityCheck
+    >>> check = RealityCheck(
+    ...     estimators=["triplet", "circle"],
+    ...     embedder_params={"max_epochs": 2},
+    ...     baselines=["raw features"],
+    ...     n_trials=1,
+    ...     n_folds=2,
+    ...     n_repeats=2,
+    ... )
+    >>> result = check.run(*load_digits(return_X_y=True))
+    >>> claims, fair = result.plot(metric="precision_at_1")
+    >>> fair.get_xlabel()
+    'precision@1 on the test classes, concatenated'
+    >>> len(result.plot_trials())
+    2
+    >>> page = result.to_html()
+    >>> "Compared with Triplet at corrected p-values" in page
+    True
     """
 
     methods: list = field(default_factory=list)
@@ -205,6 +233,95 @@ class RealityCheckResult:
         with open(path, "w", encoding="utf-8") as file:
             json.dump(content, file, indent=2)
             file.write("\n")
+
+    def plot(self, ax=None, *, metric=None, scoring="concatenated"):
+        """Draw what papers claim for the methods beside the fair comparison.
+
+        On the left, recall@1 on CUB-200-2011 as published, where a method's paper gives
+        it; on the right, the mean of every method and baseline with its 95 %
+        t-interval over the repeats, the best on top.
+
+        Parameters
+        ----------
+        ax : array-like of matplotlib Axes or None, default=None
+            Two axes; one, if no method has a claim. None makes a figure.
+        metric : str or None, default=None
+            None takes the first of those that were computed.
+        scoring : {"separated", "concatenated"}, default="concatenated"
+            The mean over the models of the folds, or all of them side by side.
+
+        Returns
+        -------
+        ndarray of matplotlib Axes
+            Those that were drawn on; the figure is not shown.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        ValueError
+            If the metric was not computed, there is no such way of scoring, or there
+            are fewer or more axes than needed.
+        """
+        metrics = self.settings["metrics"]
+        metric = metrics[0] if metric is None else metric
+        if metric not in metrics:
+            raise ValueError(
+                f"metric must be one of those that were computed, {list(metrics)}, "
+                f"got {metric!r}."
+            )
+        if scoring not in SCORINGS:
+            raise ValueError(
+                f"scoring must be one of {list(SCORINGS)}, got {scoring!r}."
+            )
+        return draw_comparison(self, ax, metric=metric, scoring=scoring)
+
+    def plot_trials(self, ax=None):
+        """Draw the validation score of every trial, and the best so far.
+
+        Parameters
+        ----------
+        ax : array-like of matplotlib Axes or None, default=None
+            One axes for every method. None makes a figure.
+
+        Returns
+        -------
+        ndarray of matplotlib Axes
+            One for every method, in the order of the table; the figure is not shown.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        ValueError
+            If there are fewer or more axes than methods.
+        """
+        return draw_trials(self, ax)
+
+    def to_html(self, path=None):
+        """Make a report: one page of HTML that needs nothing else.
+
+        It holds the table, to be sorted by a press on a header, the plots, what failed
+        and why, the protocol in words, and all settings, seeds, versions and the
+        hardware. It loads nothing, and its browser is told to refuse to. Without
+        matplotlib it has no plots, and says so.
+
+        Parameters
+        ----------
+        path : str, path-like or None, default=None
+            The file; it is overwritten. None returns the page.
+
+        Returns
+        -------
+        str or None
+            The page, if no path is given.
+        """
+        page = make_page(self)
+        if path is None:
+            return page
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(page)
+        return None
 
     def describe(self):
         """Tell the protocol in words.

@@ -49,6 +49,9 @@ def test_command(table, capsys):
     assert set(json.loads(trials[0]["params"])) == {"margin", "mining"}
     settings = json.loads((out / "settings.json").read_text())
     assert settings["settings"]["n_repeats"] == 2
+    report = (out / "report.html").read_text(encoding="utf-8")
+    assert f"Reality check on {table}/data.csv" in report
+    assert all(f"{float(row['map_at_r']):.3f}" in report for row in rows)
     # Once more, and nothing is left to do.
     main(command.split())
     again = capsys.readouterr()
@@ -94,7 +97,12 @@ def test_durations_that_are_none(text):
             "--data digits --folds 2 --storage nonsense",
             "storage='nonsense' cannot be opened",
         ),
+        (
+            "--data digits",
+            "n_folds (--folds of the command) up to 2, a smaller test_size",
+        ),
         ("--data digits --folds 9", "n_folds=9 takes two classes"),
+        ("--data digits --folds 2 --test-size .7", "Choose a smaller test_size, or"),
         ("--data digits --time-limit soon", "invalid seconds value: 'soon'"),
     ],
 )
