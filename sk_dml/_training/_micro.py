@@ -12,6 +12,7 @@ from contextlib import contextmanager
 import torch
 
 from sk_dml._training._optimizer import batch_norms
+from sk_dml.utils import get_torch_state, set_torch_state
 
 
 def cached_gradients(network, inputs, loss_of, embed, *, micro_batch_size, device):
@@ -41,20 +42,20 @@ def cached_gradients(network, inputs, loss_of, embed, *, micro_batch_size, devic
     states, found = [], []
     with torch.no_grad(), _unmoved_statistics(network):
         for piece in pieces:
-            states.append(_random_state(device))
+            states.append(get_torch_state(device))
             found.append(embed(piece))
     embeddings = torch.cat(found).float().requires_grad_()
     loss, start = loss_of(embeddings)
     start.backward()
     if embeddings.grad is None:
         raise ValueError("The loss does not depend on the embeddings of the batch.")
-    after = _random_state(device)
+    after = get_torch_state(device)
     for piece, state, rows in zip(
         pieces, states, embeddings.grad.tensor_split(n_pieces), strict=True
     ):
-        _set_random_state(state, device)  # the same units are dropped again
+        set_torch_state(state, device)  # the same units are dropped again
         embed(piece).float().backward(rows)
-    _set_random_state(after, device)
+    set_torch_state(after, device)
     return loss, embeddings.detach()
 
 
@@ -69,20 +70,3 @@ def _unmoved_statistics(network):
     finally:
         for norm in counting:
             norm.track_running_stats = True
-
-
-def _random_state(device):
-    on_device = None
-    if device.type != "cpu":
-        accelerator = torch.get_device_module(device)
-        arguments = () if device.type == "mps" else (device,)
-        on_device = accelerator.get_rng_state(*arguments)
-    return torch.get_rng_state(), on_device
-
-
-def _set_random_state(state, device):
-    on_cpu, on_device = state
-    torch.set_rng_state(on_cpu)
-    if on_device is not None:
-        arguments = () if device.type == "mps" else (device,)
-        torch.get_device_module(device).set_rng_state(on_device, *arguments)
