@@ -135,10 +135,20 @@ def test_jobs_change_nothing(pruner):
 
 
 def test_errors_end_a_trial():
-    result = check(PRUNERS[0], estimators={"never": PCA(99)}).run(X, y)
-    (trial,) = result.trials
-    assert trial["state"] == "failed"
-    assert trial["error"].startswith("fold 0: ValueError: n_components=99")
+    result = check(
+        PRUNERS[0],
+        estimators={"PCA": PCA()},
+        search_spaces={"PCA": {"n_components": [2, 3, 4, 99]}},
+    ).run(X, y)
+    assert len(result.trials) == N_TRIALS
+    for trial in result.trials:
+        failed = trial["params"]["n_components"] == 99
+        assert (trial["state"] == "failed") == failed
+        if failed:
+            assert trial["error"].startswith("fold 0: ValueError: n_components=99")
+    states = [trial["state"] for trial in result.trials]
+    assert "failed" in states[:-WINDOW]  # others saw it
+    assert "complete" in states
 
 
 def test_other_pruners_are_refused(tmp_path):
