@@ -1,4 +1,5 @@
 import csv
+import json
 import runpy
 import shutil
 import sys
@@ -59,6 +60,27 @@ def test_why_map_at_r(run, capsys):
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert lines[0] == ["P@1", "NMI", "F1", "MAP@R"]
     assert [line[-4] for line in lines[1:]] == ["1.00"] * 3
+
+
+@pytest.mark.filterwarnings("ignore:The embedding:UserWarning")  # of one epoch
+def test_compare_methods(run, tmp_path_factory, capsys):
+    path = tmp_path_factory.mktemp("data") / "rows.npz"
+    y = np.repeat(np.arange(8), 9)
+    rng = np.random.default_rng(0)
+    np.savez(path, X=rng.normal(size=(8, 5))[y] + rng.normal(size=(72, 5)), y=y)
+    few = "--trials 1 --folds 2 --repeats 2 --max-epochs 1 --max-samples 6 --widths 8,8"
+    methods = ["--methods", "triplet,softmax"]
+    left = run("compare_methods.py", path, *methods, *few.split())
+    pictures, tables = ["plot.png", "trials.png"], ["results.csv", "trials.csv"]
+    files = [*pictures, *tables, "report.html", "settings.json", "trials.db"]
+    assert left == [f"comparison/{name}" for name in sorted(files)]
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2 + 2 + 6  # methods and baselines
+    scores = [float(line.split(" | ")[1]) for line in lines[2:]]
+    assert scores == sorted(scores, reverse=True)
+    settings = json.loads(Path("comparison/settings.json").read_text())["settings"]
+    assert settings["n_development_samples"] == settings["n_test_samples"] == 4 * 6
+    assert "'module__hidden': (8, 8)" in settings["estimators"]["Triplet"]
 
 
 def make_photographs(folder, names):
