@@ -138,7 +138,9 @@ def make_baselines(names, estimator, X):
         if not scale:
             del made["scaled features"]
     if has_network:
+        given = embedder.net_params or {}
         settings = {
+            "net_params": {k: v for k, v in given.items() if not _sets_rates(k)},
             "max_epochs": 1,
             "lr": NO_RATE,
             "lr_schedule": None,
@@ -151,3 +153,8 @@ def make_baselines(names, estimator, X):
             **{f"{prefix}{name}": value for name, value in settings.items()}
         )
     return {name: made[name] for name in names if name in made}
+
+
+def _sets_rates(key):
+    """Tell whether an entry of ``net_params`` moves learning rates."""
+    return key.startswith("lr_schedule__") or key == "optimizer__param_groups"

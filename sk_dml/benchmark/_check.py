@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils import _safe_indexing, indexable
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from sk_dml._base import BaseEmbedder
 from sk_dml.benchmark._baselines import BASELINES, make_baselines
@@ -64,6 +64,11 @@ class RealityCheck(BaseEstimator):
         classes.
     n_repeats : int, default=10
         How often the best setting is trained again on the folds.
+    pruner : optuna.pruners.BasePruner or None, default=None
+        May stop a trial after any of its folds, by the mean validation score so far:
+        ``optuna.pruners.MedianPruner()``, say. A trial is compared with those that it
+        learns from, and one drawn at random with none. None runs all folds of every
+        trial, at once if ``n_jobs`` allows.
     test_classes : {"last", "random"} or array-like, default="last"
         The classes for test: the last of the sorted ones, random ones, or these.
     test_size : float or int, default=0.5
@@ -146,6 +151,7 @@ class RealityCheck(BaseEstimator):
     n_trials: int = 50
     n_folds: int = 4
     n_repeats: int = 10
+    pruner: Any = None
     test_classes: Any = "last"
     test_size: float = 0.5
     metrics: Any = METRICS
@@ -165,6 +171,7 @@ class RealityCheck(BaseEstimator):
         "n_trials": [Interval(Integral, 1, None, closed="left")],
         "n_folds": [Interval(Integral, 2, None, closed="left")],
         "n_repeats": [Interval(Integral, 1, None, closed="left")],
+        "pruner": [HasMethods(["prune"]), None],
         "test_classes": [StrOptions({"last", "random"}), "array-like"],
         "test_size": [
             Interval(Real, 0, 1, closed="neither"),

@@ -17,9 +17,14 @@ from sk_dml.benchmark._run import Repeats, Search, work
 from sk_dml.benchmark._search_space import describe_space
 from sk_dml.benchmark._storage import hide_password, opened_storage
 from sk_dml.benchmark._tasks import SCORINGS
-from sk_dml.benchmark._tuning import n_random
+from sk_dml.benchmark._tuning import describe_pruner, n_random
 
-STATES = {"COMPLETE": "complete", "FAIL": "failed", "RUNNING": "running"}
+STATES = {
+    "COMPLETE": "complete",
+    "PRUNED": "pruned",
+    "FAIL": "failed",
+    "RUNNING": "running",
+}
 NO_TRIAL = "the time limit came before the end of its first trial"
 
 
@@ -85,6 +90,8 @@ def compare_in(
         )
         for method in [*methods, *baselines]
     }
+    pruner = describe_pruner(check.pruner)
+    pruning = {} if pruner is None else {"pruner": pruner}
     search = Search(
         methods,
         development,
@@ -97,9 +104,11 @@ def compare_in(
             method.name: {
                 **described[method.name],
                 "search space": describe_space(method.space),
+                **pruning,
             }
             for method in methods
         },
+        pruner=check.pruner,
     )
     n_searched = sum(ledger.n_pieces for ledger in search.ledgers.values())
     progress = Progress(
@@ -311,6 +320,7 @@ def _describe_all(check, methods, development, test, *, metrics, reference):
     given = check.test_classes
     return settings | {
         "n_random_trials": n_random(check.n_trials),
+        "pruner": describe_pruner(check.pruner),
         "time_limit": check.time_limit,
         "storage": check.storage and hide_password(check.storage),
         "test_classes": given

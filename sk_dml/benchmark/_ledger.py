@@ -206,7 +206,19 @@ class Ledger:
             suggested[name] = _suggest(attempt.trial, name, distribution)
         return suggested
 
-    def finish(self, attempt, *, value=None, error=None, **attributes):
+    def report(self, attempt, step, value):
+        """Enter what an attempt has reached so far.
+
+        Parameters
+        ----------
+        attempt : Attempt
+        step : int
+        value : float
+        """
+        with contextlib.suppress(*_already_finished()):
+            attempt.trial.report(value, step)
+
+    def finish(self, attempt, *, value=None, error=None, pruned=False, **attributes):
         """Enter the outcome of an attempt.
 
         Parameters
@@ -216,6 +228,8 @@ class Ledger:
             What was reached.
         error : str or None, default=None
             Why it failed.
+        pruned : bool, default=False
+            Whether a pruner stopped it; what it reported last is then its value.
         **attributes : dict
             Plain values to keep.
         """
@@ -227,8 +241,11 @@ class Ledger:
             for name, attribute in attributes.items():
                 attempt.trial.set_user_attr(name, attribute)
             state = self._states()
-            how = state.COMPLETE if error is None else state.FAIL
-            self.study.tell(attempt.trial, value if error is None else None, state=how)
+            how = state.PRUNED if pruned else state.COMPLETE
+            if error is not None:
+                how = state.FAIL
+            reached = value if how == state.COMPLETE else None
+            self.study.tell(attempt.trial, reached, state=how)
 
     def release(self):
         """Give up all that this process holds, for others to take."""

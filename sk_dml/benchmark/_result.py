@@ -31,9 +31,10 @@ class RealityCheckResult:
         MAP@R, or None; ``reason``, why there is no result or not all of it, or "".
     trials : list of dict
         One for every trial that was begun: ``method``, ``trial`` (from 0), ``state``
-        ("complete", "failed", "running" by another process or "waiting"), ``value``
-        (mean validation MAP@R), ``fold_scores`` (list of float), ``params`` (dict),
-        ``error``, ``start`` and ``duration`` in seconds; None where there is none.
+        ("complete", "pruned", "failed", "running" by another process or "waiting"),
+        ``value`` (mean validation MAP@R; of a pruned one, over the folds up to there),
+        ``fold_scores`` (list of float), ``params`` (dict), ``error``, ``start`` and
+        ``duration`` in seconds; None where there is none.
     repeats : list of dict
         One for every repeat that was completed and way of scoring: ``method``,
         ``kind``, ``scoring`` ("separated" or "concatenated"), ``repeat`` (from 0),
@@ -342,7 +343,8 @@ class RealityCheckResult:
             f"{s['n_random_trials']} at random, and the one with the highest mean "
             f"validation MAP@R of {s['n_folds']}-fold class-disjoint cross-validation "
             "on the development classes was chosen. Embedders stopped where the "
-            "validation score stood still.",
+            "validation score stood still."
+            + (f" {s['pruner']} could stop a trial early." if s["pruner"] else ""),
             f"With it, the {s['n_folds']} models of the folds were trained "
             f"{s['n_repeats']} times with other seeds, the same for all methods, and "
             "rated on the test classes: separated (the mean of the models' scores) and "

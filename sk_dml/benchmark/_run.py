@@ -2,16 +2,16 @@
 
 import contextlib
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
 
 from sk_dml.benchmark._fold import seeded
-from sk_dml.benchmark._ledger import Ledger, heartbeats
+from sk_dml.benchmark._ledger import Attempt, Ledger, heartbeats
 from sk_dml.benchmark._tasks import make_seed, rate_fold, rate_repeat
-from sk_dml.benchmark._tuning import WINDOW, n_random, propose
+from sk_dml.benchmark._tuning import WINDOW, Judge, n_random, propose
 
 # Seconds to wait where all that may begin is run by other processes.
 POLL = 0.5
@@ -118,6 +118,7 @@ class Search:
     n_trials, seed : int
     descriptions : dict of str to dict
         Of every method, its data and the protocol.
+    pruner : optuna.pruners.BasePruner or None, default=None
     """
 
     def __init__(
@@ -131,8 +132,10 @@ class Search:
         n_trials,
         seed,
         descriptions,
+        pruner=None,
     ):
         self.methods = {method.name: method for method in methods}
+        self.pruner = pruner
         self.X, self.y, _ = development
         self.folds = folds
         self.seed = seed
@@ -150,7 +153,7 @@ class Search:
         }
 
     def run(self, batch, *, n_jobs, deadline):
-        """Run trials: all folds of all of them at once.
+        """Run trials: all folds of all of them at once; with a pruner, fold by fold.
 
         Parameters
         ----------
@@ -162,17 +165,37 @@ class Search:
         -------
         list of dict
         """
-        tasks = []
-        for name, attempt in batch:
-            method, ledger = self.methods[name], self.ledgers[name]
-            stored = self._choose(method, ledger, attempt)
-            for fold, (train, valid) in enumerate(self.folds):
-                seed = make_seed(self.seed, 0, attempt.index, fold)
-                estimator = seeded(method.estimator, seed, **method.decode(stored))
-                tasks.append((estimator, self.X, self.y, train, valid, deadline))
-        rated = Parallel(n_jobs=n_jobs)(delayed(rate_fold)(*task) for task in tasks)
+        trials = [self._begin(name, attempt) for name, attempt in batch]
         n = len(self.folds)
-        return [_summary(rated[i : i + n]) for i in range(0, len(rated), n)]
+        for folds in [range(n)] if self.pruner is None else [[i] for i in range(n)]:
+            going = [trial for trial in trials if not trial.is_over]
+            rated = Parallel(n_jobs=n_jobs)(
+                delayed(rate_fold)(*self._task(trial, fold), deadline)
+                for trial in going
+                for fold in folds
+            )
+            for i, trial in enumerate(going):
+                trial.add(rated[i * len(folds) : (i + 1) * len(folds)])
+        return [trial.outcome() for trial in trials]
+
+    def _begin(self, name, attempt):
+        method, ledger = self.methods[name], self.ledgers[name]
+        stored = self._choose(method, ledger, attempt)
+        judge = None
+        if self.pruner is not None:
+            judge = Judge(
+                self.pruner,
+                ledger.visible(attempt.index),
+                method=name,
+                index=attempt.index,
+            )
+        params = method.decode(stored)
+        return _Trial(method, ledger, attempt, params, judge, len(self.folds))
+
+    def _task(self, trial, fold):
+        seed = make_seed(self.seed, 0, trial.attempt.index, fold)
+        estimator = seeded(trial.method.estimator, seed, **trial.params)
+        return (estimator, self.X, self.y, *self.folds[fold])
 
     def _choose(self, method, ledger, attempt):
         proposed = propose(
@@ -201,22 +224,53 @@ class Search:
         complete = [
             trial
             for trial in self.ledgers[name].pieces().values()
-            if trial.value is not None
+            if trial.state.name == "COMPLETE"
         ]
         return max(complete, key=lambda trial: trial.value, default=None)
 
 
-def _summary(folds):
-    """Make one outcome of those of all folds."""
-    if any(fold.get("timed_out") for fold in folds):
-        return {"timed_out": True}
-    errors = [
-        f"fold {i}: {fold['error']}" for i, fold in enumerate(folds) if "error" in fold
-    ]
-    if errors:
-        return {"error": errors[0]}
-    scores = [fold["score"] for fold in folds]
-    return {"value": float(np.mean(scores)), "fold_scores": scores}
+@dataclass
+class _Trial:
+    """A trial that this process is running."""
+
+    method: Method
+    ledger: Ledger
+    attempt: Attempt
+    params: dict
+    judge: Judge | None
+    n_folds: int
+    folds: list = field(default_factory=list)
+    is_pruned: bool = False
+
+    @property
+    def is_over(self):
+        """Whether no other fold is to be run."""
+        return self.is_pruned or not all("score" in fold for fold in self.folds)
+
+    def _scores(self):
+        return [fold["score"] for fold in self.folds]
+
+    def add(self, rated):
+        """Take in what folds came to, and let the judge look at it."""
+        self.folds += rated
+        if self.judge is None or self.is_over:
+            return
+        n, mean = len(self.folds), float(np.mean(self._scores()))
+        self.ledger.report(self.attempt, n, mean)
+        self.is_pruned = self.judge.stops(n, mean) and n < self.n_folds
+
+    def outcome(self):
+        """Make one outcome of those of the folds."""
+        if any(fold.get("timed_out") for fold in self.folds):
+            return {"timed_out": True}
+        for i, fold in enumerate(self.folds):
+            if "error" in fold:
+                return {"error": f"fold {i}: {fold['error']}"}
+        scores = self._scores()
+        outcome = {"value": float(np.mean(scores)), "fold_scores": scores}
+        if self.judge is not None:
+            outcome |= {"pruned": self.is_pruned, "pruner": self.judge.attributes}
+        return outcome
 
 
 class Repeats:

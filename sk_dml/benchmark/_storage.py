@@ -101,7 +101,7 @@ def opened_storage(url):
             storage.engine.dispose()
 
 
-def create_study(storage, name=None, sampler=None):
+def create_study(storage, name=None, sampler=None, pruner=None):
     """Create or load a study that maximises, without a line in Optuna's log.
 
     Parameters
@@ -109,6 +109,7 @@ def create_study(storage, name=None, sampler=None):
     storage : optuna.storages.BaseStorage
     name : str or None, default=None
     sampler : optuna.samplers.BaseSampler or None, default=None
+    pruner : optuna.pruners.BasePruner or None, default=None
 
     Returns
     -------
@@ -121,6 +122,7 @@ def create_study(storage, name=None, sampler=None):
             storage=storage,
             study_name=name,
             sampler=sampler,
+            pruner=pruner,
             direction="maximize",
             load_if_exists=name is not None,
         )

@@ -1,14 +1,9 @@
-"""A comparison that takes a second, run as it is or by a process of its own.
+"""A comparison that takes a second, run as it is or by a process of its own."""
 
-``python -m tests.benchmark.small URL OUT SECONDS [FOLD]`` works on the storage, takes
-so long for every fold more, waits for good at one fold, and writes what it found.
-"""
-
-import json
-import sys
 import time
 
 import numpy as np
+import torch
 
 from sk_dml import SoftmaxEmbedder, TripletEmbedder
 from sk_dml.benchmark import RealityCheck, _ledger, _run
@@ -51,23 +46,24 @@ def outcome(result):
     }
 
 
-def main(url, out, seconds, waits_at=0):
-    _ledger.HEARTBEAT, _ledger.SILENCE, _run.POLL = 0.2, 6.0, 0.05
+def work(connection, url, *, seconds=0, waits_at=0, silence=6.0, barrier=None):
+    """Work on a storage in a process of its own; tell of every fold, then the outcome.
+
+    Every fold takes so many seconds more, and one of them waits for good.
+    """
+    torch.set_num_threads(1)
+    _ledger.HEARTBEAT, _ledger.SILENCE, _run.POLL = 0.2, silence, 0.05
     rate = _run.rate_fold
     n_folds = 0
 
     def slowly(*args):
         nonlocal n_folds
         n_folds += 1
-        print("fold", flush=True)
-        time.sleep(600 if n_folds == int(waits_at) else float(seconds))
+        connection.send("fold")
+        time.sleep(600 if n_folds == waits_at else seconds)
         return rate(*args)
 
     _run.rate_fold = slowly
-    own = {**outcome(small(storage=url).run(*data())), "n_folds": n_folds}
-    with open(out, "w") as file:
-        json.dump(own, file)
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+    if barrier is not None:
+        barrier.wait(60)
+    connection.send(outcome(small(storage=url).run(*data())))

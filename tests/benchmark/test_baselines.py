@@ -43,7 +43,18 @@ def test_images_and_files():
 
 @pytest.mark.parametrize("piped", [False, True])
 def test_untrained_network_keeps_its_first_weights(piped):
-    estimator = SoftmaxEmbedder(3, proxy_lr=0.1, early_stopping=True, random_state=0)
+    estimator = SoftmaxEmbedder(
+        3,
+        proxy_lr=0.1,
+        early_stopping=True,
+        random_state=0,
+        lr_schedule="step",
+        net_params={
+            "module__hidden": (7,),
+            "lr_schedule__warmup": 2,
+            "optimizer__param_groups": [("*", {"lr": 0.1})],
+        },
+    )
     if piped:
         estimator = make_pipeline(StandardScaler(), estimator)
     (untrained,) = make_baselines(["untrained network"], estimator, X).values()
@@ -53,6 +64,7 @@ def test_untrained_network_keeps_its_first_weights(piped):
         untrained.set_params(**{f"{prefix}max_epochs": n_epochs}).fit(X, y)
         embedder = untrained[-1] if piped else untrained
         weights.append([p.detach().numpy() for p in embedder.net_.module_.parameters()])
+    assert embedder.net_params == {"module__hidden": (7,)}
     assert len(weights[0]) > 2
     for once, longer in zip(*weights, strict=True):
         assert_allclose(once, longer, rtol=0, atol=1e-28)

@@ -1,18 +1,16 @@
 """A storage that outlives its processes."""
 
-import json
-import os
-import signal
-import subprocess
-import sys
+import multiprocessing
 
 import optuna
 import pytest
 
-from tests.benchmark.small import data, outcome, small
+from tests.benchmark.small import data, outcome, small, work
 
 X, y = data()
-SECONDS = 0.5  # of a fold: all of them take longer than a process to start
+# Imports once, and forks.
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["tests.benchmark.small"])
 
 
 @pytest.fixture(scope="module")
@@ -20,42 +18,48 @@ def undisturbed():
     return outcome(small().run(X, y))
 
 
-def start(folder, out, *seconds):
-    arguments = [f"sqlite:///{folder}/check.db", folder / out, *seconds]
-    return subprocess.Popen(
-        [sys.executable, "-m", "tests.benchmark.small", *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
+class Worker:
+    """A process that works on the storage in a folder."""
 
+    def __init__(self, folder, **settings):
+        url = f"sqlite:///{folder}/check.db"
+        self.receiver, sender = CONTEXT.Pipe(duplex=False)
+        self.process = CONTEXT.Process(target=work, args=(sender, url), kwargs=settings)
+        self.process.start()
+        sender.close()
 
-def found(folder, out, process):
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == 0, errors
-    return json.loads((folder / out).read_text())
+    def receive(self):
+        assert self.receiver.poll(120)
+        return self.receiver.recv()
+
+    def found(self):
+        """Wait for its end; return what it found, and how many folds it trained on."""
+        n_folds = 0
+        while (message := self.receive()) == "fold":
+            n_folds += 1
+        self.process.join()
+        assert self.process.exitcode == 0
+        return message, n_folds
 
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
     """What one process finds that nothing disturbs, and the folds it trains on."""
-    folder = tmp_path_factory.mktemp("alone")
-    whole = found(folder, "alone.json", start(folder, "alone.json", 0))
-    return whole, whole.pop("n_folds")
+    return Worker(tmp_path_factory.mktemp("alone")).found()
 
 
 def test_killed_and_resumed(tmp_path, alone):
     folder, (whole, _) = tmp_path, alone
-    killed = start(folder, "killed.json", 0, 8)
+    killed = Worker(folder, waits_at=8)
     for _ in range(8):  # in the middle of the fourth trial
-        assert killed.stdout.readline() == "fold\n"
-    killed.send_signal(signal.SIGKILL)
-    killed.communicate()
-    assert not (folder / "killed.json").exists()
-    resumed = found(folder, "resumed.json", start(folder, "resumed.json", 0))
+        assert killed.receive() == "fold"
+    killed.process.kill()
+    killed.process.join()
+    with pytest.raises(EOFError):
+        killed.receive()
+    resumed, n_folds = Worker(folder, silence=1.0).found()
     # Three trials of two folds were done; the fourth is run again.
-    assert resumed.pop("n_folds") == 16 - 6
+    assert n_folds == 16 - 6
     assert resumed == whole
     attempts = studies(folder)
     for name in ("Triplet", "Softmax"):
@@ -76,11 +80,11 @@ def studies(folder):
 
 def test_two_workers_share_one_study(tmp_path, alone):
     folder, (whole, n_folds_alone) = tmp_path, alone
-    both = [start(folder, f"{i}.json", SECONDS) for i in range(2)]
-    first, second = (found(folder, f"{i}.json", p) for i, p in enumerate(both))
-    n_folds = [first.pop("n_folds"), second.pop("n_folds")]
-    assert sum(n_folds) == n_folds_alone == 2 * 4 * 2
-    assert min(n_folds) > 0
+    barrier = CONTEXT.Barrier(2)
+    both = [Worker(folder, seconds=0.2, barrier=barrier) for _ in range(2)]
+    (first, n_first), (second, n_second) = (worker.found() for worker in both)
+    assert n_first + n_second == n_folds_alone == 2 * 4 * 2
+    assert min(n_first, n_second) > 0
     assert first == second == whole
     for name, trials in studies(folder).items():
         complete = [trial for trial in trials if trial.state.name == "COMPLETE"]

@@ -1,0 +1,104 @@
+"""Compare methods fairly on one file, and draw what came out.
+
+The file is a .npz with X, rows or images, and y. Half of the classes is for the choice
+of parameters, the other for test. Prints a table and writes it with the trials, the
+settings, plots and a report into a folder. Started again it goes on; started several
+times at once, the processes share the trials.
+
+    python examples/compare_methods.py letter.npz --out letter --max-samples 400
+"""
+
+import argparse
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from sk_dml.benchmark import RealityCheck
+
+METHODS = (
+    "contrastive,triplet,normalizedsoftmax,proxynca,arcface,multisimilarity,"
+    "softtriple,circle"
+)
+SHOWN = {"precision_at_1": "P@1", "nmi": "NMI", "pairwise_f1": "F1"}
+
+
+def load(path, max_samples, random_state=0):
+    """Read X and y, with so many samples of a class at most."""
+    with np.load(path, allow_pickle=False) as file:
+        X, y = file["X"], file["y"]
+    if max_samples is None:
+        return X, y
+    rng = np.random.default_rng(random_state)
+    rows = [
+        rng.permutation(np.flatnonzero(y == label))[:max_samples]
+        for label in np.unique(y)
+    ]
+    kept = np.sort(np.concatenate(rows))
+    return X[kept], y[kept]
+
+
+def table(result):
+    """Write the rows of concatenated models as Markdown, the best first."""
+    rows = [row for row in result.rows() if row["scoring"] == "concatenated"]
+    rows.sort(key=lambda row: -np.nan_to_num(row["map_at_r"]))
+    lines = [
+        f"| method | MAP@R | 95 % interval | {' | '.join(SHOWN.values())} "
+        f"| MAP@R beyond {result.settings['reference']} | p (Holm) |",
+        f"|---|---|---|{'---|' * len(SHOWN)}---|---|",
+    ]
+    for row in rows:
+        others = " | ".join(f"{row[name]:.3f}" for name in SHOWN)
+        compared = " | "
+        if np.isfinite(row["difference"]):
+            compared = f"{row['difference']:+.3f} | {row['p_value_holm']:.3f}"
+        lines.append(
+            f"| {row['method']} | {row['map_at_r']:.3f} | {row['map_at_r_low']:.3f} to "
+            f"{row['map_at_r_high']:.3f} | {others} | {compared} |"
+        )
+    return "\n".join(lines)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    add = parser.add_argument
+    add("data", help=".npz with X and y")
+    add("--out", default="comparison", help="the folder (default: comparison)")
+    add("--methods", default=METHODS, help=f"default: {METHODS}")
+    add("--trials", type=int, default=10, help="settings a method (default: 10)")
+    add("--folds", type=int, default=4, help="of the classes (default: 4)")
+    add("--repeats", type=int, default=3, help="of the best (default: 3)")
+    add("--max-epochs", type=int, default=10, help="of every training (default: 10)")
+    add("--max-samples", type=int, help="of a class (default: all)")
+    add("--widths", help="of the network's layers, such as 16,32,64 (default: its own)")
+    options = parser.parse_args()
+    out = Path(options.out)
+    out.mkdir(parents=True, exist_ok=True)
+    X, y = load(options.data, options.max_samples)
+    params = {"max_epochs": options.max_epochs}
+    if options.widths:
+        layers = "module__hidden" if X.ndim == 2 else "module__widths"
+        params["net_params"] = {layers: tuple(map(int, options.widths.split(",")))}
+    check = RealityCheck(
+        estimators=options.methods.split(","),
+        embedder_params=params,
+        n_trials=options.trials,
+        n_folds=options.folds,
+        n_repeats=options.repeats,
+        storage=f"sqlite:///{(out / 'trials.db').resolve()}",
+        verbose=1,
+    )
+    result = check.run(X, y)
+    result.to_csv(out / "results.csv")
+    result.trials_to_csv(out / "trials.csv")
+    result.settings_to_json(out / "settings.json")
+    result.to_html(out / "report.html")
+    for name, plot in (("plot", result.plot), ("trials", result.plot_trials)):
+        figure = plot()[0].figure
+        figure.savefig(out / f"{name}.png")
+        plt.close(figure)
+    print(table(result))
+
+
+if __name__ == "__main__":
+    main()
