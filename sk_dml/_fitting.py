@@ -104,6 +104,7 @@ class Fitting(EmbedderParameters):
         with torch_seed(seeds[0], self.device_):
             net = self._make_net(
                 X,
+                targets,
                 len(self.classes_),
                 net_params,
                 device=self.device_,
@@ -142,7 +143,7 @@ class Fitting(EmbedderParameters):
         kept, targets = np.unique(targets, return_inverse=True)
         return X, found[kept], targets
 
-    def _make_net(self, X, n_classes, net_params, *, device, **settings):
+    def _make_net(self, X, y, n_classes, net_params, *, device, **settings):
         """Build the network, the loss and the net that trains them."""
         mean, scale = training_statistics(X)
         if device.type == "mps":
@@ -157,7 +158,7 @@ class Fitting(EmbedderParameters):
             largest=255 if X.dtype == np.uint8 else 1,
             augment=self.augment,
             crop_size=self.image_size_,
-            sample=partial(training_sample, X),
+            sample=partial(training_sample, X, y),
         )
         backbone_lr, frozen = fine_tuning(network, self.lr, self.backbone_lr)
         return EmbeddingNet(

@@ -98,7 +98,7 @@ def build_network(
     starts = sample is not None and isinstance(
         getattr(backbone, "head", None), FeatureHead
     )
-    taken = sample() if starts else None
+    taken, labels = sample() if starts else (None, None)
     if is_pretrained(backbone):
         if taken is not None:
             _check_range(module, taken, largest)
@@ -116,17 +116,17 @@ def build_network(
     network = nn.Sequential(OrderedDict(present))
     _check_output(network, input_shape, n_components, mean.dtype)
     if taken is not None:
-        _start_head(network, taken)
+        _start_head(network, taken, labels)
     return network
 
 
 @torch.no_grad()
-def _start_head(network, sample):
+def _start_head(network, sample, labels):
     network.eval()
     backbone = network.backbone
     pieces = sample.split(SAMPLES_AT_ONCE)
     features = [backbone.features(network[:-1](piece)) for piece in pieces]
-    backbone.head.start_from(torch.cat(features))
+    backbone.head.start_from(torch.cat(features), labels)
     network.train()
 
 

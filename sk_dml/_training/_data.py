@@ -205,7 +205,7 @@ def training_statistics(X):
     return torch.from_numpy(mean).float(), torch.from_numpy(scale).float()
 
 
-def training_sample(X, n_wanted=256):
+def training_sample(X, y, n_wanted=2048):
     """Take some of the training data, evenly spaced.
 
     Parameters
@@ -220,7 +220,7 @@ def training_sample(X, n_wanted=256):
     """
     places = evenly_spaced(len(X), n_wanted)
     taken = X.read(places)[0] if isinstance(X, LazyImages) else X[places]
-    return torch.from_numpy(taken)
+    return torch.from_numpy(taken), torch.from_numpy(y[places])
 
 
 def _depth(value):
