@@ -156,11 +156,11 @@ class FeatureHead(nn.Linear):
         if len(rows) < 2:
             return
         self.center.copy_(rows.mean(0))
-        rows = rows - self.center
+        rows, axes = _principal(rows - self.center)
         places = labels.unique(return_inverse=True)[1]
-        counts = places.bincount()[:, None]
-        means = torch.zeros(len(counts), rows.shape[1]).index_add_(0, places, rows)
-        within = rows - (means / counts)[places]
+        means = rows.new_zeros(len(rows), rows.shape[1]).index_add_(0, places, rows)
+        counts = places.bincount(minlength=len(rows)).clamp(min=1)
+        within = rows - (means / counts[:, None])[places]
         covariance = within.T @ within / len(rows)
         shared = covariance.diagonal().mean()
         if shared <= torch.finfo(rows.dtype).eps * rows.square().mean():
@@ -168,13 +168,21 @@ class FeatureHead(nn.Linear):
         covariance.mul_(1 - SHRINKAGE).diagonal().add_(SHRINKAGE * shared)
         factor = torch.linalg.cholesky(covariance)
         scaled = torch.linalg.solve_triangular(factor, rows.T, upper=False).T
-        axes = torch.linalg.svd(scaled, full_matrices=False)[2]
-        n_axes = min(len(rows) - 1, len(axes), len(self.weight))
-        axes = torch.linalg.solve_triangular(factor.T, axes[:n_axes].T, upper=True).T
-        size = self.gain * n_axes**0.5 / torch.linalg.matrix_norm(axes)
-        self.weight[:n_axes] = size * axes
+        turned = torch.linalg.solve_triangular(
+            factor.T, _principal(scaled)[1].T, upper=True
+        ).T
+        weight = (turned @ axes)[: len(self.weight)]
+        size = self.gain * len(weight) ** 0.5 / torch.linalg.matrix_norm(weight)
+        self.weight[: len(weight)] = size * weight
 
     def _unit_parts(self, features):
         parts = features.unflatten(1, (self.n_parts, -1))
         # Of entries of size one, as standardised inputs have.
         return nn.functional.normalize(parts, dim=2).flatten(1) * parts.shape[2] ** 0.5
+
+
+def _principal(rows):
+    """Turn centred rows to their principal axes, and tell the axes."""
+    left, sizes, axes = torch.linalg.svd(rows, full_matrices=False)
+    n_axes = min(len(rows) - 1, len(axes))
+    return left[:, :n_axes] * sizes[:n_axes], axes[:n_axes]

@@ -205,7 +205,7 @@ def training_statistics(X):
     return torch.from_numpy(mean).float(), torch.from_numpy(scale).float()
 
 
-def training_sample(X, y, n_wanted=2048):
+def training_sample(X, y, n_wanted=1024):
     """Take some of the training data, evenly spaced.
 
     Parameters
