@@ -1,7 +1,6 @@
 """How an embedder trains its net, and what it keeps of it."""
 
 from contextlib import ExitStack
-from functools import partial
 
 import numpy as np
 from sklearn.base import clone
@@ -106,6 +105,8 @@ class Fitting(EmbedderParameters):
                 X,
                 len(self.classes_),
                 net_params,
+                # Where the training goes on, the head is there.
+                sample=None if previous else lambda: training_sample(X, targets),
                 device=self.device_,
                 batch_size=batch_size,
                 sampling_seed=seeds[1],
@@ -142,7 +143,7 @@ class Fitting(EmbedderParameters):
         kept, targets = np.unique(targets, return_inverse=True)
         return X, found[kept], targets
 
-    def _make_net(self, X, n_classes, net_params, *, device, **settings):
+    def _make_net(self, X, n_classes, net_params, *, sample, device, **settings):
         """Build the network, the loss and the net that trains them."""
         mean, scale = training_statistics(X)
         if device.type == "mps":
@@ -157,7 +158,8 @@ class Fitting(EmbedderParameters):
             largest=255 if X.dtype == np.uint8 else 1,
             augment=self.augment,
             crop_size=self.image_size_,
-            sample=partial(training_sample, X),
+            sample=sample,
+            device="cpu" if X.ndim == 2 else device,
         )
         backbone_lr, frozen = fine_tuning(network, self.lr, self.backbone_lr)
         return EmbeddingNet(

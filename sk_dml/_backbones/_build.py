@@ -20,8 +20,6 @@ NETWORKS = {"linear": Linear, "mlp": MLP, "conv": ConvNet, "features": Features}
 ROW_LIMIT = 3.0
 # Resampling may take floats beyond their range, by up to about this share of it.
 OVERSHOOT = 0.25
-# Samples that go through a network at once to find where its head begins.
-SAMPLES_AT_ONCE = 32
 
 
 def build_network(
@@ -36,6 +34,7 @@ def build_network(
     augment=None,
     crop_size=None,
     sample=None,
+    device="cpu",
 ):
     """Build the network: augmentation, standardisation, and the backbone after them.
 
@@ -62,9 +61,11 @@ def build_network(
         Height and width of what the backbone sees of larger images: the middle, but for
         random crops in training. None takes images as they are.
     sample : callable or None, default=None
-        Called for a network that starts from learned features: returns training
-        samples, a tensor of shape (n, ...), from which its head begins, and which must
-        have the values that pretrained weights expect.
+        Called for a network that starts from learned features: yields training samples,
+        tensors of shape (n, ...), with their classes, from which its head begins, and
+        which must have the values that pretrained weights expect.
+    device : torch.device or str, default="cpu"
+        Where the network sees them.
 
     Returns
     -------
@@ -95,13 +96,8 @@ def build_network(
     limit = None if is_image else ROW_LIMIT
     if isinstance(backbone, Features):
         mean, scale, limit = torch.zeros_like(mean), torch.ones_like(scale), None
-    starts = sample is not None and isinstance(
-        getattr(backbone, "head", None), FeatureHead
-    )
-    taken = sample() if starts else None
-    if is_pretrained(backbone):
-        if taken is not None:
-            _check_range(module, taken, largest)
+    pretrained = is_pretrained(backbone)
+    if pretrained:
         mean, scale = (
             torch.tensor(values, dtype=mean.dtype)[:, None, None] * largest
             for values in backbone.statistics
@@ -115,19 +111,26 @@ def build_network(
     present = {name: part for name, part in parts.items() if part is not None}
     network = nn.Sequential(OrderedDict(present))
     _check_output(network, input_shape, n_components, mean.dtype)
-    if taken is not None:
-        _start_head(network, taken)
+    if sample is not None and isinstance(getattr(backbone, "head", None), FeatureHead):
+        features, labels, span = _features(network, sample(), device)
+        if pretrained:
+            _check_range(module, *span, largest)
+        backbone.head.start_from(features, labels)
     return network
 
 
 @torch.no_grad()
-def _start_head(network, sample):
-    network.eval()
-    backbone = network.backbone
-    pieces = sample.split(SAMPLES_AT_ONCE)
-    features = [backbone.features(network[:-1](piece)) for piece in pieces]
-    backbone.head.start_from(torch.cat(features))
-    network.train()
+def _features(network, blocks, device):
+    """Compute what the head is given; tell the least and the largest value, too."""
+    network.eval().to(device)
+    features, labels, ends = [], [], []
+    for inputs, classes in blocks:
+        found = network.backbone.features(network[:-1](inputs.to(device)))
+        features.append(found.cpu())
+        labels.append(classes)
+        ends += [inputs.min().item(), inputs.max().item()]
+    network.train().cpu()
+    return torch.cat(features), torch.cat(labels), (min(ends), max(ends))
 
 
 def _build_backbone(module, params, input_shape, n_components):
@@ -165,9 +168,8 @@ def _build_backbone(module, params, input_shape, n_components):
     return _construct(NETWORKS.get(module, module), params, offered)
 
 
-def _check_range(module, sample, largest):
+def _check_range(module, low, high, largest):
     """Check that images have the values that pretrained weights expect."""
-    low, high = sample.min().item(), sample.max().item()
     beyond = OVERSHOOT * largest
     is_binary = largest == 255 and high == 1
     if low < -beyond or high > largest + beyond or is_binary:

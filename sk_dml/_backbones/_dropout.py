@@ -17,11 +17,7 @@ class Dropout(nn.Dropout):
     def forward(self, inputs):
         """Leave out some of the inputs, in training mode."""
         dropped = round(self.p * LEVELS)
-        if (
-            not self.training
-            or not 0 < dropped < LEVELS
-            or inputs.device.type != "cpu"
-        ):
+        if not self.training or not 0 < dropped < LEVELS or inputs.device.type != "cpu":
             return super().forward(inputs)
         draw = _factors_op if torch.compiler.is_compiling() else _factors
         return inputs * draw(inputs.detach(), dropped)

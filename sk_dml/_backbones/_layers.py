@@ -5,6 +5,9 @@ from torch import nn
 
 from sk_dml._backbones._dropout import Dropout
 
+# Of the covariance within classes towards equal variances.
+SHRINKAGE = 0.5
+
 
 class Standardize(nn.Module):
     """Subtract the training mean and divide by the training scale.
@@ -126,27 +129,60 @@ class FeatureHead(nn.Linear):
         super().__init__(n_features, n_components, bias=False)
         self.n_parts, self.gain = n_parts, gain
         self.dropout = Dropout(dropout)
+        self.register_buffer("center", torch.zeros(n_features))
         nn.init.orthogonal_(self.weight, gain)
 
     def forward(self, features):
         """Embed a batch of shape (n, n_features)."""
-        return super().forward(self.dropout(self._unit_parts(features)))
+        rows = self._unit_parts(features) - self.center
+        return super().forward(self.dropout(rows))
 
     @torch.no_grad()
-    def start_from(self, features):
-        """Begin with the principal axes of some features.
+    def start_from(self, features, labels):
+        """Begin with the axes along which classes, or what else may be told, differ.
+
+        Those are the principal axes of the features after those have been scaled by how
+        much samples of one class vary, an estimate drawn halfway to equal variances:
+        linear discriminant analysis, but with axes beyond those of the classes seen.
 
         Parameters
         ----------
         features : tensor of shape (n, n_features)
             With n of them there are n - 1 axes, and random ones in place of others.
+        labels : tensor of shape (n,), int
+            Their classes.
         """
         rows = self._unit_parts(features.float())
-        axes = torch.linalg.svd(rows - rows.mean(0), full_matrices=False)[2]
-        n_axes = min(len(rows) - 1, len(axes), len(self.weight))
-        self.weight[:n_axes] = self.gain * axes[:n_axes]
+        if len(rows) < 2:
+            return
+        self.center.copy_(rows.mean(0))
+        rows, axes = _principal(rows - self.center)
+        places = labels.unique(return_inverse=True)[1]
+        means = rows.new_zeros(len(rows), rows.shape[1]).index_add_(0, places, rows)
+        counts = places.bincount(minlength=len(rows)).clamp(min=1)
+        within = rows - (means / counts[:, None])[places]
+        covariance = within.T @ within / len(rows)
+        shared = covariance.diagonal().mean()
+        if shared <= torch.finfo(rows.dtype).eps * rows.square().mean():
+            covariance, shared = torch.eye(len(covariance)), 1.0
+        covariance.mul_(1 - SHRINKAGE).diagonal().add_(SHRINKAGE * shared)
+        factor = torch.linalg.cholesky(covariance)
+        scaled = torch.linalg.solve_triangular(factor, rows.T, upper=False).T
+        turned = torch.linalg.solve_triangular(
+            factor.T, _principal(scaled)[1].T, upper=True
+        ).T
+        weight = (turned @ axes)[: len(self.weight)]
+        size = self.gain * len(weight) ** 0.5 / torch.linalg.matrix_norm(weight)
+        self.weight[: len(weight)] = size * weight
 
     def _unit_parts(self, features):
         parts = features.unflatten(1, (self.n_parts, -1))
         # Of entries of size one, as standardised inputs have.
         return nn.functional.normalize(parts, dim=2).flatten(1) * parts.shape[2] ** 0.5
+
+
+def _principal(rows):
+    """Turn centred rows to their principal axes, and tell the axes."""
+    left, sizes, axes = torch.linalg.svd(rows, full_matrices=False)
+    n_axes = min(len(rows) - 1, len(axes))
+    return left[:, :n_axes] * sizes[:n_axes], axes[:n_axes]

@@ -205,22 +205,28 @@ def training_statistics(X):
     return torch.from_numpy(mean).float(), torch.from_numpy(scale).float()
 
 
-def training_sample(X, n_wanted=256):
+def training_sample(X, y, n_wanted=2048, size=32):
     """Take some of the training data, evenly spaced.
 
     Parameters
     ----------
     X : ndarray or LazyImages, of shape (n, ...)
-    n_wanted : int, default=256
+    y : ndarray of shape (n,), int
+    n_wanted : int, default=2048
         How many, if there are so many.
+    size : int, default=32
+        Samples at once.
 
-    Returns
-    -------
-    tensor of shape (n_taken, ...)
+    Yields
+    ------
+    samples : tensor of shape (n_block, ...)
+    labels : tensor of shape (n_block,)
     """
     places = evenly_spaced(len(X), n_wanted)
-    taken = X.read(places)[0] if isinstance(X, LazyImages) else X[places]
-    return torch.from_numpy(taken)
+    for block in gen_batches(len(places), size):
+        some = places[block]
+        taken = X.read(some)[0] if isinstance(X, LazyImages) else X[some]
+        yield torch.from_numpy(taken), torch.from_numpy(y[some])
 
 
 def _depth(value):

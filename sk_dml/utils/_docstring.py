@@ -12,11 +12,12 @@ n_components : int, default={n_components}
 module : None, str, type or torch.nn.Module, default=None
     The network. None takes "mlp" for rows and "conv" for images. "conv" is a small
     residual network that adapts to their size; "linear" is a linear map; "features" is
-    one for features that another network has computed, which keeps their cosines at
-    first (give it an ``n_components`` of 256). "torchvision/NAME" and "timm/NAME", such
-    as "torchvision/mobilenet_v2", are networks of these libraries (the extra
-    ``vision``), with the mean and the maximum of their last feature maps, or else their
-    own pooling, before a new head. ``module__weights`` in ``net_params`` names their
+    one for features that another network has computed (give it an ``n_components`` of
+    256). "torchvision/NAME" and "timm/NAME", such as "torchvision/mobilenet_v2", are
+    networks of these libraries (the extra ``vision``), with the mean and the maximum of
+    their last feature maps, or else their own pooling, before a new head. The head of
+    features that were learned elsewhere, and "features", begin with a discriminant
+    analysis of up to 2,048 samples. ``module__weights`` in ``net_params`` names their
     pretrained weights: "DEFAULT", the latest, which is taken where it is not given;
     another name such as "IMAGENET1K_V1", or torchvision's enum member of that name; or
     None for random ones. They are downloaded once, to where the variables TORCH_HOME

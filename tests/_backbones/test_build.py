@@ -193,6 +193,7 @@ def test_features_begin_with_what_varies_most_in_a_sample():
     with torch.random.fork_rng():
         torch.manual_seed(0)
         rows += 0.01 * torch.rand(300, 40)
-    network = build("features", (40,), 1, sample=lambda: rows).eval()
+    blocks = [(block, torch.zeros(len(block))) for block in rows.split(64)]
+    network = build("features", (40,), 1, sample=lambda: blocks).eval()
     found = network(rows)
     assert abs(found[:150].mean() - found[150:].mean()) > 50 * found[:150].std()

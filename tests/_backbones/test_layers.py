@@ -1,8 +1,11 @@
+import numpy as np
 import pytest
 import torch
+from scipy.linalg import eigh
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from torch import nn
 
-from sk_dml._backbones._layers import Conv2d, FeatureHead
+from sk_dml._backbones._layers import SHRINKAGE, Conv2d, FeatureHead
 
 
 @pytest.mark.parametrize("n_channels", [1, 3])
@@ -29,18 +32,28 @@ def unit_parts(rows, n_parts):
     return parts.flatten(1)
 
 
-@pytest.mark.parametrize("n_parts", [1, 2])
-def test_feature_head_begins_with_the_principal_axes(n_parts):
+def as_numbers(n, width, seed=0):
+    return torch.randn(n, width, generator=torch.Generator().manual_seed(seed))
+
+
+def head_of(*args):
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        head = FeatureHead(12, 3, n_parts).eval()
-        rows = torch.randn(50, 3) @ torch.randn(3, 12) + torch.randn(12)
-        axes = head.weight / head.gain
+        return FeatureHead(*args).eval()
+
+
+@pytest.mark.parametrize("n_parts", [1, 2])
+def test_feature_head_begins_with_the_principal_axes(n_parts):
+    """Where no two samples are of one class, nothing is to be scaled."""
+    head = head_of(12, 3, n_parts)
+    axes = head.weight / head.gain
     torch.testing.assert_close(axes @ axes.T, torch.eye(3))
-    head.start_from(rows)
+    rows = as_numbers(50, 3) @ as_numbers(3, 12, 1) + as_numbers(1, 12, 2)
+    head.start_from(rows, torch.arange(50))
     unit = unit_parts(rows, n_parts)
     centred = unit - unit.mean(0)
-    found = (head(rows) - head(rows).mean(0)) / (head.gain * (12 / n_parts) ** 0.5)
+    found = head(rows) / (head.gain * (12 / n_parts) ** 0.5)
+    torch.testing.assert_close(found.mean(0), torch.zeros(3), atol=1e-5, rtol=0)
     # No three directions tell more of the rows.
     expected = torch.linalg.svdvals(centred)[:3]
     torch.testing.assert_close(torch.linalg.svdvals(found), expected)
@@ -49,14 +62,48 @@ def test_feature_head_begins_with_the_principal_axes(n_parts):
     assert head(torch.zeros(2, 12)).isfinite().all()
 
 
-def test_feature_head_with_fewer_samples_than_axes():
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        head = FeatureHead(12, 6)
-        rows = torch.randn(4, 12)
+def test_feature_head_begins_with_the_axes_that_tell_classes_apart():
+    """They are those of scikit-learn's shrunk LDA, which has no more than classes."""
+    labels = torch.arange(300) % 4
+    rows = (
+        5 + as_numbers(4, 12)[labels] + as_numbers(300, 12, 1) @ as_numbers(12, 12, 2)
+    )
+    head = head_of(12, 3)
+    head.start_from(rows, labels)
+    unit = unit_parts(rows, 1).double().numpy()
+    lda = LinearDiscriminantAnalysis(solver="eigen", shrinkage=SHRINKAGE)
+    within = lda.fit(unit, labels.numpy()).covariance_
+    # The same covariance, and every sample instead of the means of classes: the largest
+    # ratios of the variance of all to that.
+    total = np.cov(unit.T, bias=True)
+    ratios = eigh(total, within, eigvals_only=True)[::-1][:3]
+    weight = head.weight.detach().double().numpy()
+    scale = np.diag(weight @ within @ weight.T)
+    np.testing.assert_allclose(scale, scale[0], rtol=1e-3)
+    np.testing.assert_allclose(
+        weight @ within @ weight.T, np.diag(scale), atol=1e-3 * scale[0]
+    )
+    found = np.diag(weight @ total @ weight.T) / scale
+    np.testing.assert_allclose(found, ratios, rtol=1e-3)
+
+
+@pytest.mark.parametrize("n_classes", [1, 2, 4])
+def test_feature_head_with_fewer_samples_than_axes(n_classes):
+    head = head_of(12, 6)
+    rows = as_numbers(4, 12)
     before = head.weight.detach().clone()
-    head.start_from(rows)
+    head.start_from(rows, torch.arange(4) % n_classes)
     assert not torch.allclose(head.weight[:3], before[:3])
     assert torch.equal(head.weight[3:], before[3:])
-    head.start_from(rows[:1])  # has no axis
     assert head.weight.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    "rows", [as_numbers(1, 12), torch.ones(5, 12), torch.zeros(5, 12)]
+)
+def test_feature_head_stays_where_samples_do_not_differ(rows):
+    head = head_of(12, 6)
+    head.start_from(rows, torch.zeros(len(rows)).long())
+    assert head.weight.isfinite().all()
+    assert head(as_numbers(3, 12)).isfinite().all()
+    assert (head.weight.norm(dim=1) > 1).all()
