@@ -239,6 +239,7 @@ def grocery_runs(names, epochs):
         ours = {"name": name, "module": BACKBONE, "epochs": epochs}
         ours |= {"net_params": weights, "batch_size": GROCERY_BATCH}
         yield name, "train", ours
+        yield f"{name}, 256 components", "train", {**ours, "n_components": 256}
         yield f"{name}, no augmentation", "train", {**ours, "augment": None}
         loss = name.removesuffix("Embedder") + "Loss"
         yield f"peer: {loss}", "peer", {"loss": loss, "as_long_as": name}
