@@ -1,7 +1,7 @@
 """Images of classes never seen in training: retrieval by MAP@R and precision@1.
 
-The first half of the classes is for training, the second for test (of 81, 41 and 40). ``omniglot`` and
-``glyphs``: .npz files of grey images X with classes y; raw pixels, embedders with
+The first half of the classes is for training, the second for test (of 81, 41 and 40).
+``omniglot`` and ``glyphs``: .npz files of grey images X with classes y; raw pixels, embedders with
 default parameters, the same without augmentation, and a network of three convolutions.
 ``grocery``: a folder of photographs with index.csv (path, label), cut to squares of 128
 pixels; the features of torchvision's mobilenet_v2 (IMAGENET1K_V1, found by TORCH_HOME)
