@@ -1,7 +1,7 @@
 """Images of classes never seen in training: retrieval by MAP@R and precision@1.
 
-The first half of the classes is for training, the second for test. ``omniglot`` and
-``glyphs``: .npz files of grey images X with classes y; raw pixels, embedders with
+The first half of the classes is for training, the second for test (of 81, 41 and 40).
+``omniglot`` and ``glyphs``: .npz files of grey images X with classes y; raw pixels, embedders with
 default parameters, the same without augmentation, and a network of three convolutions.
 ``grocery``: a folder of photographs with index.csv (path, label), cut to squares of 128
 pixels; the features of torchvision's mobilenet_v2 (IMAGENET1K_V1, found by TORCH_HOME)
@@ -11,7 +11,8 @@ torchvision's RandomResizedCrop and flip image by image, AdamW at 1e-4 for the n
 and 1e-3 for the head, batch norms frozen; as many epochs as fit into the time of ours.
 Both take batches of 32.
 
-Every training runs in a process of its own, with a thread for each core.
+Every training runs in a process of its own, with a thread for each core unless
+told otherwise.
 """
 
 import argparse
@@ -70,7 +71,7 @@ def load(path):
             with Image.open(path / row["path"]) as opened:
                 square = ImageOps.fit(opened.convert("RGB"), (SIDE, SIDE))
             image[:] = np.moveaxis(np.asarray(square), -1, 0)
-    return class_disjoint_split(X, y=y)
+    return class_disjoint_split(X, y=y, test_size=len(np.unique(y)) // 2)
 
 
 def scores(embedding, y, seconds):
@@ -239,6 +240,7 @@ def grocery_runs(names, epochs):
         ours = {"name": name, "module": BACKBONE, "epochs": epochs}
         ours |= {"net_params": weights, "batch_size": GROCERY_BATCH}
         yield name, "train", ours
+        yield f"{name}, 256 components", "train", {**ours, "n_components": 256}
         yield f"{name}, no augmentation", "train", {**ours, "augment": None}
         loss = name.removesuffix("Embedder") + "Loss"
         yield f"peer: {loss}", "peer", {"loss": loss, "as_long_as": name}
@@ -252,6 +254,7 @@ def main():
     parser.add_argument("--glyphs", help=".npz file")
     parser.add_argument("--grocery", help="folder with index.csv")
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--epochs", type=int, help="of grey images; the default if not")
     parser.add_argument("--grocery-epochs", type=int, default=10)
     parser.add_argument("--only", nargs="+", default=["CircleEmbedder"])
@@ -262,7 +265,7 @@ def main():
         answer(globals(), given.call)
         return
     print(header("images.py", "torchvision", "pytorch-metric-learning"))
-    settings = given.seeds, os.cpu_count()
+    settings = given.seeds, given.threads
     if given.omniglot:
         runs = grey_runs(given.only, given.epochs)
         show("Omniglot", given.omniglot, runs, *settings)
