@@ -184,18 +184,18 @@ PEERS = {"CircleLoss": {"m": 0.4, "gamma": 80}, "ContrastiveLoss": {}}
 
 
 def row(label, results):
-    """Print means and standard deviations over the seeds."""
+    """Print means, and standard deviations over several seeds."""
     failed = [result for result in results if isinstance(result, str)]
     if failed:
         print(f"| {label} | {failed[0]} ||||", flush=True)
         return None
     found = np.array([result[:4] for result in results])
-    mean, spread = found.mean(0), found.std(0)
-    print(
-        f"| {label} | {mean[0]:.3f} ± {spread[0]:.3f} | {mean[1]:.3f} ± "
-        f"{spread[1]:.3f} | {np.median(found[:, 2]):.0f} | {found[:, 3].max():.0f} |",
-        flush=True,
-    )
+    shown = [f"{mean:.3f}" for mean in found[:, :2].mean(0)]
+    if len(found) > 1:
+        spreads = found[:, :2].std(0)
+        shown = [f"{m} ± {s:.3f}" for m, s in zip(shown, spreads, strict=True)]
+    seconds, memory = np.median(found[:, 2]), found[:, 3].max()
+    print(f"| {label} | {' | '.join(shown)} | {seconds:.0f} | {memory:.0f} |", flush=True)
     return np.median(found[:, 2])
 
 
@@ -203,7 +203,7 @@ def show(title, path, runs, seeds, threads):
     """Print the table of a part; return the seconds of every row."""
     *_, y_test = load(path)
     print(f"\n## {title}\n\n{len(y_test):,} test images, ", end="")
-    print(f"{len(np.unique(y_test))} classes; {seeds} seeds.\n")
+    print(f"{len(np.unique(y_test))} classes; {seeds} seed(s).\n")
     print("| method | MAP@R | P@1 | s | MB |")
     print("|---" * 5 + "|", flush=True)
     times = {}

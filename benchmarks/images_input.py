@@ -31,7 +31,7 @@ from sk_dml.datasets import load_image_folder
 from sk_dml.utils._images import load_square
 
 PARTS = ("memory", "throughput")
-N_CLASSES = 8  # of the throughput
+N_CLASSES = 32  # of the throughput
 
 
 class Tiny(nn.Sequential):
