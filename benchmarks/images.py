@@ -1,8 +1,9 @@
 """Images of classes never seen in training: retrieval by MAP@R and precision@1.
 
 The first half of the classes is for training, the second for test (of 81, 41 and 40).
-``omniglot`` and ``glyphs``: .npz files of grey images X with classes y; raw pixels, embedders with
-default parameters, the same without augmentation, and a network of three convolutions.
+``omniglot`` and ``glyphs``: .npz files of grey images X with classes y; raw pixels,
+embedders with default parameters, the same without augmentation, and a network of three
+convolutions.
 ``grocery``: a folder of photographs with index.csv (path, label), cut to squares of 128
 pixels; the features of torchvision's mobilenet_v2 (IMAGENET1K_V1, found by TORCH_HOME)
 as they are, embedders that fine-tune it, and pytorch-metric-learning with its usual
@@ -195,7 +196,9 @@ def row(label, results):
         spreads = found[:, :2].std(0)
         shown = [f"{m} ± {s:.3f}" for m, s in zip(shown, spreads, strict=True)]
     seconds, memory = np.median(found[:, 2]), found[:, 3].max()
-    print(f"| {label} | {' | '.join(shown)} | {seconds:.0f} | {memory:.0f} |", flush=True)
+    print(
+        f"| {label} | {' | '.join(shown)} | {seconds:.0f} | {memory:.0f} |", flush=True
+    )
     return np.median(found[:, 2])
 
 
