@@ -15,8 +15,10 @@ from sk_dml._training._lazy import LazyImages
 # as much, instead of batch by batch.
 MODERATE_SIZE = 2**30
 
-# Rows or images that are embedded at once outside training, and pixels of them.
-INFERENCE_BATCH_SIZE = 512
+# What is embedded at once outside training: rows; images, no more than training takes by
+# default, so that they need no more memory; and pixels of these.
+INFERENCE_ROWS = 512
+INFERENCE_IMAGES = 128
 INFERENCE_PIXELS = 2**19
 
 THREADS = "sk_dml-images"  # how the names of those that read begin
@@ -208,7 +210,9 @@ def batches_in_order(X, size=None):
     list of ndarrays of int
     """
     if size is None:
-        n_pixels = int(np.prod(X.shape[2:]))
-        size = max(1, min(INFERENCE_BATCH_SIZE, INFERENCE_PIXELS // n_pixels))
+        size = INFERENCE_ROWS
+        if X.ndim == 4:
+            n_pixels = X.shape[2] * X.shape[3]
+            size = max(1, min(INFERENCE_IMAGES, INFERENCE_PIXELS // n_pixels))
     rows = np.arange(len(X))
     return np.split(rows, range(size, len(rows), size))
