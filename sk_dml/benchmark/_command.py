@@ -1,6 +1,8 @@
 """The comparison as a command."""
 
 import re
+import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -177,17 +179,30 @@ def load(source, target):
     if path.is_dir():
         return load_image_folder(path, return_X_y=True)
     if path.suffix == ".npz":
-        with np.load(path, allow_pickle=False) as arrays:
-            _check_target(path, target, arrays.files)
-            if "X" not in arrays.files:
-                raise ValueError(f"{path} holds no array 'X', but {arrays.files}.")
-            return arrays["X"], arrays[target]
+        return _load_arrays(path, target)
     if path.suffix in TABLES:
         return _load_table(path, target)
     raise ValueError(
         f"data must be 'digits', 'glyphs', a folder, or a file that ends in .npz, "
         f"{' or '.join(TABLES)}, got {source!r}."
     )
+
+
+def _load_arrays(path, target):
+    try:
+        # NumPy itself leaves a damaged file open.
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            names = file.files
+            arrays = {name: file[name] for name in {"X", target}.intersection(names)}
+    except (EOFError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(
+            f"{path} must be a whole file of arrays without objects, as np.savez makes "
+            f"it; it cannot be read: {type(error).__name__}."
+        ) from error
+    _check_target(path, target, names)
+    if "X" not in names:
+        raise ValueError(f"{path} holds no array 'X', but {names}.")
+    return arrays["X"], arrays[target]
 
 
 def _load_table(path, target):
