@@ -231,8 +231,8 @@ def _draw_method(ax, trials):
     pruned = [t for t in trials if t["state"] == "pruned"]
     failed = [t["trial"] + 1 for t in trials if t["state"] == "failed"]
     if pruned:  # the means of the folds up to there, which are no best
-        x, values = zip(*((t["trial"] + 1, t["value"]) for t in pruned), strict=True)
-        ax.plot(x, values, "|", color=BASELINE, markersize=6)
+        stopped = [t["trial"] + 1 for t in pruned], [t["value"] for t in pruned]
+        ax.plot(*stopped, "|", color=BASELINE, markersize=6)
     low = ax.get_xaxis_transform()
     ax.plot(failed, [0.06] * len(failed), "x", color=FAILED, transform=low)
     if not done:

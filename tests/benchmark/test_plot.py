@@ -124,7 +124,7 @@ def test_pruned_trials_are_told_from_complete_ones():
     assert axes[0].figure.get_supxlabel() == "trial (crosses: failed, bars: pruned)"
     bars, _, dots, best, _ = axes[0].lines
     assert bars.get_marker() == "|"
-    assert bars.get_data() == ((2,), (0.9,))
+    assert bars.get_data() == ([2], [0.9])
     assert [*dots.get_xdata()] == [1, 3]
     assert max(best.get_ydata()) == 0.75
 
