@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 from sk_dml.benchmark._check import RealityCheck
+from sk_dml.benchmark._tables import interval
 from sk_dml.datasets import load_glyphs, load_image_folder
 
 DESCRIPTION = """\
@@ -71,10 +72,16 @@ def run(arguments):
     """
     X, y = load(arguments.data, arguments.target)
     out = Path(arguments.out)
-    out.mkdir(parents=True, exist_ok=True)
     storage = arguments.storage
     if storage is None:
         storage = f"sqlite:///{(out / 'trials.db').resolve()}"
+        if not set("?%{}").isdisjoint(storage):
+            raise ValueError(
+                "out must be a folder whose path has none of ? % { }, which database "
+                f"URLs cannot hold as they are, got {arguments.out!r}. Choose another, "
+                "or a storage elsewhere."
+            )
+    out.mkdir(parents=True, exist_ok=True)
     epochs = arguments.max_epochs
     check = RealityCheck(
         estimators=arguments.methods and arguments.methods.split(","),
@@ -114,8 +121,9 @@ def show(result):
     width = max(len(entry["method"]) for entry in result.methods)
     lines = [f"{'':{width}}  {'':12}  {metric:>8}  95 % interval"]
     for row in result.rows():
-        interval = f"{row[f'{metric}_low']:.3f} to {row[f'{metric}_high']:.3f}"
-        figures = f"{row[metric]:8.3f}  {interval}" if row["n"] else f"{'none':>8}"
+        figures = f"{'none':>8}"
+        if row["n"]:
+            figures = f"{row[metric]:8.3f}  {interval(row, metric)}"
         line = f"{row['method']:{width}}  {row['scoring']:12}  {figures}"
         lines.append(f"{line}  {row['reason'][:200]}".rstrip())
     return "\n".join([*lines, *result.notes])

@@ -1,5 +1,6 @@
 import csv
 import json
+import os
 import pickle
 
 import numpy as np
@@ -7,7 +8,8 @@ import pandas as pd
 import pytest
 
 from sk_dml.__main__ import main
-from sk_dml.benchmark._command import load, seconds
+from sk_dml.benchmark._command import load, seconds, show
+from tests.benchmark.results import made
 from tests.benchmark.small import data
 
 X, y = data()
@@ -61,6 +63,13 @@ def test_command(table, capsys):
     assert again.out == shown.out
 
 
+def test_one_repeat_has_no_interval():
+    shown = show(made(n_repeats=1)).splitlines()
+    assert shown[1].endswith("0.500  one repeat")
+    assert show(made()).splitlines()[1].endswith("0.500  0.475 to 0.525")
+    assert shown[-3].endswith("none  it broke")
+
+
 def test_files_hold_the_same(table):
     for name in ("data.csv", "data.parquet", "data.npz"):
         loaded, classes = load(str(table / name), "kind")
@@ -104,6 +113,8 @@ def test_durations_that_are_none(text):
             "--data digits",
             "n_folds (--folds of the command) up to 2, a smaller test_size",
         ),
+        ("--data digits --out what?", "out must be a folder whose path has none of ?"),
+        ("--data digits --out {x}", "cannot hold as they are, got '{x}'"),
         ("--data digits --folds 9", "n_folds=9 takes two classes"),
         ("--data digits --folds 2 --test-size .7", "Choose a smaller test_size, or"),
         ("--data digits --time-limit soon", "invalid seconds value: 'soon'"),
@@ -115,6 +126,7 @@ def test_bad_input(table, monkeypatch, capsys, options, message):
         main(["reality-check", *options.split()])
     assert stop.value.code == 2
     assert message in capsys.readouterr().err
+    assert not {"what", "what?", "{x}"}.intersection(os.listdir(table))
 
 
 @pytest.mark.parametrize(
