@@ -8,7 +8,7 @@ Linux.
 import argparse
 
 import torch
-from _report import added_memory, answer, header, in_process
+from _report import added_memory, header, in_process, parse
 
 from sk_dml import losses
 
@@ -38,11 +38,7 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--call", help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.call:
-        answer(globals(), given.call)
-        return
+    parse(parser, globals())
     print(header("memory.py"))
     print("\n| loss | sizes | MB | for comparison |")
     print("|---|---|---|---|")

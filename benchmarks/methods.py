@@ -23,7 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
-from _report import added_memory, answer, header, in_process
+from _report import added_memory, header, in_process, parse
 from pytorch_metric_learning import losses as peers
 
 from sk_dml import class_disjoint_split, losses
@@ -239,11 +239,7 @@ def main():
     parser.add_argument("--jobs", type=int, default=1, help="trainings at a time")
     parser.add_argument("--only", nargs="*", help="names of embedders")
     parser.add_argument("--without-peers", action="store_true")
-    parser.add_argument("--call", help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.call:
-        answer(globals(), given.call)
-        return
+    given = parse(parser, globals())
     print(header("methods.py", "pytorch-metric-learning"))
     if given.images:
         quality("Images", given.images, given.image_epochs, given)

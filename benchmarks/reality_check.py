@@ -12,7 +12,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-from _report import answer, header, in_process
+from _report import header, in_process, parse
 
 from sk_dml.benchmark import RealityCheck
 
@@ -57,11 +57,7 @@ def main():
     parser.add_argument("--samples", type=int, default=2000)
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--trials", type=int, default=8)
-    parser.add_argument("--call", help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.call:
-        answer(globals(), given.call)
-        return
+    given = parse(parser, globals())
     print(header("reality_check.py", "optuna"))
     print(
         f"\n{given.samples:,} rows x 16, 40 classes, {len(METHODS)} methods, "

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from _report import answer, header, in_process
+from _report import header, in_process, parse
 from safetensors import SafetensorError, safe_open
 
 from sk_dml import CircleEmbedder, NormalizedSoftmaxEmbedder
@@ -78,11 +78,7 @@ def main():
     parser.add_argument("--moments", type=int, default=20)
     parser.add_argument("--samples", type=int, default=4000)
     parser.add_argument("--epochs", type=int, default=40)
-    parser.add_argument("--call", help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.call:
-        answer(globals(), given.call)
-        return
+    given = parse(parser, globals())
     print(header("resume.py", "safetensors"))
     print(
         f"\n{given.samples:,} rows x 16, 100 classes, {given.epochs} epochs.\n\n"

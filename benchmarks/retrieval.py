@@ -17,7 +17,7 @@ import time
 import warnings
 
 import numpy as np
-from _report import answer, header, in_process, peak_memory, reset_peak_memory
+from _report import header, in_process, parse, peak_memory, reset_peak_memory
 
 SIZES = [(20_000, 128, 5), (20_000, 128, 200), (60_000, 512, 5), (118_898, 128, 20)]
 
@@ -176,11 +176,7 @@ def main():
         help="rows to search approximately",
     )
     parser.add_argument("--images", help="a file with images X and classes y")
-    parser.add_argument("--call", help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.call:
-        answer(globals(), given.call)
-        return
+    given = parse(parser, globals())
     print(header("retrieval.py", "pytorch-metric-learning", "faiss-cpu"))
     for size in SIZES[: given.sizes]:
         n, n_features, per_class = size

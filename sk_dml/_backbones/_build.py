@@ -112,9 +112,9 @@ def build_network(
     network = nn.Sequential(OrderedDict(present))
     _check_output(network, input_shape, n_components, mean.dtype)
     if sample is not None and isinstance(getattr(backbone, "head", None), FeatureHead):
-        features, labels, span = _features(network, sample(), device)
+        features, labels, (low, high) = _features(network, sample(), device)
         if pretrained:
-            _check_range(module, *span, largest)
+            _check_range(module, low, high, largest)
         backbone.head.start_from(features, labels)
     return network
 

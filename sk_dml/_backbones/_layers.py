@@ -125,6 +125,8 @@ class FeatureHead(nn.Linear):
         depend on it; but the larger they are, the less a step turns them.
     """
 
+    center: torch.Tensor
+
     def __init__(self, n_features, n_components, n_parts=1, dropout=0.2, gain=30.0):
         super().__init__(n_features, n_components, bias=False)
         self.n_parts, self.gain = n_parts, gain

@@ -11,12 +11,14 @@ import numpy as np
 import torch
 from sklearn.utils import gen_batches
 
-from sk_dml._training._lazy import LazyImages
+from sk_dml._training._lazy import DecodedImages, LazyImages
+from sk_dml.utils._image_sequence import ImageSequence
 
 # Parameters that change nothing about what is learned, or are compared otherwise: what
 # random_state leads to, by the seeds.
 LEFT_OUT = {"checkpoint_dir", "random_state", "verbose", "warm_start", "device"}
 BLOCK = 2**24  # bytes of the data that are copied at once
+SIDE = 32  # of squares by which images of a dataset are told from others
 
 
 def describe_run(embedder, data, **settings):
@@ -71,6 +73,8 @@ def describe(value: Any):
         flat = value.detach().cpu().contiguous().reshape(-1)
         content = _digest(flat.view(torch.uint8).numpy())
         return f"{value.dtype} of shape {tuple(value.shape)}, {content}"
+    if isinstance(value, ImageSequence):
+        value = DecodedImages(value, SIDE, "skip")
     if isinstance(value, LazyImages):
         return value.describe()
     if isinstance(value, np.ndarray):

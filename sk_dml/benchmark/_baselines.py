@@ -116,7 +116,7 @@ def make_baselines(names, estimator, X):
     -------
     dict of str to estimator
     """
-    n_dims = np.ndim(X)
+    n_dims = len(np.shape(X))  # which reads no images, as np.ndim would
     prefix, embedder = last_step(estimator)
     has_network = isinstance(embedder, BaseEmbedder)
     n_components = embedder.n_components if has_network else 64

@@ -1,12 +1,15 @@
 """The comparison as a command."""
 
 import re
+import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
 from sklearn.datasets import load_digits
 
 from sk_dml.benchmark._check import RealityCheck
+from sk_dml.benchmark._tables import interval
 from sk_dml.datasets import load_glyphs, load_image_folder
 
 DESCRIPTION = """\
@@ -69,10 +72,16 @@ def run(arguments):
     """
     X, y = load(arguments.data, arguments.target)
     out = Path(arguments.out)
-    out.mkdir(parents=True, exist_ok=True)
     storage = arguments.storage
     if storage is None:
         storage = f"sqlite:///{(out / 'trials.db').resolve()}"
+        if not set("?%{}").isdisjoint(storage):
+            raise ValueError(
+                "out must be a folder whose path has none of ? % { }, which database "
+                f"URLs cannot hold as they are, got {arguments.out!r}. Choose another, "
+                "or a storage elsewhere."
+            )
+    out.mkdir(parents=True, exist_ok=True)
     epochs = arguments.max_epochs
     check = RealityCheck(
         estimators=arguments.methods and arguments.methods.split(","),
@@ -112,8 +121,9 @@ def show(result):
     width = max(len(entry["method"]) for entry in result.methods)
     lines = [f"{'':{width}}  {'':12}  {metric:>8}  95 % interval"]
     for row in result.rows():
-        interval = f"{row[f'{metric}_low']:.3f} to {row[f'{metric}_high']:.3f}"
-        figures = f"{row[metric]:8.3f}  {interval}" if row["n"] else f"{'none':>8}"
+        figures = f"{'none':>8}"
+        if row["n"]:
+            figures = f"{row[metric]:8.3f}  {interval(row, metric)}"
         line = f"{row['method']:{width}}  {row['scoring']:12}  {figures}"
         lines.append(f"{line}  {row['reason'][:200]}".rstrip())
     return "\n".join([*lines, *result.notes])
@@ -177,17 +187,30 @@ def load(source, target):
     if path.is_dir():
         return load_image_folder(path, return_X_y=True)
     if path.suffix == ".npz":
-        with np.load(path, allow_pickle=False) as arrays:
-            _check_target(path, target, arrays.files)
-            if "X" not in arrays.files:
-                raise ValueError(f"{path} holds no array 'X', but {arrays.files}.")
-            return arrays["X"], arrays[target]
+        return _load_arrays(path, target)
     if path.suffix in TABLES:
         return _load_table(path, target)
     raise ValueError(
         f"data must be 'digits', 'glyphs', a folder, or a file that ends in .npz, "
         f"{' or '.join(TABLES)}, got {source!r}."
     )
+
+
+def _load_arrays(path, target):
+    try:
+        # NumPy itself leaves a damaged file open.
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            names = file.files
+            arrays = {name: file[name] for name in {"X", target}.intersection(names)}
+    except (EOFError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(
+            f"{path} must be a whole file of arrays without objects, as np.savez makes "
+            f"it; it cannot be read: {type(error).__name__}."
+        ) from error
+    _check_target(path, target, names)
+    if "X" not in names:
+        raise ValueError(f"{path} holds no array 'X', but {names}.")
+    return arrays["X"], arrays[target]
 
 
 def _load_table(path, target):

@@ -18,6 +18,7 @@ from sk_dml.benchmark._search_space import describe_space
 from sk_dml.benchmark._storage import hide_password, opened_storage
 from sk_dml.benchmark._tasks import SCORINGS
 from sk_dml.benchmark._tuning import describe_pruner, n_random
+from sk_dml.utils._image_sequence import ImageSequence
 
 STATES = {
     "COMPLETE": "complete",
@@ -193,7 +194,8 @@ def _plain(value):
 
 
 def _content(part):
-    return None if part is None else np.asarray(part)
+    is_read_later = part is None or isinstance(part, ImageSequence)
+    return part if is_read_later else np.asarray(part)
 
 
 def _entry(method):

@@ -219,14 +219,20 @@ def draw_trials(result, ax):
             title = panel.set_title("", fontsize="medium", loc="left")
             best = "" if best is None else f", best {best:.3f}"
             _style.write(title, _style.plain(name, 22) + best)
-        axes[0].figure.supxlabel("trial (crosses: failed)", fontsize="medium")
+        is_pruned = any(trial["state"] == "pruned" for trial in result.trials)
+        marks = "crosses: failed" + (", bars: pruned" if is_pruned else "")
+        axes[0].figure.supxlabel(f"trial ({marks})", fontsize="medium")
         axes[0].figure.supylabel("mean validation MAP@R", fontsize="medium")
     return axes
 
 
 def _draw_method(ax, trials):
     done = [t for t in trials if t["state"] == "complete"]
+    pruned = [t for t in trials if t["state"] == "pruned"]
     failed = [t["trial"] + 1 for t in trials if t["state"] == "failed"]
+    if pruned:  # the means of the folds up to there, which are no best
+        stopped = [t["trial"] + 1 for t in pruned], [t["value"] for t in pruned]
+        ax.plot(*stopped, "|", color=BASELINE, markersize=6)
     low = ax.get_xaxis_transform()
     ax.plot(failed, [0.06] * len(failed), "x", color=FAILED, transform=low)
     if not done:

@@ -254,11 +254,13 @@ def _result_table(result, scoring):
 
 def _search(result):
     methods = [entry for entry in result.methods if entry["kind"] == "method"]
+    ends = {"complete": "completed", "pruned": "pruned", "failed": "failed"}
+    if result.settings["pruner"] is None:
+        del ends["pruned"]
     columns = {
         "method": False,
         "validation MAP@R": True,
-        "completed": True,
-        "failed": True,
+        **dict.fromkeys(ends.values(), True),
         "chosen setting": False,
     }
     rows = []
@@ -270,8 +272,7 @@ def _search(result):
             (
                 head(entry["method"]),
                 cell(entry["best_score"]),
-                cell(states.count("complete"), digits=0),
-                cell(states.count("failed"), digits=0),
+                *(cell(states.count(end), digits=0) for end in ends),
                 element("td", element("code", chosen)),
             )
         )

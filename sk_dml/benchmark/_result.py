@@ -6,10 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from sk_dml.benchmark._plot import (
-    draw_comparison,
-    draw_trials,
-)
+from sk_dml.benchmark._plot import draw_comparison, draw_trials
 from sk_dml.benchmark._report import make_page
 from sk_dml.benchmark._statistics import holm, mean_interval, paired_p_value
 from sk_dml.benchmark._tasks import SCORINGS
@@ -93,12 +90,36 @@ class RealityCheckResult:
         -------
         dict of int to float
             By repeat.
+
+        Raises
+        ------
+        ValueError
+            If there is no such method, metric or way of scoring.
         """
+        self._check(scoring, metric)
+        names = [entry["method"] for entry in self.methods]
+        if method not in names:
+            raise ValueError(f"method must be one of {names}, got {method!r}.")
         return {
             row["repeat"]: row[metric]
             for row in self.repeats
             if row["method"] == method and row["scoring"] == scoring
         }
+
+    def _check(self, scoring, metric):
+        """Refuse what was not computed; give the metric, the first if it is None."""
+        metrics = self.settings["metrics"]
+        metric = metrics[0] if metric is None else metric
+        if metric not in metrics:
+            raise ValueError(
+                f"metric must be one of those that were computed, {list(metrics)}, "
+                f"got {metric!r}."
+            )
+        if scoring not in SCORINGS:
+            raise ValueError(
+                f"scoring must be one of {list(SCORINGS)}, got {scoring!r}."
+            )
+        return metric
 
     def rows(self):
         """Make the table: a row for every method or baseline and way of scoring.
@@ -154,8 +175,13 @@ class RealityCheckResult:
         dict of str to dict
             ``difference``, ``p_value`` and ``p_value_holm`` for every method but the
             reference and the baselines.
+
+        Raises
+        ------
+        ValueError
+            If the metric was not computed, or there is no such way of scoring.
         """
-        metric = metric or self.settings["metrics"][0]
+        metric = self._check(scoring, metric)
         reference = self.settings["reference"]
         base = self.values(reference, scoring, metric)
         names = [
@@ -264,17 +290,7 @@ class RealityCheckResult:
             If the metric was not computed, there is no such way of scoring, or there
             are fewer or more axes than needed.
         """
-        metrics = self.settings["metrics"]
-        metric = metrics[0] if metric is None else metric
-        if metric not in metrics:
-            raise ValueError(
-                f"metric must be one of those that were computed, {list(metrics)}, "
-                f"got {metric!r}."
-            )
-        if scoring not in SCORINGS:
-            raise ValueError(
-                f"scoring must be one of {list(SCORINGS)}, got {scoring!r}."
-            )
+        metric = self._check(scoring, metric)
         return draw_comparison(self, ax, metric=metric, scoring=scoring)
 
     def plot_trials(self, ax=None):

@@ -42,7 +42,8 @@ def hide_password(url):
     -------
     str
     """
-    return re.sub(r"(://[^:/@]*):.*@", r"\1:***@", url)
+    url = re.sub(r"(://[^:/@]*):.*@", r"\1:***@", url)
+    return re.sub(r"(?i)([?&;](?:password|passwd|pwd)=)[^&;\s'\"]*", r"\1***", url)
 
 
 def open_storage(url):

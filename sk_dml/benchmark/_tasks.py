@@ -8,6 +8,7 @@ from sklearn.utils import _safe_indexing
 from sk_dml.benchmark._concatenated import ConcatenatedEmbedder
 from sk_dml.benchmark._fold import fit_fold, with_deadline
 from sk_dml.metrics import clustering_scores, retrieval_scores
+from sk_dml.metrics._scorer import without_missing
 from sk_dml.model_selection import ClassDisjointKFold
 from sk_dml.scorers import map_at_r
 from sk_dml.utils import embed
@@ -126,6 +127,7 @@ def rate(embedding, y, metrics, seed):
     Parameters
     ----------
     embedding : array-like of shape (n_samples, n_components)
+        Rows of NaN, of images that cannot be read, are left out with a warning.
     y : array-like of shape (n_samples,)
     metrics : sequence of str
         Of retrieval, and "nmi", "ami" and "pairwise_f1".
@@ -138,6 +140,7 @@ def rate(embedding, y, metrics, seed):
     """
     clustering = [name for name in metrics if name in CLUSTERING]
     retrieval = [name for name in metrics if name not in CLUSTERING]
+    embedding, y = without_missing(np.asarray(embedding), y)
     scores: dict = {}
     if retrieval:
         scores |= retrieval_scores(embedding, y, metrics=retrieval)

@@ -66,7 +66,7 @@ class RetrievalScorer:
             If samples are left out: their rows are NaN, as an embedder with
             ``on_bad_image="skip"`` makes them of images that cannot be read.
         """
-        embedding, y = _without_missing(np.asarray(embed(estimator, X)), y)
+        embedding, y = without_missing(np.asarray(embed(estimator, X)), y)
         scores = retrieval_scores(embedding, y, metrics=self.names, **self.options)
         return scores if len(self.names) > 1 else scores[self.names[0]]
 
@@ -75,8 +75,29 @@ class RetrievalScorer:
         return f"retrieval_scorer({', '.join([*map(repr, self.names), *options])})"
 
 
-def _without_missing(embedding, y):
-    """Leave out rows of nothing but NaN: samples that have no embedding."""
+def without_missing(embedding, y):
+    """Leave out rows of nothing but NaN: samples that have no embedding.
+
+    Parameters
+    ----------
+    embedding : ndarray of shape (n_samples, n_components)
+    y : array-like of shape (n_samples,)
+
+    Returns
+    -------
+    embedding, y
+        Without them.
+
+    Raises
+    ------
+    ValueError
+        If there are no others.
+
+    Warns
+    -----
+    UserWarning
+        If there are any: how many.
+    """
     if embedding.ndim != 2 or embedding.dtype.kind != "f":
         return embedding, y
     missing = np.isnan(embedding).all(axis=1)

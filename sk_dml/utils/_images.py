@@ -138,6 +138,8 @@ def load_image(item, smallest_side=None, *, column="image"):
     item = _image_of(item, column)
     if isinstance(item, bytes):
         item = io.BytesIO(item)
+    elif is_path(item):
+        item = str(os.fspath(item))  # no string of NumPy: errors show it
     if not is_path(item) and not isinstance(item, io.BytesIO):
         is_image = isinstance(item, pillow.Image)
         return _to_colors(item if is_image else _from_array(item))

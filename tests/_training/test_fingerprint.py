@@ -9,6 +9,7 @@ import torch
 from sk_dml import CircleEmbedder
 from sk_dml._training import _fingerprint
 from sk_dml._training._fingerprint import describe, describe_run, differences
+from sk_dml.datasets import ImageSequence
 
 
 def linear(value=0.0, n=2):
@@ -53,6 +54,10 @@ def values():
         skorch.callbacks.EarlyStopping(patience=3),
         skorch.callbacks.EarlyStopping(patience=4),
         *enum.Enum("Weights", "FIRST SECOND"),
+        ImageSequence(np.zeros((3, 8, 8), np.uint8)),
+        ImageSequence(np.zeros((2, 8, 8), np.uint8)),
+        ImageSequence(np.ones((3, 8, 8), np.uint8)),
+        ImageSequence([*np.zeros((3, 8, 8), np.uint8), "no file"]),
     ]
 
 

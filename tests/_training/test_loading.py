@@ -51,7 +51,15 @@ def loader_of(X, y=None, **params):
 
 def test_batches_come_in_order_whoever_is_first(monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
-    X = Counting(38, delays={0: 0.05, 8: 0.05})
+    together = threading.Barrier(3)
+
+    class Together(Counting):
+        def read(self, places):
+            if places[0] < 12:  # the first three batches, each by a thread of its own
+                together.wait(60)
+            return super().read(places)
+
+    X = Together(38, delays={0: 0.05})
     found = [batch for batch, _ in loader_of(X)]
     assert len(found) == len(loader_of(X)) == 10
     assert torch.cat(found)[:, 0, 0, 0].tolist() == [*range(38)]
@@ -65,7 +73,10 @@ def test_no_more_is_read_ahead_than_was_asked_for(n_ahead):
     batches = iter(loader_of(X, prefetch_factor=n_ahead))
     for i in range(5):
         next(batches)
-        time.sleep(0.02)
+        end = time.monotonic() + 60
+        while len(X.begun) < i + 1 + n_ahead and time.monotonic() < end:
+            time.sleep(0.001)
+        time.sleep(0.02)  # for one that should not be
         assert len(X.begun) == i + 1 + n_ahead
 
 

@@ -1,12 +1,15 @@
 import csv
 import json
+import os
+import pickle
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from sk_dml.__main__ import main
-from sk_dml.benchmark._command import load, seconds
+from sk_dml.benchmark._command import load, seconds, show
+from tests.benchmark.results import made
 from tests.benchmark.small import data
 
 X, y = data()
@@ -24,6 +27,7 @@ def table(tmp_path):
     frame.to_csv(tmp_path / "data.csv", index=False)
     frame.to_parquet(tmp_path / "data.parquet")
     np.savez(tmp_path / "data.npz", X=X, kind=y)
+    np.savez(tmp_path / "target.npz", y=y)
     return tmp_path
 
 
@@ -59,6 +63,13 @@ def test_command(table, capsys):
     assert again.out == shown.out
 
 
+def test_one_repeat_has_no_interval():
+    shown = show(made(n_repeats=1)).splitlines()
+    assert shown[1].endswith("0.500  one repeat")
+    assert show(made()).splitlines()[1].endswith("0.500  0.475 to 0.525")
+    assert shown[-3].endswith("none  it broke")
+
+
 def test_files_hold_the_same(table):
     for name in ("data.csv", "data.parquet", "data.npz"):
         loaded, classes = load(str(table / name), "kind")
@@ -90,6 +101,7 @@ def test_durations_that_are_none(text):
         ("--data data.csv", "data.csv has no 'y' for the classes, but ['x0', "),
         ("--data data.npz", "data.npz has no 'y' for the classes, but ['X', "),
         ("--data data.parquet --target x0", "columns that are no numbers: ['kind']"),
+        ("--data target.npz", "target.npz holds no array 'X', but ['y']."),
         ("--data data.txt", "data must be 'digits', 'glyphs', a folder, or a file"),
         ("--data missing.npz", "No such file or directory: 'missing.npz'"),
         ("--data digits --methods circel", "'circel', which is no embedder"),
@@ -101,6 +113,8 @@ def test_durations_that_are_none(text):
             "--data digits",
             "n_folds (--folds of the command) up to 2, a smaller test_size",
         ),
+        ("--data digits --out what?", "out must be a folder whose path has none of ?"),
+        ("--data digits --out {x}", "cannot hold as they are, got '{x}'"),
         ("--data digits --folds 9", "n_folds=9 takes two classes"),
         ("--data digits --folds 2 --test-size .7", "Choose a smaller test_size, or"),
         ("--data digits --time-limit soon", "invalid seconds value: 'soon'"),
@@ -112,3 +126,31 @@ def test_bad_input(table, monkeypatch, capsys, options, message):
         main(["reality-check", *options.split()])
     assert stop.value.code == 2
     assert message in capsys.readouterr().err
+    assert not {"what", "what?", "{x}"}.intersection(os.listdir(table))
+
+
+@pytest.mark.parametrize(
+    "kind", ["cut", "flipped", "empty", "objects", "pickle", "npy"]
+)
+def test_files_that_are_no_arrays(kind, table, monkeypatch, capsys):
+    path, content = table / "bad.npz", (table / "data.npz").read_bytes()
+    if kind == "cut":
+        path.write_bytes(content[:500])
+    elif kind == "flipped":
+        path.write_bytes(content[:300] + bytes([content[300] ^ 255]) + content[301:])
+    elif kind == "empty":
+        path.write_bytes(b"")
+    elif kind == "objects":
+        np.savez(path, X=np.array([1, None]), y=[0, 1])
+    elif kind == "pickle":
+        path.write_bytes(pickle.dumps({"X": 1}))
+    else:
+        with path.open("wb") as file:
+            np.save(file, X)
+    monkeypatch.setattr(pickle, "loads", None)
+    monkeypatch.setattr(pickle, "load", None)
+    with pytest.raises(SystemExit):
+        main(["reality-check", "--data", str(path), "--out", str(table / "out")])
+    error = " ".join(capsys.readouterr().err.split())
+    assert "bad.npz must be a whole file of arrays without objects" in error
+    assert not (table / "out").exists()

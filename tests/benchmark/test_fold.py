@@ -1,4 +1,5 @@
-import time
+import itertools
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -6,6 +7,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sk_dml import SoftmaxEmbedder, TripletEmbedder
+from sk_dml.benchmark import _fold, _tasks
 from sk_dml.benchmark._fold import last_step, seeded, with_deadline
 from sk_dml.benchmark._progress import Progress, duration
 from sk_dml.benchmark._tasks import make_seed, rate_fold
@@ -16,13 +18,20 @@ HALVES = np.flatnonzero(y < 4), np.flatnonzero(y >= 4)
 
 
 @pytest.mark.parametrize("piped", [False, True])
-def test_deadline_ends_a_training_within_an_epoch(piped):
-    embedder = SoftmaxEmbedder(4, max_epochs=10**6, early_stopping=False)
+def test_deadline_ends_a_training_within_an_epoch(piped, monkeypatch):
+    embedder = SoftmaxEmbedder(4, max_epochs=10, batch_size=8, early_stopping=False)
     estimator = make_pipeline(StandardScaler(), embedder) if piped else embedder
-    start = time.time()
-    outcome = rate_fold(estimator, X, y, *HALVES, deadline=start + 0.5)
-    assert outcome == {"timed_out": True}
-    assert time.time() - start < 10
+    looks = itertools.count(
+        1
+    )  # at a clock on which a second passes from one to the next
+    for module in (_fold, _tasks):
+        clock = SimpleNamespace(time=lambda: next(looks))
+        monkeypatch.setattr(module, "time", clock)
+    assert rate_fold(estimator, X, y, *HALVES, deadline=5) == {"timed_out": True}
+    # One before the training, one after each of five batches of 30, one at the end.
+    assert next(looks) == 8
+    assert rate_fold(estimator, X, y, *HALVES, deadline=5) == {"timed_out": True}
+    assert next(looks) == 10  # nothing is begun after it
 
 
 def test_no_deadline_changes_nothing():

@@ -53,10 +53,19 @@ def test_other_metric_and_scoring():
     *_, fair = result.plot(metric="nmi", scoring="separated")
     assert fair.get_xlabel() == "NMI on the test classes, separated"
     assert errorbars(fair)[0][0] == pytest.approx(mean(result, "mine", "nmi"))
-    with pytest.raises(ValueError, match=r"metric must be .*\['map_at_r', 'nmi'\]"):
-        result.plot(metric="ami")
-    with pytest.raises(ValueError, match=r"scoring must be one of .*got 'both'"):
-        result.plot(scoring="both")
+    for ask in (result.plot, result.comparisons):
+        message = r"metric must be .*\['map_at_r', 'nmi'\], got 'ami'"
+        with pytest.raises(ValueError, match=message):
+            ask(metric="ami")
+        with pytest.raises(ValueError, match=r"scoring must be one of .*got 'both'"):
+            ask(scoring="both")
+    for wrong, message in (
+        (("mine", "separated", "ami"), "metric must be"),
+        (("mine", "both", "nmi"), "scoring must be"),
+        (("Triplett", "separated", "nmi"), "method must be .* got 'Triplett'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            result.values(*wrong)
 
 
 def test_no_claim_no_panel():
@@ -105,6 +114,19 @@ def test_trials_and_the_best_so_far():
     assert [*axes[2].lines[0].get_xdata()] == [2]
     assert [*axes[3].lines[0].get_xdata()] == [1, 2, 3]
     assert [text.get_text() for text in axes[3].texts] == ["none completed"]
+
+
+def test_pruned_trials_are_told_from_complete_ones():
+    result = made()
+    assert "pruned" not in result.plot_trials()[0].figure.get_supxlabel()
+    result.trials[1] |= {"state": "pruned", "value": 0.9, "fold_scores": [0.9]}
+    axes = result.plot_trials()
+    assert axes[0].figure.get_supxlabel() == "trial (crosses: failed, bars: pruned)"
+    bars, _, dots, best, _ = axes[0].lines
+    assert bars.get_marker() == "|"
+    assert bars.get_data() == ([2], [0.9])
+    assert [*dots.get_xdata()] == [1, 3]
+    assert max(best.get_ydata()) == 0.75
 
 
 @pytest.mark.parametrize("n_methods", [1, 4, 5, 9])

@@ -143,6 +143,18 @@ def test_panels_for_any_number_of_methods():
         assert name in page.text
 
 
+def test_pruned_trials_are_counted_where_there_is_a_pruner():
+    result = made()
+    heads = "validation MAP@R completed failed chosen setting"
+    assert heads in Page(result.to_html()).text
+    result.settings["pruner"] = "MedianPruner()"
+    result.trials[1]["state"] = "pruned"
+    text = Page(result.to_html()).text
+    assert heads.replace("failed", "pruned failed") in text
+    assert "Circle 0.750 2 1 0 margin = 0.25" in text
+    assert "MedianPruner() could stop a trial early." in text
+
+
 def test_no_result_at_all():
     result = made()
     result.repeats, result.trials = [], []
@@ -156,6 +168,7 @@ def test_no_result_at_all():
 @pytest.mark.parametrize("n_repeats", [1, 2])
 def test_real_results(n_repeats):
     result = small(n_trials=1, n_repeats=n_repeats).run(*data())
+    assert result.settings.keys() | {"data"} == made().settings.keys()
     page = Page(result.to_html())
     assert "Triplet" in page.text
     assert ("one repeat" in page.text) == (n_repeats == 1)

@@ -31,6 +31,8 @@ def test_files_that_are_no_database(tmp_path):
 
 def test_passwords_are_hidden():
     assert hide_password("mysql://me:a@b:c@host/x") == "mysql://me:***@host/x"
+    url = "postgresql:///x?user=me&Password={}&ssl=on"
+    assert hide_password(url.format("a:b@c")) == url.format("***")
     assert hide_password("sqlite:///a.db") == "sqlite:///a.db"
 
 

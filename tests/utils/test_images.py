@@ -274,6 +274,14 @@ def test_damaged_files_are_refused(picture, tmp_path):
             load_image(content or b" ")
 
 
+def test_errors_show_a_plain_path(tmp_path):
+    path = tmp_path / "none.png"
+    path.write_bytes(b"no image")
+    for item in (np.str_(path), path):
+        with pytest.raises(OSError, match=f"cannot identify image file '{path}'"):
+            load_image(item)
+
+
 def test_decompression_bombs_are_refused(picture, monkeypatch):
     file = io.BytesIO()
     Image.fromarray(picture).save(file, "png")
