@@ -1,6 +1,8 @@
 import csv
 import json
 
+from argparse import ArgumentTypeError
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -80,7 +82,7 @@ def test_durations(text, expected):
 
 @pytest.mark.parametrize("text", ["", "2d", "h", "-3s", "0", "2 h"])
 def test_durations_that_are_none(text):
-    with pytest.raises(ValueError):  # noqa: PT011 - argparse says what is wrong
+    with pytest.raises(ArgumentTypeError, match="such as 2h, 90m, 1h30m or 45s"):
         seconds(text)
 
 
@@ -103,7 +105,7 @@ def test_durations_that_are_none(text):
         ),
         ("--data digits --folds 9", "n_folds=9 takes two classes"),
         ("--data digits --folds 2 --test-size .7", "Choose a smaller test_size, or"),
-        ("--data digits --time-limit soon", "invalid seconds value: 'soon'"),
+        ("--data digits --time-limit soon", "'soon' is no duration above 0"),
     ],
 )
 def test_bad_input(table, monkeypatch, capsys, options, message):
@@ -112,3 +114,13 @@ def test_bad_input(table, monkeypatch, capsys, options, message):
         main(["reality-check", *options.split()])
     assert stop.value.code == 2
     assert message in capsys.readouterr().err
+
+
+def test_of_many_columns_few_are_named(tmp_path):
+    names = [f"x{i}" for i in range(500)] + ["species"]
+    path = tmp_path / "wide.npz"
+    np.savez(path, **{name: np.zeros(1) for name in names})
+    with pytest.raises(ValueError, match=r"but \['species'\] and 500 more\. Choose"):
+        load(str(path), "spezies")
+    with pytest.raises(ValueError, match=r"'x8', 'species'\] and 491 more"):
+        load(str(path), "label")
