@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 from sk_dml.benchmark._check import RealityCheck
+from sk_dml.benchmark._tables import interval
 from sk_dml.datasets import load_glyphs, load_image_folder
 
 DESCRIPTION = """\
@@ -116,8 +117,11 @@ def show(result):
     width = max(len(entry["method"]) for entry in result.methods)
     lines = [f"{'':{width}}  {'':12}  {metric:>8}  95 % interval"]
     for row in result.rows():
-        interval = f"{row[f'{metric}_low']:.3f} to {row[f'{metric}_high']:.3f}"
-        figures = f"{row[metric]:8.3f}  {interval}" if row["n"] else f"{'none':>8}"
+        figures = (
+            f"{row[metric]:8.3f}  {interval(row, metric)}"
+            if row["n"]
+            else f"{'none':>8}"
+        )
         line = f"{row['method']:{width}}  {row['scoring']:12}  {figures}"
         lines.append(f"{line}  {row['reason'][:200]}".rstrip())
     return "\n".join([*lines, *result.notes])
