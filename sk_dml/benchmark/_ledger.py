@@ -375,10 +375,11 @@ def _differing(before, now):
         if len(pairs) == 1:
             return pairs[0]
     elif isinstance(before, dict) and isinstance(now, dict):
-        keys = {*before, *now}
         missing = object()
-        keys = sorted(
-            key for key in keys if before.get(key, missing) != now.get(key, missing)
-        )
+        keys = [
+            key
+            for key in sorted({*before, *now})
+            if before.get(key, missing) != now.get(key, missing)
+        ]
         return tuple({k: d[k] for k in keys if k in d} for d in (before, now))
     return before, now
