@@ -192,4 +192,7 @@ def warn_of_failures(history, n_components):
 
 def _is_dead(row):
     gradient = row.get("gradient_norm")
-    return gradient is not None and gradient < DEAD_GRADIENT * abs(row["train_loss"])
+    loss = abs(row["train_loss"])
+    # Below the normal numbers the gradient of a loss that has been learned is 0, too.
+    is_nothing = loss < np.finfo(np.float32).tiny
+    return gradient is not None and not is_nothing and gradient < DEAD_GRADIENT * loss

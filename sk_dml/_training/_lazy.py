@@ -159,6 +159,8 @@ class DecodedImages(LazyImages):
 
     def _read_one(self, place):
         item = self.images[int(place)]
+        if isinstance(item, str):
+            item = str(item)  # Pillow's messages show np.str_('...') otherwise
         side = self.image_shape[-1]
         return load_square(item, side, column=self.images.column)
 

@@ -69,6 +69,10 @@ class Principal(TransformerMixin, BaseEstimator):
 class LinearNCA(TransformerMixin, BaseEstimator):
     """scikit-learn's NCA on a sample of the rows: its time grows with their square.
 
+    The rows are scaled as one, to a variance of one for every component. At the large
+    distances of wide rows or pixels NCA's neighbours are no longer soft, its gradient
+    is zero, and it would return the projection that it begins with.
+
     Parameters
     ----------
     n_components : int, default=64
@@ -89,14 +93,17 @@ class LinearNCA(TransformerMixin, BaseEstimator):
         if len(X) > self.max_samples:
             rows = rng.choice(len(X), self.max_samples, replace=False)
             X, y = X[rows], np.asarray(y)[rows]
+        width = min(self.n_components, X.shape[1])
+        variance = X.var(axis=0).sum()
+        self.scale_ = np.sqrt(width / variance) if variance > 0 else 1.0
         self.nca_ = NeighborhoodComponentsAnalysis(
-            min(self.n_components, X.shape[1]), max_iter=50, random_state=rng
-        ).fit(X, y)
+            width, max_iter=50, random_state=rng
+        ).fit(self.scale_ * X, y)
         return self
 
     def transform(self, X):
         """Apply it."""
-        return self.nca_.transform(X)
+        return self.nca_.transform(self.scale_ * X)
 
 
 def make_baselines(names, estimator, X):

@@ -3,6 +3,8 @@
 import re
 import zipfile
 import zlib
+from argparse import ArgumentTypeError
+from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,8 @@ started several times at once, the processes share the trials.
 Writes into a folder: report.html, a page that needs nothing else; results.csv (a row
 for every method and baseline and way of scoring), trials.csv and settings.json."""
 TABLES = (".csv", ".parquet")
+# Of the columns of a table, an error names so many.
+LISTED = 10
 UNITS = {"h": 3600, "m": 60, "s": 1}
 
 
@@ -143,16 +147,17 @@ def seconds(text):
 
     Raises
     ------
-    ValueError
+    ArgumentTypeError
         If it is none, or 0.
     """
     number = r"\d+(?:\.\d+)?"
+    message = f"{text!r} is no duration above 0, such as 2h, 90m, 1h30m or 45s"
     if not re.fullmatch(rf"({number}[hms])+|{number}", text):
-        raise ValueError(text)
+        raise ArgumentTypeError(message)
     parts = re.findall(rf"({number})([hms]?)", text)
     total = sum(float(value) * UNITS.get(unit, 1) for value, unit in parts)
     if not total:
-        raise ValueError(text)
+        raise ArgumentTypeError(message)
     return total
 
 
@@ -230,4 +235,14 @@ def _load_table(path, target):
 
 def _check_target(path, target, names):
     if target not in names:
-        raise ValueError(f"{path} has no {target!r} for the classes, but {names}.")
+        close = get_close_matches(target, map(str, names), n=LISTED)
+        shown = (
+            names
+            if len(names) <= LISTED
+            else close or [*names[: LISTED - 1], names[-1]]
+        )
+        more = f" and {len(names) - len(shown)} more" if len(shown) < len(names) else ""
+        raise ValueError(
+            f"{path} has no {target!r} for the classes, but {shown}{more}. Choose with "
+            "--target."
+        )

@@ -135,6 +135,8 @@ def compare_in(
         after=after_trial,
     )
     progress.deadline = None
+    # Where the time limit ended the search, the trials not begun never will be.
+    progress.n_pieces = _n_finished(search) + len(names) * check.n_repeats
     chosen, entries = _choose(search, methods)
     entries += [_entry(method) for method in baselines]
     prefix = f"{check.study_name}/"

@@ -90,9 +90,10 @@ class Ledger:
             return
         for key in {**there, **description}:
             if there.get(key) != description.get(key):
+                before, now = _differing(there.get(key), description.get(key))
                 raise ValueError(
                     f"storage holds the study {name!r}, begun with other settings: "
-                    f"{key} was {there.get(key)!r} and is {description.get(key)!r}. "
+                    f"{key} was {before!r} and is {now!r}. "
                     "Set another study_name or another storage, or go on with the "
                     "same settings."
                 )
@@ -365,3 +366,20 @@ def _preset_sampler():
             return self.values[param_name]
 
     return PresetSampler()
+
+
+def _differing(before, now):
+    """Keep of descriptions of estimators, [class, parameters], what differs."""
+    if isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
+        pairs = [_differing(a, b) for a, b in zip(before, now, strict=True) if a != b]
+        if len(pairs) == 1:
+            return pairs[0]
+    elif isinstance(before, dict) and isinstance(now, dict):
+        missing = object()
+        keys = [
+            key
+            for key in sorted({*before, *now})
+            if before.get(key, missing) != now.get(key, missing)
+        ]
+        return tuple({k: d[k] for k in keys if k in d} for d in (before, now))
+    return before, now

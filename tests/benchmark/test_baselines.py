@@ -6,7 +6,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sk_dml import CircleEmbedder, SoftmaxEmbedder
-from sk_dml.benchmark._baselines import BASELINES, LinearNCA, make_baselines
+from sk_dml.benchmark._baselines import BASELINES, LinearNCA, Principal, make_baselines
 from sk_dml.metrics import map_at_r_score
 from tests.benchmark.small import data
 
@@ -23,6 +23,21 @@ def test_every_baseline_embeds_rows():
     assert found["LDA"].shape == (48, 5)
     assert found["linear NCA"].shape == (48, 3)
     assert map_at_r_score(found["linear NCA"], y) > map_at_r_score(X, y)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 255.0])
+def test_linear_nca_learns_at_any_scale(scale):
+    rng = np.random.default_rng(0)
+    y = np.repeat(np.arange(20), 10)
+    wide = rng.normal(size=(20, 300))[y] + 3 * rng.normal(size=(200, 300))
+    wide += rng.normal(size=(200, 5)) @ rng.normal(size=(5, 300))
+    X = scale * wide
+    nca = LinearNCA(32, random_state=0).fit(X, y)
+    pca = Principal(32).fit(X, y)
+    learned = map_at_r_score(nca.transform(X), y)
+    assert learned > map_at_r_score(pca.transform(X), y) + 0.1
+    unscaled = LinearNCA(32, random_state=0).fit(wide, y)
+    assert_allclose(map_at_r_score(unscaled.transform(wide), y), learned, atol=0.05)
 
 
 def test_images_and_files():

@@ -301,7 +301,7 @@ def test_failing_repeats_are_reported(monkeypatch):
 
 
 @pytest.mark.parametrize("seconds", [0.4, 1e-9])
-def test_time_limit_in_the_middle_of_a_trial(monkeypatch, seconds):
+def test_time_limit_in_the_middle_of_a_trial(capsys, seconds):
     check = small(
         estimators={"Triplet": TripletEmbedder(4)},
         # The first trials are short; the others last until the limit.
@@ -311,6 +311,7 @@ def test_time_limit_in_the_middle_of_a_trial(monkeypatch, seconds):
         metrics=["map_at_r"],
         n_repeats=1,
         search_spaces={"Triplet": {"max_epochs": [1, 1, 1, 10**5]}},
+        verbose=1,
     )
     result = check.run(X, y)
     (note,) = result.notes
@@ -327,6 +328,8 @@ def test_time_limit_in_the_middle_of_a_trial(monkeypatch, seconds):
         assert "time limit came before" in row["reason"]
         assert row["n"] == 0
     assert result.rows()[-1]["n"] == 1
+    # The trials that were not begun take no time.
+    assert "repeat 1 of 1; about 0 s left" in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_result_is_plain_and_written(result, tmp_path):

@@ -2,6 +2,7 @@ import csv
 import json
 import os
 import pickle
+from argparse import ArgumentTypeError
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ import pytest
 from sk_dml.__main__ import main
 from sk_dml.benchmark._command import load, seconds, show
 from tests.benchmark.results import made
-from tests.benchmark.small import data
+from tests.benchmark.small import data, small
 
 X, y = data()
 QUICK = "--trials 1 --folds 2 --repeats 2 --max-epochs 1 --methods triplet,softmax"
@@ -91,7 +92,7 @@ def test_durations(text, expected):
 
 @pytest.mark.parametrize("text", ["", "2d", "h", "-3s", "0", "2 h"])
 def test_durations_that_are_none(text):
-    with pytest.raises(ValueError):  # noqa: PT011 - argparse says what is wrong
+    with pytest.raises(ArgumentTypeError, match="such as 2h, 90m, 1h30m or 45s"):
         seconds(text)
 
 
@@ -117,7 +118,7 @@ def test_durations_that_are_none(text):
         ("--data digits --out {x}", "cannot hold as they are, got '{x}'"),
         ("--data digits --folds 9", "n_folds=9 takes two classes"),
         ("--data digits --folds 2 --test-size .7", "Choose a smaller test_size, or"),
-        ("--data digits --time-limit soon", "invalid seconds value: 'soon'"),
+        ("--data digits --time-limit soon", "'soon' is no duration above 0"),
     ],
 )
 def test_bad_input(table, monkeypatch, capsys, options, message):
@@ -154,3 +155,20 @@ def test_files_that_are_no_arrays(kind, table, monkeypatch, capsys):
     error = " ".join(capsys.readouterr().err.split())
     assert "bad.npz must be a whole file of arrays without objects" in error
     assert not (table / "out").exists()
+
+
+def test_of_many_columns_few_are_named(tmp_path):
+    names = [f"x{i}" for i in range(500)] + ["species"]
+    path = tmp_path / "wide.npz"
+    np.savez(path, **{name: np.zeros(1) for name in names})
+    with pytest.raises(ValueError, match=r"but \['species'\] and 500 more\. Choose"):
+        load(str(path), "spezies")
+    with pytest.raises(ValueError, match=r"'x8', 'species'\] and 491 more"):
+        load(str(path), "label")
+
+
+def test_one_repeat_has_no_interval():
+    result = small(n_trials=1, n_repeats=1).run(X, y)
+    lines = show(result).splitlines()[1:]
+    assert len(lines) == 2 * len(result.methods)
+    assert all(line.endswith("one repeat") for line in lines)

@@ -129,3 +129,11 @@ def test_other_comparisons_are_refused(tmp_path, what):
     with pytest.raises(ValueError, match="begun with other settings"):
         small(**params).run(rows, labels)
     small(**params, study_name="another").run(rows, labels)
+
+
+def test_of_other_settings_only_what_differs_is_named(tmp_path):
+    params = {"storage": f"sqlite:///{tmp_path}/check.db", "n_trials": 1}
+    small(**params, embedder_params={"max_epochs": 1}).run(X, y)
+    message = r"estimator was \{'max_epochs': 1\} and is \{'max_epochs': 2\}\. Set"
+    with pytest.raises(ValueError, match=message):
+        small(**params, embedder_params={"max_epochs": 2}).run(X, y)
