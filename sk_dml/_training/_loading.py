@@ -15,8 +15,8 @@ from sk_dml._training._lazy import LazyImages
 # as much, instead of batch by batch.
 MODERATE_SIZE = 2**30
 
-# What is embedded at once outside training: rows; images, no more than training takes by
-# default, so that they need no more memory; and pixels of these.
+# What is embedded at once outside training: rows; images, no more than training takes
+# by default, so that they need no more memory; and pixels of these.
 INFERENCE_ROWS = 512
 INFERENCE_IMAGES = 128
 INFERENCE_PIXELS = 2**19

@@ -11,7 +11,7 @@ import pytest
 from sk_dml.__main__ import main
 from sk_dml.benchmark._command import load, seconds, show
 from tests.benchmark.results import made
-from tests.benchmark.small import data, small
+from tests.benchmark.small import data
 
 X, y = data()
 QUICK = "--trials 1 --folds 2 --repeats 2 --max-epochs 1 --methods triplet,softmax"
@@ -165,10 +165,3 @@ def test_of_many_columns_few_are_named(tmp_path):
         load(str(path), "spezies")
     with pytest.raises(ValueError, match=r"'x8', 'species'\] and 491 more"):
         load(str(path), "label")
-
-
-def test_one_repeat_has_no_interval():
-    result = small(n_trials=1, n_repeats=1).run(X, y)
-    lines = show(result).splitlines()[1:]
-    assert len(lines) == 2 * len(result.methods)
-    assert all(line.endswith("one repeat") for line in lines)
