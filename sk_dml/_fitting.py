@@ -25,6 +25,7 @@ from sk_dml._training import (
     check_validation_data,
     complete_epochs,
     drop_bad_images,
+    looks_grey,
     merge_classes,
     open_checkpoint,
     progress,
@@ -148,6 +149,9 @@ class Fitting(EmbedderParameters):
         mean, scale = training_statistics(X)
         if device.type == "mps":
             mean, scale = mean.float(), scale.float()
+        augment = self.augment
+        if augment == "auto" and looks_grey(X):
+            augment = "affine"
         network = build_network(
             self.module,
             net_params.pop("module"),
@@ -156,7 +160,7 @@ class Fitting(EmbedderParameters):
             mean=mean,
             scale=scale,
             largest=255 if X.dtype == np.uint8 else 1,
-            augment=self.augment,
+            augment=augment,
             crop_size=self.image_size_,
             sample=sample,
             device="cpu" if X.ndim == 2 else device,

@@ -10,6 +10,7 @@ from sk_dml._training._continue import carry_over, merge_classes
 from sk_dml._training._data import (
     check_inputs,
     check_targets,
+    looks_grey,
     training_sample,
     training_statistics,
 )
@@ -56,6 +57,7 @@ __all__ = [
     "complete_epochs",
     "drop_bad_images",
     "is_net_key",
+    "looks_grey",
     "merge_classes",
     "open_checkpoint",
     "progress",

@@ -225,8 +225,31 @@ def training_sample(X, y, n_wanted=2048, size=32):
     places = evenly_spaced(len(X), n_wanted)
     for block in gen_batches(len(places), size):
         some = places[block]
-        taken = X.read(some)[0] if isinstance(X, LazyImages) else X[some]
-        yield torch.from_numpy(taken), torch.from_numpy(y[some])
+        yield torch.from_numpy(_taken(X, some)), torch.from_numpy(y[some])
+
+
+def looks_grey(X, n_wanted=16):
+    """Tell whether images have one channel, or three that are equal in some of them.
+
+    Parameters
+    ----------
+    X : ndarray or LazyImages, of shape (n, ...)
+    n_wanted : int, default=16
+        How many images to look at, if there are so many.
+
+    Returns
+    -------
+    bool
+        False for rows.
+    """
+    if X.ndim != 4 or X.shape[1] not in (1, 3):
+        return False
+    images = _taken(X, evenly_spaced(len(X), n_wanted))
+    return bool((images == images[:, :1]).all())
+
+
+def _taken(X, places):
+    return X.read(places)[0] if isinstance(X, LazyImages) else X[places]
 
 
 def _depth(value):

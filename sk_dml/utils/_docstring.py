@@ -51,14 +51,15 @@ augment : {{"auto", "affine", "crop"}}, callable or None, default={augment!r}
     How to change images at random, in training only. "affine" turns, scales, shears,
     shifts and slightly bends them, which suits glyphs; "crop" cuts parts out of them,
     resizes these, and mirrors half of them, which suits photographs. "auto" takes
-    "affine" for images with one channel, "crop" for others, and nothing for rows. A
-    callable is given every batch, a tensor of shape (n, channels, height, width) with
-    the values of X, on the device, and returns one of that shape and range of values,
-    floats or uint8, which is checked: no scaling or normalisation. Let it draw from
-    torch's global random numbers, which ``random_state`` seeds. Files and datasets come
-    as uint8, and with 256 / 227 of ``image_size`` on a side: it may return them so, or
-    cut to ``image_size``. Transforms of torchvision draw once a call; a function makes
-    them draw for every image: ``torch.stack([transform(image) for image in batch])``.
+    "affine" for grey images (with one channel, or three that are equal in sixteen of
+    them), "crop" for others, and nothing for rows. A callable is given every batch, a
+    tensor of shape (n, channels, height, width) with the values of X, on the device,
+    and returns one of that shape and range of values, floats or uint8, which is
+    checked: no scaling or normalisation. Let it draw from torch's global random
+    numbers, which ``random_state`` seeds. Files and datasets come as uint8, and with
+    256 / 227 of ``image_size`` on a side: it may return them so, or cut to
+    ``image_size``. Transforms of torchvision draw once a call; a function makes them
+    draw for every image: ``torch.stack([transform(image) for image in batch])``.
 max_epochs : int, default={max_epochs}
     Passes over the training data.
 lr : float, default={lr}

@@ -4,7 +4,13 @@ import torch
 from sklearn import config_context
 
 from sk_dml import CircleEmbedder
-from sk_dml._training import _data, check_inputs, training_statistics
+from sk_dml._training import (
+    _data,
+    check_inputs,
+    looks_grey,
+    training_sample,
+    training_statistics,
+)
 from sk_dml._training._loading import ArrayDataset
 
 
@@ -128,3 +134,25 @@ def test_a_batch_is_one_fetch():
     assert rows.tolist() == [[8, 9], [2, 3], [2, 3]]
     assert labels.tolist() == [4, 1, 1]
     assert len(ArrayDataset(X)) == 6
+
+
+def test_grey_images_have_equal_channels():
+    rng = np.random.default_rng(0)
+    grey = rng.integers(0, 256, size=(40, 1, 8, 8), dtype=np.uint8)
+    assert looks_grey(grey)
+    three = grey.repeat(3, axis=1)
+    assert looks_grey(three)
+    three[-1, 0, 0, 0] ^= 1
+    assert not looks_grey(three)
+    assert not looks_grey(grey.repeat(2, axis=1))
+    assert not looks_grey(np.zeros((5, 3)))
+
+
+def test_samples_of_training_come_in_blocks_with_their_classes():
+    X = np.arange(100.0)[:, None]
+    blocks = list(training_sample(X, np.arange(100), n_wanted=50, size=20))
+    assert [len(rows) for rows, _ in blocks] == [20, 20, 10]
+    rows, labels = (torch.cat(part) for part in zip(*blocks, strict=True))
+    assert torch.equal(rows[:, 0].long(), labels)
+    assert len(labels.unique()) == 50
+    assert labels.max() - labels.min() > 90

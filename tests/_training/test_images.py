@@ -8,6 +8,7 @@ import pandas as pd
 import polars as pl
 import pytest
 import torch
+from PIL import Image
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, cross_validate
 from sklearn.neighbors import KNeighborsClassifier
@@ -19,6 +20,7 @@ from sk_dml import (
     NormalizedSoftmaxEmbedder,
     map_at_r,
 )
+from sk_dml._backbones._augment import RandomAffine, RandomResizedCrop
 from sk_dml.datasets import ImageSequence, load_image_folder
 from sk_dml.utils._images import load_square
 from tests._training.images import (
@@ -325,3 +327,17 @@ def test_memory_is_independent_of_how_many_there_are(workers, files):
 def peak_memory():
     status = Path("/proc/self/status").read_text()
     return int(re.search(r"VmHWM:\s*(\d+) kB", status)[1]) / 1024
+
+
+@pytest.mark.parametrize(
+    ("mode", "expected"), [("RGB", RandomResizedCrop), ("L", RandomAffine)]
+)
+def test_files_are_changed_by_kind(mode, expected, files, tmp_path):
+    grey = []
+    for path in files[0][:8]:
+        with Image.open(path) as image:
+            grey.append(tmp_path / Path(path).name)
+            image.convert(mode).save(grey[-1])
+    embedder = quick(augment="auto", max_epochs=1, batch_size=8)
+    embedder.fit(grey, files[1][:8] % 2)
+    assert isinstance(embedder.net_.module_.augment, expected)
