@@ -15,6 +15,8 @@ COLLAPSED_SIMILARITY = 0.99
 LINE_RANK, LINE_CLASSES = 1.05, 4
 # A gradient is dead if it is so small a part of a loss that is not zero.
 DEAD_GRADIENT = 1e-9
+# A loss that fell below this share has been learned: the last batch may have none.
+LEARNED_SHARE = 1e-3
 # Of the steps in half precision some may overflow, the first ones above all, until the
 # scale is found.
 SKIPPED_SHARE = 0.5
@@ -181,13 +183,18 @@ def warn_of_failures(history, n_components):
             "of a batch counted. Take larger batches, a larger margin, or another "
             "mining."
         )
-    elif all(_is_dead(row) for row in history[-2:]):
+    elif not _is_learned(history) and all(_is_dead(row) for row in history[-2:]):
         warn(
             "The gradient is dead: it is zero while the loss is not "
             f"({last['train_loss']:.4g}). Lower lr, or take a module whose "
             "activations do not saturate; inputs on another scale than the module "
             "expects do it too."
         )
+
+
+def _is_learned(history):
+    first, last = (abs(row["train_loss"]) for row in (history[0], history[-1]))
+    return last < LEARNED_SHARE * first
 
 
 def _is_dead(row):

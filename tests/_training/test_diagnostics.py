@@ -354,6 +354,8 @@ def warned(history, n_components=4):
         ({"gradient_norm": 1e-12, "train_loss": -0.5}, "gradient is dead"),
         ({"gradient_norm": 1e-12, "train_loss": 1e-12}, None),  # learned
         ({"gradient_norm": 0.0, "train_loss": 2e-41}, None),
+        ({"gradient_norm": 0.0, "train_loss": 2e-5}, None),
+        ({"gradient_norm": 0.0, "train_loss": 2e-3}, "gradient is dead"),
         ({"gradient_norm": 0.0, "train_loss": 0.0}, None),
     ],
 )
