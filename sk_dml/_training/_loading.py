@@ -211,7 +211,7 @@ def batches_in_order(X, size=None):
     """
     if size is None:
         size = INFERENCE_ROWS
-        if X.ndim == 4:
+        if len(X.shape) == 4:
             n_pixels = X.shape[2] * X.shape[3]
             size = max(1, min(INFERENCE_IMAGES, INFERENCE_PIXELS // n_pixels))
     rows = np.arange(len(X))
