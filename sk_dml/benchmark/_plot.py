@@ -303,7 +303,7 @@ def as_svg(draw, layout, *, name, label):
         matplotlib.style.context(["default", IN_A_PAGE]),
         warnings.catch_warnings(),
     ):
-        # Text stays text: the fonts are the reader's.
+        # Text stays text, in the reader's fonts: what matplotlib's lack is no loss.
         warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)
         figure = Figure(figsize=layout.pop("figsize"), layout="constrained")
         axes = figure.subplots(squeeze=False, **layout)

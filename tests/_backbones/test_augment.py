@@ -302,6 +302,7 @@ def test_given_augmentations_that_normalise_are_told_once():
 def fit_quietly(embedder, X, y):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        # One epoch on noise may come to nothing.
         warnings.filterwarnings("ignore", "The (embedding has coll|gradient)")
         embedder.fit(X, y)
 

@@ -309,6 +309,7 @@ def test_values_that_the_weights_do_not_know(with_weights, low, high, message):
     embedder = CircleEmbedder(4, **SMALL)
     if message is None:
         with warnings.catch_warnings():
+            # What frozen norms make of random weights.
             warnings.filterwarnings("ignore", "The embedding has collapsed")
             embedder.fit(X, y)
         return

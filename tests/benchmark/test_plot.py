@@ -6,7 +6,8 @@ from matplotlib.figure import Figure
 
 from sk_dml.benchmark._plot import metric_label, ranked
 from tests.benchmark.results import MEANS, made, mean
-from tests.inspection.conftest import figures  # noqa: F401
+
+pytestmark = pytest.mark.usefixtures("figures")
 
 
 def labels(ax):

@@ -161,6 +161,7 @@ def test_other_pruners_are_refused(tmp_path):
         RealityCheck(pruner="median").run(X, y)
 
 
+# The one pruner of Optuna that wraps another is experimental.
 @pytest.mark.filterwarnings("ignore:PatientPruner is experimental")
 def test_description_of_pruners():
     inner = optuna.pruners.ThresholdPruner(lower=0.5)

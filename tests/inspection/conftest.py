@@ -1,17 +1,12 @@
 import numpy as np
 import pytest
 
-plt = pytest.importorskip("matplotlib.pyplot")
+pytest.importorskip("matplotlib")
 
 
 @pytest.fixture(autouse=True)
-def figures():
-    """Draw without a screen, and leave the backend and the figures as they were."""
-    backend = plt.get_backend()
-    plt.switch_backend("agg")
-    yield
-    plt.close("all")
-    plt.switch_backend(backend)
+def _drawing(figures):
+    """All of these tests draw."""
 
 
 @pytest.fixture
