@@ -11,6 +11,7 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 from sk_dml.benchmark._check import RealityCheck
+from sk_dml.benchmark._storage import import_optuna
 from sk_dml.benchmark._tables import interval
 from sk_dml.datasets import load_glyphs, load_image_folder
 
@@ -49,6 +50,11 @@ def add_arguments(parser):
     add("--folds", type=int, default=4, help="of the classes (default: 4)")
     add("--repeats", type=int, default=10, help="of the best (default: 10)")
     add("--max-epochs", type=int, help="of every training")
+    add(
+        "--prune",
+        action="store_true",
+        help="end trials after a fold where they fall behind the median of the others",
+    )
     add("--test-size", type=float, default=0.5, help="share of classes (default: .5)")
     add("--time-limit", type=seconds, help="of the search, such as 2h, 90m or 1h30m")
     add("--storage", help="a database URL (default: a file in the folder)")
@@ -94,6 +100,7 @@ def run(arguments):
         n_trials=arguments.trials,
         n_folds=arguments.folds,
         n_repeats=arguments.repeats,
+        pruner=import_optuna().pruners.MedianPruner() if arguments.prune else None,
         test_size=arguments.test_size,
         time_limit=arguments.time_limit,
         storage=storage,

@@ -112,8 +112,14 @@ def compare_in(
         pruner=check.pruner,
     )
     n_searched = sum(ledger.n_pieces for ledger in search.ledgers.values())
-    progress = Progress(
-        check.verbose, n_searched + len(names) * check.n_repeats, deadline
+    n_repeated = len(names) * check.n_repeats
+    progress = Progress(check.verbose)
+    progress.begin(
+        f"Search: {n_searched} trials of {len(methods)} methods",
+        _n_finished(search),
+        n_searched,
+        n_after=n_repeated,
+        deadline=deadline,
     )
 
     def after_trial(name, attempt, outcome):
@@ -134,9 +140,6 @@ def compare_in(
         deadline=deadline,
         after=after_trial,
     )
-    progress.deadline = None
-    # Where the time limit ended the search, the trials not begun never will be.
-    progress.n_pieces = _n_finished(search) + len(names) * check.n_repeats
     chosen, entries = _choose(search, methods)
     entries += [_entry(method) for method in baselines]
     prefix = f"{check.study_name}/"
@@ -163,10 +166,17 @@ def compare_in(
         },
     )
 
+    n_repeated = len(ready) * check.n_repeats
+    progress.begin(
+        f"Test: {n_repeated} repeats of {len(ready)} methods and baselines",
+        _n_finished(repeats),
+        n_repeated,
+    )
+
     def after_repeat(name, attempt, outcome):
         progress.show(
             f"{name}: repeat {attempt.index + 1} of {check.n_repeats}",
-            _n_finished(search) + _n_finished(repeats),
+            _n_finished(repeats),
         )
 
     work(
@@ -236,6 +246,8 @@ def _why_no_trial(ledger):
     ]
     if not errors:
         return NO_TRIAL
+    if len(errors) == 1:
+        return f"its only trial failed with {errors[0]}"
     return f"all {len(errors)} trials failed, the first with {errors[0]}"
 
 

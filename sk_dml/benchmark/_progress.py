@@ -30,19 +30,30 @@ class Progress:
     ----------
     verbose : int
         0 shows nothing.
-    n_pieces : int
-        Trials and repeats of all methods.
-    deadline : float or None
-        When the search ends at the latest, as ``time.time()`` counts.
     """
 
-    def __init__(self, verbose, n_pieces, deadline=None):
+    def __init__(self, verbose):
         self.verbose = verbose
-        self.n_pieces = n_pieces
-        self.deadline = deadline
-        self.n_own = 0
-        self.start = time.time()
         self.width = 0
+
+    def begin(self, what, n_finished, n_pieces, *, n_after=0, deadline=None):
+        """Show that one half of the work begins.
+
+        Parameters
+        ----------
+        what : str
+        n_finished, n_pieces : int
+            How many trials or repeats are done already, and of how many.
+        n_after : int, default=0
+            Repeats that follow.
+        deadline : float or None, default=None
+            When this half ends at the latest, as ``time.time()`` counts.
+        """
+        self.n_before, self.n_pieces, self.n_after = n_finished, n_pieces, n_after
+        self.deadline = deadline
+        self.start = time.time()
+        if n_finished < n_pieces:
+            self._write(what)
 
     def show(self, what, n_finished):
         """Show that this process has finished a piece of work.
@@ -52,16 +63,19 @@ class Progress:
         what : str
             Method, trial and best so far.
         n_finished : int
-            Pieces that are done, by whomever.
+            Pieces of this half that are done, by whomever.
         """
-        self.n_own += 1
+        now = time.time()
+        rate = (now - self.start) / max(n_finished - self.n_before, 1)
+        left = rate * (self.n_pieces - n_finished)
+        if self.deadline is not None:
+            left = min(left, max(self.deadline - now, 0))
+        left += rate * self.n_after
+        self._write(f"{what}; about {duration(left)} left")
+
+    def _write(self, text):
         if not self.verbose:
             return
-        rate = (time.time() - self.start) / self.n_own
-        left = rate * max(self.n_pieces - n_finished, 0)
-        text = f"{what}; about {duration(left)} left"
-        if self.deadline is not None and time.time() < self.deadline:
-            text += f" (search: at most {duration(self.deadline - time.time())})"
         terminal = sys.stderr.isatty()
         padded = text.ljust(self.width) if terminal else text
         end = "\r" if terminal else "\n"

@@ -367,7 +367,8 @@ class RealityCheckResult:
             "concatenated (their embeddings side by side). Nothing before that saw the "
             "test classes.",
             "Intervals hold the mean over the repeats with 95 % confidence "
-            "(t-distribution). They do not hold what other classes or another split "
+            "(t-distribution). Of few repeats they are wide, and may reach beyond what "
+            "the metric can be. They do not hold what other classes or another split "
             f"would change. Methods are compared with {s['reference']} by paired "
             "t-tests over the repeats; p-values are corrected by Holm's method.",
         ]

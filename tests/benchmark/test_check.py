@@ -223,7 +223,7 @@ def test_failing_trials_are_recorded_and_the_rest_goes_on():
     assert rows["never"]["n"] == 0
     assert np.isnan(rows["never"]["map_at_r"])
     assert rows["never"]["reason"].startswith(
-        "all 1 trials failed, the first with fold 0: ValueError: n_components=99"
+        "its only trial failed with fold 0: ValueError: n_components=99"
     )
     assert np.isnan(rows["never"]["p_value_holm"])
     assert not np.isnan(rows["PCA"]["p_value_holm"])

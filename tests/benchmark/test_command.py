@@ -37,6 +37,7 @@ def table(tmp_path):
 def test_command(table, capsys):
     out = table / "out"
     command = f"reality-check --data {table}/data.csv --target kind --out {out} {QUICK}"
+    command += " --prune"
     main(command.split())
     shown = capsys.readouterr()
     assert "Triplet: trial 1 of 1, best MAP@R 0." in shown.err
@@ -54,6 +55,7 @@ def test_command(table, capsys):
     assert set(json.loads(trials[0]["params"])) == {"margin", "mining"}
     settings = json.loads((out / "settings.json").read_text())
     assert settings["settings"]["n_repeats"] == 2
+    assert settings["settings"]["pruner"].startswith("MedianPruner")
     report = (out / "report.html").read_text(encoding="utf-8")
     assert f"Reality check on {table}/data.csv" in report
     assert all(f"{float(row['map_at_r']):.3f}" in report for row in rows)

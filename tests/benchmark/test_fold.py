@@ -9,7 +9,6 @@ from sklearn.preprocessing import StandardScaler
 from sk_dml import SoftmaxEmbedder, TripletEmbedder
 from sk_dml.benchmark import _fold, _tasks
 from sk_dml.benchmark._fold import last_step, seeded, with_deadline
-from sk_dml.benchmark._progress import Progress, duration
 from sk_dml.benchmark._tasks import make_seed, rate_fold
 from tests.benchmark.small import data
 
@@ -56,14 +55,3 @@ def test_every_random_state_is_set():
     seeds = {make_seed(0, i, j) for i in range(3) for j in range(50)}
     assert len(seeds) == 150
     assert all(0 <= seed < 2**31 for seed in seeds)
-
-
-def test_progress_tells_the_time_left(capsys):
-    progress = Progress(1, 10)
-    progress.start -= 20
-    progress.show("Circle: trial 1 of 5, best MAP@R 0.5", 5)
-    line = capsys.readouterr().err
-    assert line == "Circle: trial 1 of 5, best MAP@R 0.5; about 1 min 40 s left\n"
-    Progress(0, 10).show("nothing", 1)
-    assert capsys.readouterr().err == ""
-    assert duration(7500) == "2 h 05 min"
