@@ -44,19 +44,27 @@ def table(result):
     rows.sort(key=lambda row: -np.nan_to_num(row["map_at_r"]))
     lines = [
         f"| method | MAP@R | 95 % interval | {' | '.join(SHOWN.values())} "
-        f"| MAP@R beyond {result.settings['reference']} | p (Holm) |",
-        f"|---|---|---|{'---|' * len(SHOWN)}---|---|",
+        f"| MAP@R beyond {result.settings['reference']} | 95 % interval | p (Holm) |",
+        f"|---|---|---|{'---|' * len(SHOWN)}---|---|---|",
     ]
     for row in rows:
         others = " | ".join(f"{row[name]:.3f}" for name in SHOWN)
-        compared = " | "
+        compared = " | | "
         if np.isfinite(row["difference"]):
-            compared = f"{row['difference']:+.3f} | {row['p_value_holm']:.3f}"
+            compared = (
+                f"{row['difference']:+.3f} | {interval(row, 'difference', '+.3f')} "
+                f"| {row['p_value_holm']:.3f}"
+            )
         lines.append(
-            f"| {row['method']} | {row['map_at_r']:.3f} | {row['map_at_r_low']:.3f} to "
-            f"{row['map_at_r_high']:.3f} | {others} | {compared} |"
+            f"| {row['method']} | {row['map_at_r']:.3f} | {interval(row, 'map_at_r')} "
+            f"| {others} | {compared} |"
         )
     return "\n".join(lines)
+
+
+def interval(row, name, digits=".3f"):
+    """Write the interval of a value of a row."""
+    return f"{row[f'{name}_low']:{digits}} to {row[f'{name}_high']:{digits}}"
 
 
 def main():

@@ -177,7 +177,8 @@ def _results(result):
     parts.append(
         element(
             "p",
-            "In the tables, 95 % intervals stand below the means. The difference is of "
+            "In the tables, 95 % intervals stand below the means and differences, not "
+            "corrected for the number of methods. The difference is of "
             f"{labels[0]} to {result.settings['reference']}, with the p-value of the "
             "paired t-test, as it is and corrected for the number of methods. Press a "
             "header to sort by its column.",
@@ -239,11 +240,8 @@ def _result_table(result, scoring):
         rows.append(
             [
                 head(row["method"], note),
-                *(
-                    cell(row[metric], interval(row, metric) if row["n"] else None)
-                    for metric in metrics
-                ),
-                cell(row["difference"]),
+                *(cell(row[metric], interval(row, metric)) for metric in metrics),
+                cell(row["difference"], interval(row, "difference")),
                 *(cell(row[key], digits=4) for key in ("p_value", "p_value_holm")),
                 cell(row["n"], digits=0),
             ]

@@ -11,6 +11,11 @@ from sk_dml.benchmark._report import make_page
 from sk_dml.benchmark._statistics import holm, mean_interval, paired_p_value
 from sk_dml.benchmark._tasks import SCORINGS
 
+COMPARED = (
+    *("difference", "difference_low", "difference_high"),
+    *("p_value", "p_value_holm"),
+)
+
 
 @dataclass
 class RealityCheckResult:
@@ -130,10 +135,12 @@ class RealityCheckResult:
             ``method``, ``kind``, ``scoring``, ``n`` (repeats), for every metric
             ``<metric>``, ``<metric>_low`` and ``<metric>_high`` (mean and 95 %
             t-interval over the repeats; NaN where there are too few), for methods other
-            than the reference ``difference`` (of the mean of the first metric to the
-            reference's, over the repeats that both have), ``p_value`` (paired t-test)
-            and ``p_value_holm`` (corrected for the number of methods, by Holm), NaN for
-            others; ``validation``, the mean validation MAP@R; and ``reason``.
+            than the reference ``difference``, ``difference_low`` and
+            ``difference_high`` (of the first metric to the reference's, over the
+            repeats that both have, and its 95 % t-interval, which is not corrected for
+            the number of methods), ``p_value`` (paired t-test) and ``p_value_holm``
+            (corrected, by Holm), NaN for others; ``validation``, the mean validation
+            MAP@R; and ``reason``.
         """
         metrics = self.settings["metrics"]
         compared = {
@@ -151,8 +158,7 @@ class RealityCheckResult:
                     row["n"] = len(values)
                     names = metric, f"{metric}_low", f"{metric}_high"
                     row |= zip(names, mean_interval(values), strict=True)
-                blank = dict.fromkeys(("difference", "p_value", "p_value_holm"), np.nan)
-                row |= compared[scoring].get(name, blank)
+                row |= compared[scoring].get(name, dict.fromkeys(COMPARED, np.nan))
                 row["validation"] = entry["best_score"]
                 row["reason"] = entry["reason"]
                 rows.append(row)
@@ -173,8 +179,9 @@ class RealityCheckResult:
         Returns
         -------
         dict of str to dict
-            ``difference``, ``p_value`` and ``p_value_holm`` for every method but the
-            reference and the baselines.
+            ``difference``, ``difference_low``, ``difference_high``, ``p_value`` and
+            ``p_value_holm``, as in :meth:`rows`, for every method but the reference and
+            the baselines.
 
         Raises
         ------
@@ -194,14 +201,11 @@ class RealityCheckResult:
             own = self.values(name, scoring, metric)
             differences.append([own[i] - base[i] for i in sorted(own.keys() & base)])
         p_values = [paired_p_value(values) for values in differences]
+        corrected = holm(p_values).tolist()
         return {
-            name: {
-                "difference": mean_interval(values)[0],
-                "p_value": p_value,
-                "p_value_holm": float(corrected),
-            }
-            for name, values, p_value, corrected in zip(
-                names, differences, p_values, holm(p_values), strict=True
+            name: dict(zip(COMPARED, (*mean_interval(values), *p), strict=True))
+            for name, values, *p in zip(
+                names, differences, p_values, corrected, strict=True
             )
         }
 
@@ -368,9 +372,10 @@ class RealityCheckResult:
             "test classes.",
             "Intervals hold the mean over the repeats with 95 % confidence "
             "(t-distribution). Of few repeats they are wide, and may reach beyond what "
-            "the metric can be. They do not hold what other classes or another split "
-            f"would change. Methods are compared with {s['reference']} by paired "
-            "t-tests over the repeats; p-values are corrected by Holm's method.",
+            "the metric can be. They do not hold what another search, other classes or "
+            "another split would change. Methods are compared with "
+            f"{s['reference']} by paired t-tests over the repeats; p-values are "
+            "corrected by Holm's method.",
         ]
         return "\n".join([*lines, *self.notes])
 

@@ -4,19 +4,21 @@ import numpy as np
 
 from sk_dml.benchmark._html import element
 
-NONE = "\N{EN DASH}"
+NONE, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
 
 
 def number(value, digits=3):
     """Write a number, or a dash for None and NaN."""
     if value is None or np.isnan(value):
         return NONE
-    return f"{value:.{digits}f}".replace("-", "\N{MINUS SIGN}")
+    return f"{value:.{digits}f}".replace("-", MINUS)
 
 
 def interval(row, metric):
-    """Write the interval of a metric in a row of the results."""
+    """Write the interval of a metric in a row of the results, if there is a value."""
     low, high = row[f"{metric}_low"], row[f"{metric}_high"]
+    if np.isnan(row[metric]):
+        return None
     return "one repeat" if np.isnan(low) else f"{low:.3f} to {high:.3f}"
 
 
@@ -38,12 +40,12 @@ def head(name, note=None):
 
 
 def cell(value, note=None, digits=3):
-    """Make a cell of a number that sorts by all its digits, with a note below."""
+    """Make a cell of a number that sorts by all its digits, with others below."""
     is_known = value is not None and not np.isnan(value)
     return element(
         "td",
         number(value, digits),
-        [] if note is None else element("small", note),
+        [] if note is None else element("small", note.replace("-", MINUS)),
         class_="number",
         data_value=repr(float(value)) if is_known else "",
     )

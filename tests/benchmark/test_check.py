@@ -308,8 +308,13 @@ def test_methods_are_compared_with_the_reference(result):
     ours, theirs = (
         result.values(name, "separated", "nmi") for name in ("Softmax", "Triplet")
     )
-    difference = np.mean([ours[i] - theirs[i] for i in range(2)])
-    assert compared["Softmax"]["difference"] == pytest.approx(difference)
+    differences = [ours[i] - theirs[i] for i in range(2)]
+    # Of two, the t-interval is the mean and 6.353 times their distance.
+    mean, width = np.mean(differences), 6.3531 * abs(differences[0] - differences[1])
+    found = compared["Softmax"]
+    assert found["difference"] == pytest.approx(mean)
+    assert found["difference_low"] == pytest.approx(mean - width, rel=1e-4)
+    assert found["difference_high"] == pytest.approx(mean + width, rel=1e-4)
 
 
 def test_names_of_methods():

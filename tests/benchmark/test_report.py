@@ -56,6 +56,7 @@ def test_page_tells_all(page):
         "Compared with Triplet at corrected p-values below 0.05: better: mine, Circle; "
         "worse: none; undecided: 0.",
         "Methods with a higher mean than the best baseline: 2 of 3.",
+        "0.438 0.438 to 0.438",  # a difference with its interval
         "class-disjoint cross-validation",  # the protocol
         "Holm's method",
         "out : it broke",  # failures
@@ -78,7 +79,9 @@ def test_what_is_worse_or_undecided():
     result.settings["reference"] = "Circle"
     for row in result.repeats:
         row["map_at_r"] *= 1 + (row["method"] == "mine") * (row["repeat"] - 1.5)
-    assert "better: none; worse: Triplet; undecided: 1." in Page(result.to_html()).text
+    page = Page(result.to_html())
+    assert "better: none; worse: Triplet; undecided: 1." in page.text
+    assert "\N{MINUS SIGN}0.438 \N{MINUS SIGN}0.438 to \N{MINUS SIGN}0.438" in page.text
 
 
 def test_page_needs_nothing_else(page):
