@@ -66,4 +66,4 @@ class ProxyEmbedder(BaseEmbedder):
     _: KW_ONLY
     samples_per_class: int | None = None
 
-    _search_space = {"proxy_lr": loguniform(1e-3, 1e-1)}
+    _search_space = {"proxy_lr": loguniform(1e-5, 1e-1)}

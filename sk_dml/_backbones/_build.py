@@ -119,6 +119,22 @@ def build_network(
     return network
 
 
+def starts_from_features(module):
+    """Tell whether a network is a head on features that are learned already.
+
+    Parameters
+    ----------
+    module : None, str, type or torch.nn.Module
+
+    Returns
+    -------
+    bool
+    """
+    return isinstance(module, str) and (
+        module == "features" or module.partition("/")[0] in LIBRARIES
+    )
+
+
 @torch.no_grad()
 def _features(network, blocks, device):
     """Compute what the head is given; tell the least and the largest value, too."""

@@ -123,13 +123,28 @@ class FeatureHead(nn.Linear):
     gain : float, default=30.0
         Size of the weights at first. The embedding, which is normalised, does not
         depend on it; but the larger they are, the less a step turns them.
+    start : {"discriminant", "principal"}, default="discriminant"
+        What it begins with: axes along which classes differ, or samples.
     """
 
     center: torch.Tensor
 
-    def __init__(self, n_features, n_components, n_parts=1, dropout=0.2, gain=30.0):
+    def __init__(
+        self,
+        n_features,
+        n_components,
+        n_parts=1,
+        *,
+        dropout=0.2,
+        gain=30.0,
+        start="discriminant",
+    ):
         super().__init__(n_features, n_components, bias=False)
-        self.n_parts, self.gain = n_parts, gain
+        if start not in ("discriminant", "principal"):
+            raise ValueError(
+                f"start must be 'discriminant' or 'principal', got {start!r}."
+            )
+        self.n_parts, self.gain, self.start = n_parts, gain, start
         self.dropout = Dropout(dropout)
         self.register_buffer("center", torch.zeros(n_features))
         nn.init.orthogonal_(self.weight, gain)
@@ -146,6 +161,7 @@ class FeatureHead(nn.Linear):
         Those are the principal axes of the features after those have been scaled by how
         much samples of one class vary, an estimate drawn halfway to equal variances:
         linear discriminant analysis, but with axes beyond those of the classes seen.
+        With ``start="principal"`` they are the principal axes as they are.
 
         Parameters
         ----------
@@ -165,7 +181,8 @@ class FeatureHead(nn.Linear):
         within = rows - (means / counts[:, None])[places]
         covariance = within.T @ within / len(rows)
         shared = covariance.diagonal().mean()
-        if shared <= torch.finfo(rows.dtype).eps * rows.square().mean():
+        is_zero = shared <= torch.finfo(rows.dtype).eps * rows.square().mean()
+        if self.start == "principal" or is_zero:
             covariance, shared = torch.eye(len(covariance)), 1.0
         covariance.mul_(1 - SHRINKAGE).diagonal().add_(SHRINKAGE * shared)
         factor = torch.linalg.cholesky(covariance)

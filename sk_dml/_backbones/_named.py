@@ -32,13 +32,17 @@ class NamedNet(nn.Module):
     statistics : tuple (mean, std) or None
         Of the values in [0, 1] that the weights were trained on, for each of the three
         channels; None for random weights.
+    start : {"discriminant", "principal"}, default="discriminant"
+        What the head begins with.
     """
 
-    def __init__(self, body, n_features, n_components, statistics):
+    def __init__(
+        self, body, n_features, n_components, statistics, start="discriminant"
+    ):
         super().__init__()
         self.body = body
         n_parts = 2 if hasattr(body, "pool") else 1
-        self.head = FeatureHead(n_features, n_components, n_parts)
+        self.head = FeatureHead(n_features, n_components, n_parts, start=start)
         self.statistics = statistics
 
     def forward(self, images):
@@ -72,8 +76,9 @@ def build_named(module, params, *, input_shape, n_components):
     module : str
         "torchvision/NAME" or "timm/NAME".
     params : dict
-        Arguments for the library's constructor, and ``weights``: "DEFAULT", the name of
-        weights, for torchvision also its enum member, or None for random ones.
+        Arguments for the library's constructor; ``weights``: "DEFAULT", the name of
+        weights, for torchvision also its enum member, or None for random ones; and
+        ``start``, of the head.
     input_shape : tuple of int
         Channels, height and width.
     n_components : int
@@ -106,13 +111,14 @@ def build_named(module, params, *, input_shape, n_components):
         ) from error
     params = dict(params)
     weights = params.pop("weights", "DEFAULT")
+    start = params.pop("start", "discriminant")
     images = torch.linspace(-2, 2, 6 * input_shape[1] * input_shape[2])
     images = images.reshape(2, 3, *input_shape[1:])
     build = _from_torchvision if library == "torchvision" else _from_timm
     body, statistics = build(name, weights, params, images)
     with torch.no_grad():
         n_features = _applied(module, body.eval(), images).shape[1]
-    return NamedNet(body.train(), n_features, n_components, statistics)
+    return NamedNet(body.train(), n_features, n_components, statistics, start)
 
 
 def _from_torchvision(name, weights, params, images):

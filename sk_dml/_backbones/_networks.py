@@ -125,12 +125,16 @@ class Features(nn.Module):
         Share of features that a training step leaves out.
     gain : float, default=30.0
         Size of the weights at first: the larger, the less a step turns them.
+    start : {"discriminant", "principal"}, default="discriminant"
+        What the map begins with: axes along which classes differ, or samples.
     """
 
-    def __init__(self, input_shape, n_components, dropout=0.2, gain=30.0):
+    def __init__(
+        self, input_shape, n_components, dropout=0.2, gain=30.0, start="discriminant"
+    ):
         super().__init__()
         self.head = FeatureHead(
-            prod(input_shape), n_components, dropout=dropout, gain=gain
+            prod(input_shape), n_components, dropout=dropout, gain=gain, start=start
         )
 
     def forward(self, rows):

@@ -1,4 +1,4 @@
-"""What stands in every table, that no method learned."""
+"""What stands in every table, beside what the methods learn."""
 
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
@@ -12,6 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils import check_random_state
 
+from sk_dml._backbones import starts_from_features
 from sk_dml._base import BaseEmbedder
 from sk_dml.benchmark._fold import last_step
 
@@ -146,8 +147,11 @@ def make_baselines(names, estimator, X):
             del made["scaled features"]
     if has_network:
         given = embedder.net_params or {}
+        kept = {k: v for k, v in given.items() if not _sets_rates(k)}
+        if starts_from_features(embedder.module):  # otherwise its head knows classes
+            kept["module__start"] = "principal"
         settings = {
-            "net_params": {k: v for k, v in given.items() if not _sets_rates(k)},
+            "net_params": kept,
             "max_epochs": 1,
             "lr": NO_RATE,
             "lr_schedule": None,

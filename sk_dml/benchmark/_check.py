@@ -53,8 +53,9 @@ class RealityCheck(BaseEstimator):
         part, and the first otherwise.
     baselines : sequence of str or None, default=None
         Any of "raw features", "scaled features", "untrained network" (that of the first
-        method, with its ``module``), "PCA", "LDA" and "linear NCA" (scikit-learn's, on
-        2,000 samples at most). None takes those that the data allow: images are not
+        method, with its ``module``; of a pretrained one, the principal axes of its
+        features), "PCA", "LDA" and "linear NCA" (scikit-learn's, on 2,000 samples at
+        most). None takes those that the data allow: images are not
         scaled by the pixel, and files of images are no features. Linear methods get
         scaled features, LDA and NCA at most 256 principal components.
     n_trials : int, default=50

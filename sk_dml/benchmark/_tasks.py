@@ -5,7 +5,7 @@ import time
 import numpy as np
 from sklearn.utils import _safe_indexing
 
-from sk_dml.benchmark._concatenated import ConcatenatedEmbedder
+from sk_dml.benchmark._concatenated import ConcatenatedEmbedder, concatenate
 from sk_dml.benchmark._fold import fit_fold, with_deadline
 from sk_dml.metrics import clustering_scores, retrieval_scores
 from sk_dml.metrics._scorer import without_missing
@@ -108,14 +108,13 @@ def rate_repeat(estimator, development, test, n_folds, metrics, seed):
         X, y, groups = development
         model = train_models(estimator, X, y, groups, n_folds, seed)
         X, y = test
-        separated = [
-            rate(embed(fitted, X), y, metrics, seed) for fitted in model.estimators_
-        ]
+        parts = [np.asarray(embed(fitted, X)) for fitted in model.estimators_]
+        separated = [rate(part, y, metrics, seed) for part in parts]
         mean = {
             name: float(np.mean([scores[name] for scores in separated]))
             for name in metrics
         }
-        concatenated = rate(model.transform(X), y, metrics, seed)
+        concatenated = rate(concatenate(parts), y, metrics, seed)
     except Exception as error:
         return {"error": describe_error(error)}
     return {"scores": dict(zip(SCORINGS, (mean, concatenated), strict=True))}
@@ -126,7 +125,7 @@ def rate(embedding, y, metrics, seed):
 
     Parameters
     ----------
-    embedding : array-like of shape (n_samples, n_components)
+    embedding : ndarray of shape (n_samples, n_components)
         Rows of NaN, of images that cannot be read, are left out with a warning.
     y : array-like of shape (n_samples,)
     metrics : sequence of str
@@ -140,7 +139,7 @@ def rate(embedding, y, metrics, seed):
     """
     clustering = [name for name in metrics if name in CLUSTERING]
     retrieval = [name for name in metrics if name not in CLUSTERING]
-    embedding, y = without_missing(np.asarray(embedding), y)
+    embedding, y = without_missing(embedding, y)
     scores: dict = {}
     if retrieval:
         scores |= retrieval_scores(embedding, y, metrics=retrieval)

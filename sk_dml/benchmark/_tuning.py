@@ -38,7 +38,7 @@ def propose(dimensions, visible, *, seed, method, index, n_startup):
     index : int
         Of the trial. With the seed and the method it decides what is drawn.
     n_startup : int
-        From so many on the trials are learned from.
+        The first trial that learns from others.
 
     Returns
     -------
@@ -48,7 +48,8 @@ def propose(dimensions, visible, *, seed, method, index, n_startup):
     optuna = import_optuna()
     sampler = optuna.samplers.TPESampler(
         seed=make_seed(seed, 2, zlib.crc32(method.encode()), index),
-        n_startup_trials=n_startup,
+        # Of those before it, the first to learn knows all but the latest.
+        n_startup_trials=max(n_startup - WINDOW + 1, 1),
     )
     # In a study of its own, which holds what it may know and nothing else.
     study = create_study(optuna.storages.InMemoryStorage(), sampler=sampler)

@@ -4,7 +4,7 @@ from dataclasses import KW_ONLY, dataclass
 from numbers import Real
 
 import torch
-from scipy.stats import uniform
+from scipy.stats import loguniform, uniform
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from sk_dml import _functional as F
@@ -169,7 +169,9 @@ class MarginEmbedder(PairEmbedder):
     _search_space = {
         "margin": uniform(0, 0.5),
         "beta": uniform(0.4, 1.2),
-        "learn_beta": [False, True, "class"],
+        # One that is not learned is searched, too: at low rates it stays where it is.
+        "learn_beta": [True, "class"],
+        "proxy_lr": loguniform(1e-5, 1e-1),
     }
 
     def _make_loss(self, n_classes):

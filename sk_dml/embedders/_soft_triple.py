@@ -202,10 +202,10 @@ class SoftTripleEmbedder(ProxyEmbedder):
     }
     _search_space = {
         "n_centers": [1, 2, 5, 10, 20],
-        "scale": loguniform(4, 64),
+        "scale": loguniform(4, 256),
         "gamma": loguniform(0.02, 1),
         "tau": loguniform(1e-3, 1),
-        "margin": uniform(0, 0.2),
+        "margin": uniform(0, 0.8),
     }
 
     def _make_loss(self, n_classes):
