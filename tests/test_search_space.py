@@ -19,16 +19,26 @@ FOUND = {
     "ContrastiveEmbedder": [{"pos_margin": 0, "neg_margin": 0.38}, {"neg_margin": 1}],
     "CosFaceEmbedder": [{"margin": 0.62, "scale": 100}, {"margin": 0.43, "scale": 162}],
     "FastAPEmbedder": [{"n_bins": 10}, {"n_bins": 27}],
-    "MarginEmbedder": [{"margin": 0.088, "beta": 0.78}, {"margin": 0.2, "beta": 1.32}],
+    "MarginEmbedder": [
+        {"margin": 0.088, "beta": 0.78, "proxy_lr": 1.3e-3},
+        {"margin": 0.2, "beta": 1.32, "proxy_lr": 4.8e-5},
+    ],
     "MultiSimilarityEmbedder": [
         {"alpha": 2, "beta": 50, "base": 1, "epsilon": 0.1},
         {"alpha": 18, "beta": 157, "base": 0.63, "epsilon": 0.72},
     ],
     "NTXentEmbedder": [{"temperature": 0.07}, {"temperature": 0.0002}],
-    "NormalizedSoftmaxEmbedder": [{"temperature": 0.05}, {"temperature": 0.109}],
+    "NormalizedSoftmaxEmbedder": [
+        {"temperature": 0.05},
+        {"temperature": 0.109, "proxy_lr": 7.2e-2},
+    ],
     "ProxyAnchorEmbedder": [{"scale": 32, "margin": 0.1}],
-    "ProxyNCAEmbedder": [{"scale": 1}, {"scale": 9}, {"scale": 14}],
-    "SoftTripleEmbedder": [{"scale": 20, "gamma": 0.1, "tau": 0.2, "margin": 0.01}],
+    "ProxyNCAEmbedder": [{"scale": 1}, {"scale": 9}, {"scale": 14, "proxy_lr": 5.3e-4}],
+    "SoftTripleEmbedder": [
+        {"scale": 20, "gamma": 0.1, "tau": 0.2, "margin": 0.01, "proxy_lr": 1e-2},
+        # The Reality Check's gamma is the inverse.
+        {"scale": 100, "gamma": 1 / 59, "margin": 0.7, "proxy_lr": 5.4e-5},
+    ],
     "TripletEmbedder": [{"margin": 0.045}, {"margin": 0.2}],
 }
 

@@ -13,13 +13,14 @@ from sk_dml._base import BaseEmbedder
 from sk_dml.benchmark._baselines import BASELINES, make_baselines
 from sk_dml.benchmark._compare import compare
 from sk_dml.benchmark._fold import last_step
+from sk_dml.benchmark._naming import name_estimators, plain
 from sk_dml.benchmark._run import Method
 from sk_dml.benchmark._search_space import default_space, translate_space
 from sk_dml.benchmark._storage import import_optuna
 from sk_dml.benchmark._tasks import CLUSTERING
 from sk_dml.metrics._evaluate import check_options
 from sk_dml.model_selection import ClassDisjointKFold, class_disjoint_split
-from sk_dml.utils import all_embedders, as_labels, encode_labels
+from sk_dml.utils import as_labels, encode_labels
 
 METRICS = ("map_at_r", "precision_at_1", "r_precision", "nmi", "pairwise_f1")
 REFERENCE = "Contrastive"
@@ -49,8 +50,8 @@ class RealityCheck(BaseEstimator):
     embedder_params : dict or None, default=None
         Set on every embedder, such as ``{"max_epochs": 50}``.
     reference : str or None, default=None
-        The method to compare the others with; None takes "Contrastive" if it takes
-        part, and the first otherwise.
+        The method or baseline to compare the methods with. None takes "Contrastive" if
+        it takes part, and the first otherwise; for one method alone, a baseline.
     baselines : sequence of str or None, default=None
         Any of "raw features", "scaled features", "untrained network" (that of the first
         method, with its ``module``; of a pretrained one, the principal axes of its
@@ -89,8 +90,8 @@ class RealityCheck(BaseEstimator):
         A database URL, such as "sqlite:///check.db", that keeps trials and repeats.
         Called again with the same data and settings, it goes on where it stopped:
         after 60 seconds without a sign of life, what a killed process was running is
-        run again. Several processes, or machines, may work on one at once. None keeps
-        them in memory.
+        run again; what failed stays so. Several processes, or machines, may work on one
+        at once. None keeps them in memory.
     study_name : str, default="reality-check"
         Tells several comparisons in one storage apart.
     n_jobs : int or None, default=None
@@ -220,24 +221,32 @@ class RealityCheck(BaseEstimator):
         metrics = check_options(self.metrics, extra=CLUSTERING)
         methods = self._methods()
         names = [method.name for method in methods]
-        reference = self.reference
-        if reference is None:
-            reference = REFERENCE if REFERENCE in names else names[0]
-        elif reference not in names:
-            raise ValueError(
-                f"reference must be one of the methods {names}, got {reference!r}."
-            )
         X, y, groups = indexable(X, as_labels(y), groups)
         development, test = self._split(X, y, groups)
+        baselines = self._baselines(names, methods[0].estimator, development[0])
         return compare(
             self,
             methods,
-            self._baselines(names, methods[0].estimator, development[0]),
+            baselines,
             development,
             self._folds(*development),
             test,
             metrics=metrics,
-            reference=reference,
+            reference=self._reference(names, [method.name for method in baselines]),
+        )
+
+    def _reference(self, names, baselines):
+        """Choose what the methods are compared with."""
+        if self.reference is None:
+            if REFERENCE in names:
+                return REFERENCE
+            return [*(baselines if len(names) == 1 else []), *names][0]
+        for name in (*names, *baselines):
+            if self.reference == name or plain(self.reference) == plain(name):
+                return name
+        raise ValueError(
+            f"reference must be one of the methods {names} or baselines {baselines}, "
+            f"got {self.reference!r}."
         )
 
     def _methods(self):
@@ -299,6 +308,13 @@ class RealityCheck(BaseEstimator):
                 raise ValueError(f"test_classes are not in y: {', '.join(unknown)}.")
             is_test = np.array([label in wanted for label in known])[codes]
             develop, held = np.flatnonzero(~is_test), np.flatnonzero(is_test)
+            if groups is not None:
+                sides = [set(np.asarray(groups)[p].tolist()) for p in (develop, held)]
+                if split := sorted(map(repr, set.intersection(*sides))):
+                    raise ValueError(
+                        f"test_classes must list all classes of a group or none, but "
+                        f"{len(split)} groups are on both sides: {', '.join(split)}."
+                    )
         parts = []
         for part in (develop, held):
             of_part = [None if a is None else _safe_indexing(a, part) for a in (X, y)]
@@ -331,68 +347,3 @@ class RealityCheck(BaseEstimator):
             if min(len(np.unique(codes[part])) for part in parts) < 2:
                 raise ValueError(f"{message} Groups keep classes together.")
         return folds
-
-
-def name_estimators(estimators):
-    """Name the methods that take part.
-
-    Parameters
-    ----------
-    estimators : dict, list or None
-        As for :class:`RealityCheck`.
-
-    Returns
-    -------
-    dict of str to estimator
-
-    Raises
-    ------
-    ValueError
-        If there is none, a name is unknown, or two have one name.
-    """
-    embedders = {short_name(name): cls for name, cls in all_embedders()}
-    if estimators is None:
-        return {name: cls() for name, cls in embedders.items()}
-    if not estimators:
-        raise ValueError("estimators must hold one method or more, got none.")
-    if isinstance(estimators, dict):
-        return dict(estimators)
-    by_plain_name = {_plain(name): name for name in embedders}
-    named: dict = {}
-    for estimator in estimators:
-        if isinstance(estimator, str):
-            name = by_plain_name.get(_plain(short_name(estimator)))
-            if name is None:
-                raise ValueError(
-                    f"estimators names {estimator!r}, which is no embedder. Allowed "
-                    f"are: {list(embedders)}."
-                )
-            estimator = embedders[name]()
-        else:
-            name = short_name(type(last_step(estimator)[1]).__name__)
-        if name in named:
-            raise ValueError(
-                f"estimators has two methods named {name!r}; give a dict of names."
-            )
-        named[name] = estimator
-    return named
-
-
-def short_name(name):
-    """Name a method as tables do.
-
-    Parameters
-    ----------
-    name : str
-        Of a class, such as "CircleEmbedder".
-
-    Returns
-    -------
-    str
-        Such as "Circle".
-    """
-    return name[: -len("Embedder")] if name.lower().endswith("embedder") else name
-
-
-def _plain(name):
-    return "".join(letter for letter in name.lower() if letter.isalnum())

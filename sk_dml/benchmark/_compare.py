@@ -79,7 +79,6 @@ def compare_in(
     """
     shared = check.storage is not None
     deadline = None if check.time_limit is None else time.time() + check.time_limit
-    names = [method.name for method in [*methods, *baselines]]
     described = {
         method.name: _plain(
             {
@@ -112,13 +111,13 @@ def compare_in(
         pruner=check.pruner,
     )
     n_searched = sum(ledger.n_pieces for ledger in search.ledgers.values())
-    n_repeated = len(names) * check.n_repeats
     progress = Progress(check.verbose)
     progress.begin(
         f"Search: {n_searched} trials of {len(methods)} methods",
         _n_finished(search),
         n_searched,
-        n_after=n_repeated,
+        # Those of baselines take next to no time.
+        n_after=len(methods) * check.n_repeats,
         deadline=deadline,
     )
 
@@ -142,10 +141,11 @@ def compare_in(
     )
     chosen, entries = _choose(search, methods)
     entries += [_entry(method) for method in baselines]
-    prefix = f"{check.study_name}/"
     on_test = {"test data": [_content(part) for part in test], "metrics": metrics}
     ready = [*chosen, *baselines]
-    best_of = {entry["method"]: entry["best_params"] for entry in entries}
+    best_of = {method.name: search.best_stored(method.name) for method in ready}
+    prefixes = {name: f"{check.study_name}/{name}/repeats " for name in best_of}
+    rated_before = _names_of(storage)
     repeats = Repeats(
         ready,
         development,
@@ -153,7 +153,7 @@ def compare_in(
         storage=storage,
         # A search that goes on may choose otherwise: its repeats are others.
         names={
-            name: f"{prefix}{name}/repeats {zlib.crc32(repr(best).encode()):08x}"
+            name: f"{prefixes[name]}{zlib.crc32(repr(best).encode()):08x}"
             for name, best in best_of.items()
         },
         n_repeats=check.n_repeats,
@@ -194,7 +194,22 @@ def compare_in(
     )
     if not in_time:
         result.notes.append(_time_note(check, search))
+    now = {ledger.study.study_name for ledger in repeats.ledgers.values()}
+    others = {
+        name
+        for name, prefix in prefixes.items()
+        if any(study.startswith(prefix) for study in rated_before - now)
+    }
+    if others:
+        result.notes.append(
+            "The test classes were looked at before: a shorter search had chosen "
+            f"other settings for {', '.join(sorted(others))}."
+        )
     return result
+
+
+def _names_of(storage):
+    return {study.study_name for study in storage.get_all_studies()}
 
 
 def _n_finished(half):
@@ -231,7 +246,8 @@ def _choose(search, methods):
         if best is None:
             entry["reason"] = _why_no_trial(search.ledgers[method.name])
             continue
-        entry["best_params"], entry["best_score"] = best.params, best.value
+        entry["best_params"] = method.show(best.params)
+        entry["best_score"] = best.value
         params = method.decode(best.params)
         estimator = clone(method.estimator).set_params(**params)
         chosen.append(replace(method, estimator=estimator))
@@ -263,7 +279,7 @@ def _trials(search):
                     "state": STATES.get(trial.state.name, "waiting"),
                     "value": trial.value,
                     "fold_scores": trial.user_attrs.get("fold_scores"),
-                    "params": trial.params,
+                    "params": search.methods[name].show(trial.params),
                     "error": trial.user_attrs.get("error"),
                     "start": begun and begun.isoformat(),
                     "duration": (ended - begun).total_seconds() if ended else None,

@@ -112,13 +112,25 @@ def fit_fold(estimator, X, y, train, valid):
     -------
     estimator
         Fitted.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        If one ended the training of an embedder, which itself would keep what it had
+        learned by then.
     """
     X_train, y_train = _safe_indexing(X, train), _safe_indexing(y, train)
-    _, embedder = last_step(estimator)
-    if not (isinstance(embedder, BaseEmbedder) and embedder.early_stopping):
+    if not isinstance(last_step(estimator)[1], BaseEmbedder):
         return estimator.fit(X_train, y_train)
-    X_valid, y_valid = _safe_indexing(X, valid), _safe_indexing(y, valid)
-    return _fit_watching(estimator, X_train, y_train, X_valid, y_valid)
+    if last_step(estimator)[1].early_stopping:
+        X_valid, y_valid = _safe_indexing(X, valid), _safe_indexing(y, valid)
+        _fit_watching(estimator, X_train, y_train, X_valid, y_valid)
+    else:
+        estimator.fit(X_train, y_train)
+    _, embedder = last_step(estimator)
+    if embedder.n_iter_ < embedder.max_epochs and not embedder.net_.stopped_:
+        raise KeyboardInterrupt
+    return estimator
 
 
 def _fit_watching(estimator, X, y, X_valid, y_valid):

@@ -134,7 +134,13 @@ def _in_short(result):
         lines.append(
             f"Compared with {reference} at corrected p-values below {SIGNIFICANT}: "
             f"better: {listed(better)}; worse: {listed(worse)}; undecided: "
-            f"{len(tested) - len(apart)}."
+            f"{len(tested) - len(apart)}. P-values tell the noise of seeds, not that "
+            "of the search or of the choice of classes."
+        )
+    elif methods:
+        lines.append(
+            f"Nothing is compared with {reference}: that takes two repeats of it and "
+            "of another method, which differ."
         )
     if methods and baselines:
         best = baselines[0][metric]

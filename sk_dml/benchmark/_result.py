@@ -29,8 +29,9 @@ class RealityCheckResult:
         One for every method and baseline, in the order of the table: ``method``, its
         name; ``kind``, "method" or "baseline"; ``estimator``, the name of its class, or
         of that which its Pipeline ends in; ``best_params``, the setting that was
-        chosen, by parameter, as it was stored; ``best_score``, its mean validation
-        MAP@R, or None; ``reason``, why there is no result or not all of it, or "".
+        chosen, by parameter, what is no plain value as text; ``best_score``, its mean
+        validation MAP@R, or None; ``reason``, why there is no result or not all of it,
+        or "".
     trials : list of dict
         One for every trial that was begun: ``method``, ``trial`` (from 0), ``state``
         ("complete", "pruned", "failed", "running" by another process or "waiting"),
@@ -358,8 +359,8 @@ class RealityCheckResult:
             f"{s['n_development_samples']} samples are for development, "
             f"{s['n_test_classes']} others with {s['n_test_samples']} samples for test "
             f"({s['test_classes']}).",
-            f"For every method {s['n_trials']} settings were tried, proposed by the "
-            "tree-structured Parzen estimator of Optuna after "
+            f"For every method up to {s['n_trials']} settings were tried, proposed by "
+            "the tree-structured Parzen estimator of Optuna after "
             f"{s['n_random_trials']} at random, and the one with the highest mean "
             f"validation MAP@R of {s['n_folds']}-fold class-disjoint cross-validation "
             "on the development classes was chosen. Embedders stopped where the "
@@ -372,10 +373,10 @@ class RealityCheckResult:
             "test classes.",
             "Intervals hold the mean over the repeats with 95 % confidence "
             "(t-distribution). Of few repeats they are wide, and may reach beyond what "
-            "the metric can be. They do not hold what another search, other classes or "
-            "another split would change. Methods are compared with "
-            f"{s['reference']} by paired t-tests over the repeats; p-values are "
-            "corrected by Holm's method.",
+            "the metric can be. Methods are compared with "
+            f"{s['reference']} by paired t-tests over the repeats, with p-values "
+            "corrected by Holm's method. All this tells the noise of seeds: not what "
+            "another search, other classes or another split would change.",
         ]
         return "\n".join([*lines, *self.notes])
 

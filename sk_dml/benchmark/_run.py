@@ -10,6 +10,7 @@ from joblib import Parallel, delayed, effective_n_jobs
 
 from sk_dml.benchmark._fold import seeded
 from sk_dml.benchmark._ledger import Attempt, Ledger, heartbeats
+from sk_dml.benchmark._search_space import is_plain
 from sk_dml.benchmark._tasks import make_seed, rate_fold, rate_repeat
 from sk_dml.benchmark._tuning import WINDOW, Judge, n_random, propose
 
@@ -40,6 +41,11 @@ class Method:
     def decode(self, stored):
         """Make parameters of what Optuna stores."""
         return {n: self.dimensions[n].decode(value) for n, value in stored.items()}
+
+    def show(self, stored):
+        """Make plain values to show: what no plain value is stays as it is stored."""
+        decoded = self.decode(stored)
+        return {n: v if is_plain(v) else stored[n] for n, v in decoded.items()}
 
 
 def work(ledgers, run, *, n_jobs, shared, deadline=None, after=None):
@@ -227,6 +233,11 @@ class Search:
             if trial.state.name == "COMPLETE"
         ]
         return max(complete, key=lambda trial: trial.value, default=None)
+
+    def best_stored(self, name):
+        """Give the best parameters as they are stored; none of what is not searched."""
+        best = self.best(name) if name in self.methods else None
+        return {} if best is None else best.params
 
 
 @dataclass

@@ -70,6 +70,11 @@ def translate(name, space):
     return Dimension(quantile, lambda share: number(space.ppf(share)))
 
 
+def is_plain(value):
+    """Tell whether Optuna can store a value as it is."""
+    return value is None or isinstance(value, bool | int | float | str)
+
+
 def _is_moved(space):
     _, loc, _ = space.dist._parse_args(*space.args, **space.kwds)
     return loc != 0
@@ -80,11 +85,10 @@ def _translate_list(name, values):
 
     if not values:
         raise ValueError(f"search space of {name!r} is an empty list.")
-    plain = all(v is None or isinstance(v, bool | int | float | str) for v in values)
-    if plain:
+    if all(map(is_plain, values)):
         return Dimension(distributions.CategoricalDistribution(values), lambda v: v)
     # Others are not stored: their places in the list are.
-    labels = [f"{place}: {value!r:.200}" for place, value in enumerate(values)]
+    labels = [f"{i}: {shown:.200}" for i, shown in enumerate(map(_show, values))]
     by_label = dict(zip(labels, values, strict=True))
     return Dimension(distributions.CategoricalDistribution(labels), by_label.get)
 
@@ -163,9 +167,14 @@ def describe_space(space):
     return {name: _describe(values) for name, values in space.items()}
 
 
+def _show(value):
+    """Write a value, the same in every process."""
+    return value.__qualname__ if hasattr(value, "__code__") else repr(value)
+
+
 def _describe(values):
     if isinstance(values, list | tuple):
-        return repr(list(values))
+        return f"[{', '.join(map(_show, values))}]"
     if values.dist.name in ("uniform", "loguniform", "reciprocal", "randint"):
         low, high = values.support()
         return f"{values.dist.name} in [{low:g}, {high:g}]"

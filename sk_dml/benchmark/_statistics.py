@@ -45,14 +45,12 @@ def paired_p_value(differences):
     Returns
     -------
     float
-        In [0, 1]; NaN for fewer than two. 1 where all are zero, and 0 where all are
-        equal otherwise.
+        In [0, 1]; NaN for fewer than two, and where all are equal: methods that leave
+        nothing to chance are no sample.
     """
     differences = np.asarray(differences, dtype=float)
-    if len(differences) < 2:
+    if len(differences) < 2 or np.ptp(differences) == 0:
         return np.nan
-    if np.ptp(differences) == 0:
-        return float(differences[0] == 0)
     return float(stats.ttest_1samp(differences, 0).pvalue)
 
 

@@ -19,7 +19,9 @@ def interval(row, metric):
     low, high = row[f"{metric}_low"], row[f"{metric}_high"]
     if np.isnan(row[metric]):
         return None
-    return "one repeat" if np.isnan(low) else f"{low:.3f} to {high:.3f}"
+    if np.isnan(low):
+        return "one repeat"
+    return "same in all repeats" if low == high else f"{low:.3f} to {high:.3f}"
 
 
 def listed(names):

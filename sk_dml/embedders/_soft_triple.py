@@ -203,7 +203,7 @@ class SoftTripleEmbedder(ProxyEmbedder):
     _search_space = {
         "n_centers": [1, 2, 5, 10, 20],
         "scale": loguniform(4, 256),
-        "gamma": loguniform(0.02, 1),
+        "gamma": loguniform(0.01, 1),
         "tau": loguniform(1e-3, 1),
         "margin": uniform(0, 0.8),
     }

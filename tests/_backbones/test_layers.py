@@ -36,10 +36,10 @@ def as_numbers(n, width, seed=0):
     return torch.randn(n, width, generator=torch.Generator().manual_seed(seed))
 
 
-def head_of(*args):
+def head_of(*args, **kwargs):
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return FeatureHead(*args).eval()
+        return FeatureHead(*args, **kwargs).eval()
 
 
 @pytest.mark.parametrize("n_parts", [1, 2])
@@ -85,6 +85,17 @@ def test_feature_head_begins_with_the_axes_that_tell_classes_apart():
     )
     found = np.diag(weight @ total @ weight.T) / scale
     np.testing.assert_allclose(found, ratios, rtol=1e-3)
+
+
+def test_feature_head_may_begin_without_classes():
+    rows, labels = as_numbers(30, 12), torch.arange(30) % 4
+    unaware = head_of(12, 3, start="principal")
+    unaware.start_from(rows, labels)
+    no_classes = head_of(12, 3)
+    no_classes.start_from(rows, torch.arange(30))
+    assert torch.equal(unaware.weight, no_classes.weight)
+    with pytest.raises(ValueError, match=r"start must be .* got 'random'"):
+        FeatureHead(12, 3, start="random")
 
 
 @pytest.mark.parametrize("n_classes", [1, 2, 4])

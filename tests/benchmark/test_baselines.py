@@ -85,6 +85,23 @@ def test_untrained_network_keeps_its_first_weights(piped):
         assert_allclose(once, longer, rtol=0, atol=1e-28)
 
 
+@pytest.mark.parametrize("piped", [False, True])
+def test_untrained_head_of_features_knows_no_classes(piped):
+    estimator = SoftmaxEmbedder(3, module="features", random_state=0)
+    if piped:
+        estimator = make_pipeline(StandardScaler(), estimator)
+    (untrained,) = make_baselines(["untrained network"], estimator, X).values()
+    expected = untrained.fit(X, y).transform(X)
+    shuffled = np.random.default_rng(0).permutation(y)
+    assert_allclose(untrained.fit(X, shuffled).transform(X), expected, atol=1e-6)
+    # Cosines of rows of length one, centred, on the axes along which they vary most.
+    rows = StandardScaler().fit_transform(X) if piped else X
+    rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    found = PCA(3).fit_transform(rows)
+    found /= np.linalg.norm(found, axis=1, keepdims=True)
+    assert_allclose(expected @ expected.T, found @ found.T, atol=1e-4)
+
+
 def test_linear_nca_draws_from_large_data():
     small = LinearNCA(2, max_samples=30, random_state=0).fit(X, y)
     assert small.nca_.n_features_in_ == 5

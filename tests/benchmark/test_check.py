@@ -7,10 +7,8 @@ from sklearn.decomposition import PCA
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sk_dml import CircleEmbedder, TripletEmbedder
+from sk_dml import TripletEmbedder
 from sk_dml.benchmark import RealityCheck, _run, _tasks
-from sk_dml.benchmark._check import name_estimators
-from sk_dml.utils import all_embedders
 from tests.benchmark.small import data, outcome, small
 from tests.random_state import global_state
 
@@ -317,17 +315,24 @@ def test_methods_are_compared_with_the_reference(result):
     assert found["difference_high"] == pytest.approx(mean + width, rel=1e-4)
 
 
-def test_names_of_methods():
-    assert len(name_estimators(None)) == len(all_embedders())
-    named = name_estimators(["circle", "SoftTripleEmbedder", "multi-similarity"])
-    assert list(named) == ["Circle", "SoftTriple", "MultiSimilarity"]
-    assert list(name_estimators([CircleEmbedder(3), PCA(2)])) == ["Circle", "PCA"]
-    with pytest.raises(ValueError, match=r"'circel', which is no embedder.*'Circle'"):
-        name_estimators(["circel"])
-    with pytest.raises(ValueError, match="two methods named 'Circle'"):
-        name_estimators(["circle", CircleEmbedder()])
-    with pytest.raises(ValueError, match="got none"):
-        name_estimators([])
+def test_reference():
+    few = {"n_trials": 1, "n_repeats": 1, "metrics": ["map_at_r"]}
+    for given, chosen in ((None, "Triplet"), ("soft-max", "Softmax"), ("lda", "LDA")):
+        result = small(reference=given, **few).run(X, y)
+        assert result.settings["reference"] == chosen
+        assert set(result.comparisons()) == {"Triplet", "Softmax"} - {chosen}
+    one = {"estimators": {"Triplet": TripletEmbedder(4, max_epochs=1)}}
+    result = small(**one, **few).run(X, y)
+    assert result.settings["reference"] == "raw features"
+    result = small(**one, baselines=[], **few).run(X, y)
+    assert result.settings["reference"] == "Triplet"
+
+
+def test_groups_stay_on_one_side_of_classes_that_are_listed():
+    check = small(test_classes=[1, 3, 5, 7], n_trials=1, n_repeats=1)
+    with pytest.raises(ValueError, match=r"but 4 groups are .* sides: 0, 1, 2, 3\."):
+        check.run(X, y, groups=y // 2)
+    assert check.run(X, y, groups=y % 2 * 2 + y // 4).settings["n_test_classes"] == 4
 
 
 @pytest.mark.parametrize(

@@ -1,16 +1,18 @@
 import itertools
+import signal
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from skorch.callbacks import Callback
 
 from sk_dml import SoftmaxEmbedder, TripletEmbedder
 from sk_dml.benchmark import _fold, _tasks
-from sk_dml.benchmark._fold import last_step, seeded, with_deadline
+from sk_dml.benchmark._fold import fit_fold, last_step, seeded, with_deadline
 from sk_dml.benchmark._tasks import make_seed, rate_fold
-from tests.benchmark.small import data
+from tests.benchmark.small import data, outcome, small
 
 X, y = data()
 HALVES = np.flatnonzero(y < 4), np.flatnonzero(y >= 4)
@@ -55,3 +57,56 @@ def test_every_random_state_is_set():
     seeds = {make_seed(0, i, j) for i in range(3) for j in range(50)}
     assert len(seeds) == 150
     assert all(0 <= seed < 2**31 for seed in seeds)
+
+
+class Pressed(Callback):
+    """Ctrl-C in an epoch, where a training would keep what it has learned."""
+
+    def __init__(self, epoch=2):
+        self.epoch = epoch
+
+    def on_batch_end(self, net, **kwargs):
+        if len(net.history) == self.epoch:
+            signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.filterwarnings("ignore:Training was interrupted:UserWarning")
+@pytest.mark.parametrize("early_stopping", [False, True])
+@pytest.mark.parametrize("piped", [False, True])
+def test_ctrl_c_ends_more_than_the_training(piped, early_stopping):
+    def fit(epoch):
+        embedder = SoftmaxEmbedder(
+            4,
+            max_epochs=3,
+            early_stopping=early_stopping,
+            callbacks=[Pressed(epoch)],
+            random_state=0,
+        )
+        estimator = make_pipeline(StandardScaler(), embedder) if piped else embedder
+        return fit_fold(estimator, X, y, *HALVES)
+
+    for epoch in (1, 2, 3):
+        with pytest.raises(KeyboardInterrupt):
+            fit(epoch)
+    assert last_step(fit(4))[1].n_iter_ == 3
+
+
+@pytest.mark.filterwarnings("ignore:Training was interrupted:UserWarning")
+def test_interrupted_comparison_goes_on_as_if_it_had_not_been(tmp_path, monkeypatch):
+    expected = outcome(small().run(X, y))
+    url = f"sqlite:///{tmp_path}/check.db"
+    fit, n_fits = TripletEmbedder.fit, 0
+
+    def interrupted(self, *args, **kwargs):
+        nonlocal n_fits
+        n_fits += 1
+        if n_fits == 3:
+            self.callbacks = [Pressed()]
+        return fit(self, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TripletEmbedder, "fit", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            small(storage=url).run(X, y)
+    assert n_fits == 3
+    assert outcome(small(storage=url).run(X, y)) == expected

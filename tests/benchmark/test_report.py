@@ -56,7 +56,7 @@ def test_page_tells_all(page):
         "Compared with Triplet at corrected p-values below 0.05: better: mine, Circle; "
         "worse: none; undecided: 0.",
         "Methods with a higher mean than the best baseline: 2 of 3.",
-        "0.438 0.438 to 0.438",  # a difference with its interval
+        "0.438 0.388 to 0.487",  # a difference with its interval
         "class-disjoint cross-validation",  # the protocol
         "Holm's method",
         "out : it broke",  # failures
@@ -81,7 +81,18 @@ def test_what_is_worse_or_undecided():
         row["map_at_r"] *= 1 + (row["method"] == "mine") * (row["repeat"] - 1.5)
     page = Page(result.to_html())
     assert "better: none; worse: Triplet; undecided: 1." in page.text
-    assert "\N{MINUS SIGN}0.438 \N{MINUS SIGN}0.438 to \N{MINUS SIGN}0.438" in page.text
+    assert "\N{MINUS SIGN}0.438 \N{MINUS SIGN}0.487 to \N{MINUS SIGN}0.388" in page.text
+
+
+def test_where_nothing_is_compared_the_page_says_so():
+    page = Page(made(n_repeats=1).to_html())
+    assert "Nothing is compared with Triplet: that takes two repeats" in page.text
+    result = made()
+    for row in result.repeats:
+        row["map_at_r"] = 0.5
+    page = Page(result.to_html())
+    assert "Nothing is compared with Triplet" in page.text
+    assert "0.500 same in all repeats" in page.text
 
 
 def test_page_needs_nothing_else(page):
@@ -165,6 +176,7 @@ def test_no_result_at_all():
         entry.update(best_score=None, best_params={}, reason="nothing worked")
     page = Page(result.to_html())
     assert "No method has a result. No baseline has a result." in page.text
+    assert "Compared with" not in page.text
     assert page.text.count("nothing worked") == 5
 
 

@@ -4,6 +4,7 @@ import multiprocessing
 
 import optuna
 import pytest
+from sklearn.decomposition import PCA
 
 from tests.benchmark.small import data, outcome, small, work
 
@@ -93,8 +94,9 @@ def test_two_workers_share_one_study(tmp_path, alone):
 
 def test_goes_on_with_more_trials_and_repeats(tmp_path, undisturbed):
     url = f"sqlite:///{tmp_path}/check.db"
-    fewer = small(storage=url, n_trials=2, n_repeats=1).run(X, y)
-    assert len(fewer.trials) == 4
+    fewer = small(storage=url, n_trials=1, n_repeats=1).run(X, y)
+    assert len(fewer.trials) == 2
+    assert fewer.notes == []
     more = small(storage=url).run(X, y)
     assert len(more.trials) == 8
     assert more.trials[0]["start"] == fewer.trials[0]["start"]
@@ -102,6 +104,26 @@ def test_goes_on_with_more_trials_and_repeats(tmp_path, undisturbed):
     again = small(storage=url).run(X, y)
     assert again.trials == more.trials
     assert again.repeats == more.repeats
+
+
+def test_another_choice_after_a_look_at_the_test_classes_is_told(tmp_path):
+    notes = []
+    for seed in range(6):
+        params = {
+            "estimators": {"PCA": PCA()},
+            "search_spaces": {"PCA": {"n_components": [1, 2, 3, 4, 5]}},
+            "storage": f"sqlite:///{tmp_path}/{seed}.db",
+            "random_state": seed,
+        }
+        first = small(**params, n_trials=1).run(X, y)
+        assert first.notes == []
+        later = small(**params).run(X, y)
+        is_other = later.methods[0]["best_params"] != first.methods[0]["best_params"]
+        assert len(later.notes) == is_other
+        notes += later.notes
+    assert 0 < len(notes) < 6
+    assert "looked at before" in notes[0]
+    assert notes[0].endswith("other settings for PCA.")
 
 
 def test_trial_that_the_limit_cut_short_is_run_later(tmp_path):

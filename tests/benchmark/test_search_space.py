@@ -7,6 +7,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sk_dml import CircleEmbedder, TripletEmbedder
+from sk_dml.benchmark._run import Method
 from sk_dml.benchmark._search_space import (
     default_space,
     describe_space,
@@ -89,6 +90,23 @@ def test_default_space_of_pipelines():
         "tripletembedder__margin": "uniform in [0, 0.5]",
         "tripletembedder__mining": "['all', 'semihard', 'hard']",
     }
+
+
+def test_functions_are_described_alike_in_every_process():
+    space = {"func": [np.log1p, len, draw, PCA(2)]}
+    (shown,) = describe_space(space).values()
+    assert " at 0x" not in shown
+    assert "draw, PCA(n_components=2)" in shown
+    labels = translate("func", space["func"]).distribution.choices
+    assert labels[2] == "2: draw"
+
+
+def test_what_is_shown_are_values():
+    space = {"n_components": stats.norm(5, 2), "svd_solver": ["full", PCA(2)]}
+    dimensions = {name: translate(name, values) for name, values in space.items()}
+    method = Method("PCA", "method", PCA(), space, dimensions)
+    shown = method.show({"n_components": 0.5, "svd_solver": "1: PCA(n_components=2)"})
+    assert shown == {"n_components": 5.0, "svd_solver": "1: PCA(n_components=2)"}
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,13 @@ import joblib
 import numpy as np
 import optuna
 import pytest
+from scipy.stats import uniform
 from sklearn.decomposition import PCA
 
 from sk_dml import TripletEmbedder
 from sk_dml.benchmark import RealityCheck, _ledger, _run
-from sk_dml.benchmark._tuning import WINDOW, describe_pruner, n_random
+from sk_dml.benchmark._search_space import translate
+from sk_dml.benchmark._tuning import WINDOW, describe_pruner, n_random, propose
 from tests.benchmark.small import data, outcome, small
 
 X, y = data()
@@ -172,3 +174,26 @@ def test_description_of_pruners():
         "PatientPruner(min_delta=0.0, patience=2, wrapped_pruner="
         f"{describe_pruner(inner)})"
     )
+
+
+def test_from_the_trial_that_is_said_to_on_all_learn_from_others():
+    dimensions = {"x": translate("x", uniform(0, 1))}
+    n_startup = n_random(10)
+
+    def proposed(index, seed, best):
+        """Propose a value where the nearer to the best the better."""
+        n_known = index - WINDOW + 1 if index >= n_startup else 0
+        known = [
+            optuna.trial.create_trial(
+                params={"x": x},
+                distributions={"x": dimensions["x"].distribution},
+                value=-abs(x - best),
+            )
+            for x in np.linspace(0, 1, n_known)
+        ]
+        settings = {"method": "m", "index": index, "n_startup": n_startup}
+        return propose(dimensions, known, seed=seed, **settings)["x"]
+
+    for index, learns in ((n_startup - 1, False), (n_startup, True)):
+        draws = [[proposed(index, s, best) for s in range(20)] for best in (0.0, 1.0)]
+        assert (draws[0] != draws[1]) == learns
