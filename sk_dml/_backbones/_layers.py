@@ -142,7 +142,7 @@ class FeatureHead(nn.Linear):
         super().__init__(n_features, n_components, bias=False)
         if start not in ("discriminant", "principal"):
             raise ValueError(
-                f"start must be 'discriminant' or 'principal', got {start!r}."
+                f"module__start must be 'discriminant' or 'principal', got {start!r}."
             )
         self.n_parts, self.gain, self.start = n_parts, gain, start
         self.dropout = Dropout(dropout)

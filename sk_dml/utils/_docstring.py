@@ -17,13 +17,14 @@ module : None, str, type or torch.nn.Module, default=None
     networks of these libraries (the extra ``vision``), with the mean and the maximum of
     their last feature maps, or else their own pooling, before a new head. The head of
     features that were learned elsewhere, and "features", begin with a discriminant
-    analysis of up to 2,048 samples. ``module__weights`` in ``net_params`` names their
-    pretrained weights: "DEFAULT", the latest, which is taken where it is not given;
-    another name such as "IMAGENET1K_V1", or torchvision's enum member of that name; or
-    None for random ones. They are downloaded once, to where the variables TORCH_HOME
-    and HF_HOME say. Pretrained ones want images with values from 0 to 255, as uint8, or
-    0 to 1, as float, with three channels, or one that stands for three. A torch Module
-    class is built with the ``module__*`` entries of ``net_params``, and is given
+    analysis of up to 2,048 samples, and by ``module__start="principal"`` in
+    ``net_params`` with their principal axes. ``module__weights`` names their pretrained
+    weights: "DEFAULT", the latest, which is taken where it is not given; another name
+    such as "IMAGENET1K_V1", or torchvision's enum member of that name; or None for
+    random ones. They are downloaded once, to where the variables TORCH_HOME and HF_HOME
+    say. Pretrained ones want images with values from 0 to 255, as uint8, or 0 to 1, as
+    float, with three channels, or one that stands for three. A torch Module class is
+    built with the ``module__*`` entries of ``net_params``, and is given
     ``n_components``, ``input_shape``, ``n_features`` (rows) and ``n_channels`` (images)
     where its constructor has arguments of these names. An instance is deep-copied. The
     network receives standardised inputs (for pretrained weights by their own mean and
@@ -31,7 +32,8 @@ module : None, str, type or torch.nn.Module, default=None
     channels, height, width), and returns (n, n_components). Of its own, "mlp" has the
     arguments ``hidden`` (widths of the layers, default (512, 512)), ``dropout`` (0.2)
     and ``input_dropout`` (0.1); "conv" has ``widths`` (channels, (32, 64, 128)) and
-    ``dropout`` (0.1); "features" has ``dropout`` (0.2) and ``gain`` (30).
+    ``dropout`` (0.1); "features" has ``dropout`` (0.2), ``gain`` (30) and ``start``
+    ("discriminant").
 image_size : int or None, default={image_size}
     For files and datasets of images: the side of the square that the network sees, in
     pixels, from 8 to 2048. None takes 128, or 227 where ``module`` names a network of

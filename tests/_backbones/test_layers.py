@@ -94,7 +94,7 @@ def test_feature_head_may_begin_without_classes():
     no_classes = head_of(12, 3)
     no_classes.start_from(rows, torch.arange(30))
     assert torch.equal(unaware.weight, no_classes.weight)
-    with pytest.raises(ValueError, match=r"start must be .* got 'random'"):
+    with pytest.raises(ValueError, match=r"module__start must be .* got 'random'"):
         FeatureHead(12, 3, start="random")
 
 
