@@ -53,7 +53,7 @@ def table(result):
         if np.isfinite(row["difference"]):
             compared = (
                 f"{row['difference']:+.3f} | {interval(row, 'difference', '+.3f')} "
-                f"| {row['p_value_holm']:.3f}"
+                f"| {row['p_value_holm']:.3f}".replace("nan", "")
             )
         lines.append(
             f"| {row['method']} | {row['map_at_r']:.3f} | {interval(row, 'map_at_r')} "

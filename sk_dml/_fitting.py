@@ -1,6 +1,7 @@
 """How an embedder trains its net, and what it keeps of it."""
 
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 
 import numpy as np
 from sklearn.base import clone
@@ -35,6 +36,21 @@ from sk_dml._training import (
     warn_of_failures,
 )
 from sk_dml.utils import resolve_device, torch_seed, warn
+
+_interrupts_raised = ContextVar("interrupts_raised", default=False)
+
+
+@contextmanager
+def interrupts_raised():
+    """Let Ctrl-C end more than a training, in a ``with`` block.
+
+    Elsewhere an embedder whose training it ends keeps what it has learned.
+    """
+    token = _interrupts_raised.set(True)
+    try:
+        yield
+    finally:
+        _interrupts_raised.reset(token)
 
 
 class Fitting(EmbedderParameters):
@@ -210,7 +226,7 @@ class Fitting(EmbedderParameters):
         in_epoch = len(net.history) > n_epochs
         self.__dict__.pop("_interrupted_from", None)
         if (in_epoch or n_epochs < n_planned) and not net.stopped_:
-            if n_epochs == n_before:
+            if n_epochs == n_before or _interrupts_raised.get():
                 raise KeyboardInterrupt
             reached = "as far as it came"
             if validation and self.early_stopping:

@@ -51,7 +51,8 @@ class RealityCheck(BaseEstimator):
         Set on every embedder, such as ``{"max_epochs": 50}``.
     reference : str or None, default=None
         The method or baseline to compare the methods with. None takes "Contrastive" if
-        it takes part, and the first otherwise; for one method alone, a baseline.
+        it takes part, and the first otherwise; for one method alone, the first
+        baseline.
     baselines : sequence of str or None, default=None
         Any of "raw features", "scaled features", "untrained network" (that of the first
         method, with its ``module``; of a pretrained one, the principal axes of its
@@ -238,12 +239,15 @@ class RealityCheck(BaseEstimator):
     def _reference(self, names, baselines):
         """Choose what the methods are compared with."""
         if self.reference is None:
-            if REFERENCE in names:
-                return REFERENCE
-            return [*(baselines if len(names) == 1 else []), *names][0]
-        for name in (*names, *baselines):
-            if self.reference == name or plain(self.reference) == plain(name):
-                return name
+            if len(names) == 1:
+                return [*baselines, *names][0]
+            return REFERENCE if REFERENCE in names else names[0]
+        allowed = [*names, *baselines]
+        alike = [name for name in allowed if plain(name) == plain(self.reference)]
+        if self.reference in allowed:
+            return self.reference
+        if len(alike) == 1:
+            return alike[0]
         raise ValueError(
             f"reference must be one of the methods {names} or baselines {baselines}, "
             f"got {self.reference!r}."

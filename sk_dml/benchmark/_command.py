@@ -45,7 +45,7 @@ def add_arguments(parser):
     )
     add("--target", default="y", help="column or array of the classes (default: y)")
     add("--methods", help="such as circle,softtriple (default: all)")
-    add("--reference", help="what to compare with (default: contrastive)")
+    add("--reference", help="a method or baseline (default: contrastive, or the first)")
     add("--trials", type=int, default=50, help="settings a method (default: 50)")
     add("--folds", type=int, default=4, help="of the classes (default: 4)")
     add("--repeats", type=int, default=10, help="of the best (default: 10)")

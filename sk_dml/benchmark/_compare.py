@@ -14,8 +14,8 @@ from sk_dml.benchmark._fold import last_step
 from sk_dml.benchmark._progress import Progress, duration
 from sk_dml.benchmark._result import RealityCheckResult
 from sk_dml.benchmark._run import Repeats, Search, work
-from sk_dml.benchmark._search_space import describe_space
-from sk_dml.benchmark._storage import hide_password, opened_storage
+from sk_dml.benchmark._search_space import describe_space, is_plain
+from sk_dml.benchmark._storage import hide_password, import_optuna, opened_storage
 from sk_dml.benchmark._tasks import SCORINGS
 from sk_dml.benchmark._tuning import describe_pruner, n_random
 from sk_dml.utils._image_sequence import ImageSequence
@@ -103,7 +103,7 @@ def compare_in(
         descriptions={
             method.name: {
                 **described[method.name],
-                "search space": describe_space(method.space),
+                "search space": _identify(method.space),
                 **pruning,
             }
             for method in methods
@@ -139,13 +139,13 @@ def compare_in(
         deadline=deadline,
         after=after_trial,
     )
-    chosen, entries = _choose(search, methods)
+    chosen, entries, best_of = _choose(search, methods)
     entries += [_entry(method) for method in baselines]
+    best_of |= {method.name: {} for method in baselines}
     on_test = {"test data": [_content(part) for part in test], "metrics": metrics}
     ready = [*chosen, *baselines]
-    best_of = {method.name: search.best_stored(method.name) for method in ready}
     prefixes = {name: f"{check.study_name}/{name}/repeats " for name in best_of}
-    rated_before = _names_of(storage)
+    rated_before = _completed(storage)
     repeats = Repeats(
         ready,
         development,
@@ -202,14 +202,22 @@ def compare_in(
     }
     if others:
         result.notes.append(
-            "The test classes were looked at before: a shorter search had chosen "
+            "The test classes were looked at before, when another search had chosen "
             f"other settings for {', '.join(sorted(others))}."
         )
     return result
 
 
-def _names_of(storage):
-    return {study.study_name for study in storage.get_all_studies()}
+def _completed(storage):
+    """Name the studies in which something is complete."""
+    complete = (import_optuna().trial.TrialState.COMPLETE,)
+    names = [study.study_name for study in storage.get_all_studies()]
+    ids = map(storage.get_study_id_from_name, names)
+    return {
+        name
+        for name, number in zip(names, ids, strict=True)
+        if storage.get_all_trials(number, deepcopy=False, states=complete)
+    }
 
 
 def _n_finished(half):
@@ -225,6 +233,15 @@ def _content(part):
     return part if is_read_later else np.asarray(part)
 
 
+def _identify(space):
+    """Describe a search space; what is in lists and no plain value by its content."""
+    described = describe_space(space)
+    for name, values in space.items():
+        if isinstance(values, list | tuple) and not all(map(is_plain, values)):
+            described[name] = [described[name], _plain(values)]
+    return described
+
+
 def _entry(method):
     return {
         "method": method.name,
@@ -238,7 +255,7 @@ def _entry(method):
 
 def _choose(search, methods):
     """Give every method its best setting; tell of those that have none."""
-    chosen, entries = [], []
+    chosen, entries, best_of = [], [], {}
     for method in methods:
         entry = _entry(method)
         entries.append(entry)
@@ -248,23 +265,28 @@ def _choose(search, methods):
             continue
         entry["best_params"] = method.show(best.params)
         entry["best_score"] = best.value
+        best_of[method.name] = best.params
         params = method.decode(best.params)
         estimator = clone(method.estimator).set_params(**params)
         chosen.append(replace(method, estimator=estimator))
-    return chosen, entries
+    return chosen, entries, best_of
 
 
 def _why_no_trial(ledger):
-    errors = [
-        trial.user_attrs["error"]
-        for trial in ledger.pieces().values()
-        if "error" in trial.user_attrs
-    ]
-    if not errors:
-        return NO_TRIAL
-    if len(errors) == 1:
+    pieces = ledger.pieces().values()
+    errors = [t.user_attrs["error"] for t in pieces if "error" in t.user_attrs]
+    n_pruned = sum(trial.state.name == "PRUNED" for trial in pieces)
+    n = ledger.n_pieces
+    if len(errors) == n == 1:
         return f"its only trial failed with {errors[0]}"
-    return f"all {len(errors)} trials failed, the first with {errors[0]}"
+    reasons = []
+    if errors:
+        reasons.append(
+            f"{len(errors)} of {n} trials failed, the first with {errors[0]}"
+        )
+    if n_pruned:
+        reasons.append(f"{n_pruned} of {n} trials were pruned")
+    return "; ".join(reasons) or NO_TRIAL
 
 
 def _trials(search):

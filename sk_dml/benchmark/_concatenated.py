@@ -111,6 +111,8 @@ class ConcatenatedEmbedder(
         ValueError
             If y is missing, there are fewer classes than folds, or the data do not fit
             the estimator.
+        KeyboardInterrupt
+            If Ctrl-C came; nothing is kept.
         """
         self.__dict__.pop("estimators_", None)  # a failed fit leaves none
         if y is None:

@@ -9,6 +9,7 @@ from sklearn.utils import _safe_indexing
 from skorch.callbacks import Callback
 
 from sk_dml._base import BaseEmbedder
+from sk_dml._fitting import interrupts_raised
 
 
 def last_step(estimator):
@@ -116,21 +117,16 @@ def fit_fold(estimator, X, y, train, valid):
     Raises
     ------
     KeyboardInterrupt
-        If one ended the training of an embedder, which itself would keep what it had
+        If one ended the training of an embedder, which otherwise keeps what it has
         learned by then.
     """
     X_train, y_train = _safe_indexing(X, train), _safe_indexing(y, train)
-    if not isinstance(last_step(estimator)[1], BaseEmbedder):
-        return estimator.fit(X_train, y_train)
-    if last_step(estimator)[1].early_stopping:
-        X_valid, y_valid = _safe_indexing(X, valid), _safe_indexing(y, valid)
-        _fit_watching(estimator, X_train, y_train, X_valid, y_valid)
-    else:
-        estimator.fit(X_train, y_train)
     _, embedder = last_step(estimator)
-    if embedder.n_iter_ < embedder.max_epochs and not embedder.net_.stopped_:
-        raise KeyboardInterrupt
-    return estimator
+    with interrupts_raised():
+        if not (isinstance(embedder, BaseEmbedder) and embedder.early_stopping):
+            return estimator.fit(X_train, y_train)
+        X_valid, y_valid = _safe_indexing(X, valid), _safe_indexing(y, valid)
+        return _fit_watching(estimator, X_train, y_train, X_valid, y_valid)
 
 
 def _fit_watching(estimator, X, y, X_valid, y_valid):

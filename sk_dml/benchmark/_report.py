@@ -127,6 +127,11 @@ def _in_short(result):
             f"{best['method']}, with {number(best[metric])} ({interval(best, metric)})."
         )
     tested = [row for row in methods if np.isfinite(row["p_value_holm"])]
+    untested = [
+        row["method"]
+        for row in methods
+        if np.isfinite(row["difference"]) and np.isnan(row["p_value_holm"])
+    ]
     if tested:
         apart = [row for row in tested if row["p_value_holm"] < SIGNIFICANT]
         better = [row["method"] for row in apart if row["difference"] > 0]
@@ -137,10 +142,15 @@ def _in_short(result):
             f"{len(tested) - len(apart)}. P-values tell the noise of seeds, not that "
             "of the search or of the choice of classes."
         )
+        if untested:
+            lines.append(
+                "Not tested, as there is one difference or all are the same: "
+                f"{listed(untested)}."
+            )
     elif methods:
         lines.append(
-            f"Nothing is compared with {reference}: that takes two repeats of it and "
-            "of another method, which differ."
+            f"Nothing is compared with {reference}: a test takes two repeats or more, "
+            "with differences that are not all the same."
         )
     if methods and baselines:
         best = baselines[0][metric]
@@ -242,7 +252,8 @@ def _result_table(result, scoring):
     rows = []
     for row in ranked(result, metrics[0], scoring):
         note = "baseline" if row["kind"] == "baseline" else None
-        note = "reference" if row["method"] == reference else note
+        if row["method"] == reference:
+            note = "reference" if note is None else f"{note}, reference"
         rows.append(
             [
                 head(row["method"], note),

@@ -369,8 +369,8 @@ class RealityCheckResult:
             f"With it, the {s['n_folds']} models of the folds were trained "
             f"{s['n_repeats']} times with other seeds, the same for all methods, and "
             "rated on the test classes: separated (the mean of the models' scores) and "
-            "concatenated (their embeddings side by side). Nothing before that saw the "
-            "test classes.",
+            "concatenated (their embeddings side by side). The search knew nothing of "
+            "the test classes.",
             "Intervals hold the mean over the repeats with 95 % confidence "
             "(t-distribution). Of few repeats they are wide, and may reach beyond what "
             "the metric can be. Methods are compared with "

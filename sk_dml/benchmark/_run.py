@@ -234,11 +234,6 @@ class Search:
         ]
         return max(complete, key=lambda trial: trial.value, default=None)
 
-    def best_stored(self, name):
-        """Give the best parameters as they are stored; none of what is not searched."""
-        best = self.best(name) if name in self.methods else None
-        return {} if best is None else best.params
-
 
 @dataclass
 class _Trial:

@@ -1,5 +1,6 @@
 """From distributions of scipy.stats and lists to what Optuna draws from."""
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -168,8 +169,8 @@ def describe_space(space):
 
 
 def _show(value):
-    """Write a value, the same in every process."""
-    return value.__qualname__ if hasattr(value, "__code__") else repr(value)
+    """Write a value without addresses, the same in every process."""
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
 
 
 def _describe(values):

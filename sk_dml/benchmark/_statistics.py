@@ -27,9 +27,11 @@ def mean_interval(values, confidence_level=0.95):
     n = len(values)
     if not n:
         return np.nan, np.nan, np.nan
-    mean = float(values.mean())
     if n == 1:
-        return mean, np.nan, np.nan
+        return float(values[0]), np.nan, np.nan
+    if np.ptp(values) == 0:  # without the rounding of a mean
+        return (float(values[0]),) * 3
+    mean = float(values.mean())
     width = stats.t.ppf((1 + confidence_level) / 2, n - 1)
     width *= values.std(ddof=1) / np.sqrt(n)
     return mean, float(mean - width), float(mean + width)

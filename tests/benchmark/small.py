@@ -43,6 +43,7 @@ def outcome(result):
             for trial in result.trials
         ],
         "repeats": result.repeats,
+        "notes": result.notes,
     }
 
 

@@ -321,11 +321,22 @@ def test_reference():
         result = small(reference=given, **few).run(X, y)
         assert result.settings["reference"] == chosen
         assert set(result.comparisons()) == {"Triplet", "Softmax"} - {chosen}
-    one = {"estimators": {"Triplet": TripletEmbedder(4, max_epochs=1)}}
-    result = small(**one, **few).run(X, y)
-    assert result.settings["reference"] == "raw features"
+    for name in ("Triplet", "Contrastive"):
+        one = {"estimators": {name: TripletEmbedder(4, max_epochs=1)}}
+        result = small(**one, **few).run(X, y)
+        assert result.settings["reference"] == "raw features"
+        assert set(result.comparisons()) == {name}
     result = small(**one, baselines=[], **few).run(X, y)
-    assert result.settings["reference"] == "Triplet"
+    assert result.settings["reference"] == "Contrastive"
+
+
+def test_reference_among_names_that_are_alike():
+    alike = {f"PCA {sign}": PCA(2) for sign in ("+", "-")}
+    few = {"n_repeats": 1, "metrics": ["map_at_r"], "estimators": alike}
+    for name in alike:
+        assert small(reference=name, **few).run(X, y).settings["reference"] == name
+    with pytest.raises(ValueError, match=r"'PCA -'\] or baselines .* got 'pca'"):
+        small(reference="pca", **few).run(X, y)
 
 
 def test_groups_stay_on_one_side_of_classes_that_are_listed():

@@ -1,12 +1,15 @@
-"""Comparisons take images of files and of datasets."""
-
 import numpy as np
+import optuna
 import pytest
 from PIL import Image
+from sklearn.decomposition import PCA
 
 from sk_dml import TripletEmbedder
+from sk_dml.benchmark import _compare
 from sk_dml.datasets import ImageSequence
-from tests.benchmark.small import outcome, small
+from tests.benchmark.small import data, outcome, small
+
+X, y = data()
 
 
 @pytest.fixture
@@ -54,3 +57,43 @@ def test_images_that_cannot_be_read_are_left_out(photographs, tmp_path):
         found = check_images(on_bad_image="skip").run(paths, labels)
     assert [row["n"] for row in found.rows()] == [1] * 4
     assert outcome(found) == outcome(expected)
+
+
+@pytest.mark.parametrize(
+    ("pruner", "reason"),
+    [
+        (None, "its only trial failed with fold 0: ValueError"),
+        (optuna.pruners.ThresholdPruner(lower=2.0), "2 of 2 trials were pruned"),
+    ],
+)
+def test_reasons_of_methods_without_a_setting(pruner, reason):
+    width = 99 if pruner is None else 2
+    result = small(
+        estimators={"PCA": PCA(width)},
+        search_spaces={} if pruner is None else {"PCA": {"whiten": [False, True]}},
+        n_trials=2,
+        pruner=pruner,
+    ).run(X, y)
+    assert result.methods[0]["reason"].startswith(reason)
+
+
+def test_another_process_may_find_better_in_between(tmp_path, monkeypatch):
+    """What is repeated goes by the name of what was chosen."""
+    params = {
+        "estimators": {"PCA": PCA()},
+        "search_spaces": {"PCA": {"n_components": [1, 2, 3, 4, 5]}},
+        "storage": f"sqlite:///{tmp_path}/check.db",
+    }
+    choose = _compare._choose
+
+    def choose_and_go_on(search, methods):
+        chosen = choose(search, methods)
+        monkeypatch.setattr(_compare, "_choose", choose)
+        small(**params, n_repeats=1).run(X, y)
+        return chosen
+
+    monkeypatch.setattr(_compare, "_choose", choose_and_go_on)
+    small(**params, n_trials=1).run(X, y)
+    again = small(**params).run(X, y)
+    expected = small(**params | {"storage": None}).run(X, y)
+    assert again.repeats == expected.repeats

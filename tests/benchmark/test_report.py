@@ -86,13 +86,29 @@ def test_what_is_worse_or_undecided():
 
 def test_where_nothing_is_compared_the_page_says_so():
     page = Page(made(n_repeats=1).to_html())
-    assert "Nothing is compared with Triplet: that takes two repeats" in page.text
-    result = made()
+    assert "Nothing is compared with Triplet: a test takes two repeats" in page.text
+    result = made(n_repeats=10)
     for row in result.repeats:
-        row["map_at_r"] = 0.5
+        row["map_at_r"] = 0.1
     page = Page(result.to_html())
     assert "Nothing is compared with Triplet" in page.text
-    assert "0.500 same in all repeats" in page.text
+    assert "0.100 same in all repeats" in page.text
+
+
+def test_methods_that_are_not_tested_are_named():
+    result = made()
+    for row in result.repeats:
+        if row["method"] in ("mine", "Triplet"):
+            row["map_at_r"] = 0.1
+    text = Page(result.to_html()).text
+    assert "better: Circle; worse: none; undecided: 0." in text
+    assert "Not tested, as there is one difference or all are the same: mine." in text
+
+
+def test_reference_that_is_a_baseline_is_both():
+    result = made()
+    result.settings["reference"] = "raw features"
+    assert "raw features baseline, reference" in Page(result.to_html()).text
 
 
 def test_page_needs_nothing_else(page):

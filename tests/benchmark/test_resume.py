@@ -5,7 +5,9 @@ import multiprocessing
 import optuna
 import pytest
 from sklearn.decomposition import PCA
+from sklearn.preprocessing import FunctionTransformer
 
+from sk_dml.benchmark import _run
 from tests.benchmark.small import data, outcome, small, work
 
 X, y = data()
@@ -120,10 +122,30 @@ def test_another_choice_after_a_look_at_the_test_classes_is_told(tmp_path):
         later = small(**params).run(X, y)
         is_other = later.methods[0]["best_params"] != first.methods[0]["best_params"]
         assert len(later.notes) == is_other
+        assert ("looked at before" in later.describe()) == is_other
         notes += later.notes
     assert 0 < len(notes) < 6
-    assert "looked at before" in notes[0]
     assert notes[0].endswith("other settings for PCA.")
+
+
+def test_no_look_at_the_test_classes_is_none(tmp_path, monkeypatch):
+    """The first repeat is interrupted."""
+    params = {
+        "estimators": {"PCA": PCA()},
+        "search_spaces": {"PCA": {"n_components": [1, 2, 3, 4, 5]}},
+        "n_jobs": 1,
+    }
+
+    def interrupt(*args):
+        raise KeyboardInterrupt
+
+    for seed in range(6):
+        url = f"sqlite:///{tmp_path}/{seed}.db"
+        with monkeypatch.context() as patch:
+            patch.setattr(_run, "rate_repeat", interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                small(**params, storage=url, random_state=seed, n_trials=1).run(X, y)
+        assert small(**params, storage=url, random_state=seed).run(X, y).notes == []
 
 
 def test_trial_that_the_limit_cut_short_is_run_later(tmp_path):
@@ -132,6 +154,24 @@ def test_trial_that_the_limit_cut_short_is_run_later(tmp_path):
     late = small(storage=url).run(X, y)
     assert not late.notes
     assert {trial["state"] for trial in late.trials} == {"complete"}
+
+
+def test_functions_to_choose_from_are_told_apart(tmp_path):
+    def run(*functions):
+        return small(
+            estimators={"f": FunctionTransformer(functions[0])},
+            search_spaces={"f": {"func": list(functions)}},
+            storage=f"sqlite:///{tmp_path}/check.db",
+            n_trials=2,
+        ).run(X, y)
+
+    def both():
+        return lambda X: X, lambda X: 2 * X
+
+    first = outcome(run(*both()))
+    assert outcome(run(*both())) == first
+    with pytest.raises(ValueError, match="begun with other settings"):
+        run(lambda X: 3 * X, both()[1])
 
 
 @pytest.mark.parametrize("what", ["data", "seed", "space", "test labels"])

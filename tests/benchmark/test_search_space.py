@@ -1,10 +1,12 @@
+from functools import partial
+
 import numpy as np
 import optuna
 import pytest
 from scipy import stats
 from sklearn.decomposition import PCA
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from sk_dml import CircleEmbedder, TripletEmbedder
 from sk_dml.benchmark._run import Method
@@ -92,13 +94,13 @@ def test_default_space_of_pipelines():
     }
 
 
-def test_functions_are_described_alike_in_every_process():
-    space = {"func": [np.log1p, len, draw, PCA(2)]}
+def test_what_is_no_plain_value_is_shown_without_its_address():
+    space = {"func": [np.log1p, partial(draw, n=3), FunctionTransformer(draw), PCA(2)]}
     (shown,) = describe_space(space).values()
     assert " at 0x" not in shown
-    assert "draw, PCA(n_components=2)" in shown
+    assert "(func=<function draw>), PCA(n_components=2)" in shown
     labels = translate("func", space["func"]).distribution.choices
-    assert labels[2] == "2: draw"
+    assert labels[1] == "1: functools.partial(<function draw>, n=3)"
 
 
 def test_what_is_shown_are_values():

@@ -31,6 +31,8 @@ def test_too_few_values():
 def test_what_leaves_nothing_to_chance_is_not_tested():
     assert np.isnan(paired_p_value([0.25, 0.25, 0.25]))
     assert np.isnan(paired_p_value([0.0, 0.0]))
+    for value in np.random.default_rng(0).uniform(size=50):
+        assert mean_interval([value] * 10) == (value,) * 3
 
 
 def test_paired_test_is_that_of_scipy():
