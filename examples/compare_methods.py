@@ -39,32 +39,47 @@ def load(path, max_samples, random_state=0):
 
 
 def table(result):
-    """Write the rows of concatenated models as Markdown, the best first."""
+    """Write the results as Markdown, the best first.
+
+    The scores are of the models of all folds side by side, those at the end the mean of
+    each alone.
+    """
     rows = [row for row in result.rows() if row["scoring"] == "concatenated"]
     rows.sort(key=lambda row: -np.nan_to_num(row["map_at_r"]))
-    lines = [
-        f"| method | MAP@R | 95 % interval | {' | '.join(SHOWN.values())} "
-        f"| MAP@R beyond {result.settings['reference']} | 95 % interval | p (Holm) |",
-        f"|---|---|---|{'---|' * len(SHOWN)}---|---|---|",
-    ]
+    single = {r["method"]: r for r in result.rows() if r["scoring"] == "separated"}
+    beyond = f"beyond {result.settings['reference']}"
+    names = ["method", "MAP@R", "95 % interval", beyond, "95 % interval", "p (Holm)"]
+    names += [*SHOWN.values(), "MAP@R of one model", beyond, "p (Holm)"]
+    lines = [names, ["---"] * len(names)]
     for row in rows:
-        others = " | ".join(f"{row[name]:.3f}" for name in SHOWN)
-        compared = " | | "
-        if np.isfinite(row["difference"]):
-            compared = (
-                f"{row['difference']:+.3f} | {interval(row, 'difference', '+.3f')} "
-                f"| {row['p_value_holm']:.3f}".replace("nan", "")
-            )
-        lines.append(
-            f"| {row['method']} | {row['map_at_r']:.3f} | {interval(row, 'map_at_r')} "
-            f"| {others} | {compared} |"
-        )
-    return "\n".join(lines)
+        one = single[row["method"]]
+        cells = [row["method"], number(row["map_at_r"]), interval(row, "map_at_r")]
+        cells += [
+            number(row["difference"], "+.3f"),
+            interval(row, "difference", "+.3f"),
+            p_value(row),
+        ]
+        cells += [number(row[name]) for name in SHOWN]
+        cells += [number(one["map_at_r"]), number(one["difference"], "+.3f")]
+        lines.append([*cells, p_value(one)])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def number(value, digits=".3f"):
+    """Write a number, if it is one."""
+    return "" if np.isnan(value) else f"{value:{digits}}"
 
 
 def interval(row, name, digits=".3f"):
-    """Write the interval of a value of a row."""
-    return f"{row[f'{name}_low']:{digits}} to {row[f'{name}_high']:{digits}}"
+    """Write the interval of a value of a row, if chance was in it."""
+    low, high = row[f"{name}_low"], row[f"{name}_high"]
+    return "" if np.isnan(low) or low == high else f"{low:{digits}} to {high:{digits}}"
+
+
+def p_value(row):
+    """Write the p-value of a row, corrected for the number of methods."""
+    value = row["p_value_holm"]
+    return "< 0.001" if value < 0.001 else number(value)
 
 
 def main():
@@ -73,6 +88,7 @@ def main():
     add("data", help=".npz with X and y")
     add("--out", default="comparison", help="the folder (default: comparison)")
     add("--methods", default=METHODS, help=f"default: {METHODS}")
+    add("--reference", help="to compare with (default: contrastive, or the first)")
     add("--trials", type=int, default=10, help="settings a method (default: 10)")
     add("--folds", type=int, default=4, help="of the classes (default: 4)")
     add("--repeats", type=int, default=3, help="of the best (default: 3)")
@@ -90,6 +106,7 @@ def main():
     check = RealityCheck(
         estimators=options.methods.split(","),
         embedder_params=params,
+        reference=options.reference,
         n_trials=options.trials,
         n_folds=options.folds,
         n_repeats=options.repeats,
