@@ -217,6 +217,9 @@ def main(arguments=None):
         result = reality_check.run(parsed)
     except (ImportError, OSError, TypeError, ValueError) as error:
         check.error(str(error))
+    except KeyboardInterrupt:
+        print("\nInterrupted. The same command goes on from here.", file=sys.stderr)
+        sys.exit(130)
     print(reality_check.show(result))
 
 

@@ -1,5 +1,6 @@
 """The documentation says what the code does."""
 
+import csv
 import importlib.util
 import re
 import runpy
@@ -81,3 +82,26 @@ def test_example_of_an_oracle_with_proxies_works(example):
     state = {"proxies": loss.proxies.detach().numpy()}
     expected = namespace["my_proxy_method"](10.0)(rows.numpy(), labels.numpy(), state)
     assert loss(rows, labels).item() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("name", ["omniglot", "letter"])
+def test_tables_of_the_reality_check_hold_its_results(name):
+    page = (DOCS / "reality_check.md").read_text()
+    with open(DOCS / "reality_check" / f"{name}_results.csv") as file:
+        rows = list(csv.DictReader(file))
+    single = {row["method"]: row for row in rows if row["scoring"] == "separated"}
+    ranked = [row for row in rows if row["scoring"] == "concatenated"]
+    ranked.sort(key=lambda row: -float(row["map_at_r"]))
+    assert sum(row["kind"] == "method" for row in ranked) == 8
+    assert {row["n"] for row in ranked} == {"10"}
+    places = []
+    for row in ranked:
+        shown = [
+            row[key] for key in ("map_at_r", "precision_at_1", "nmi", "pairwise_f1")
+        ]
+        score, *others = [
+            f"{float(x):.3f}" for x in (*shown, single[row["method"]]["map_at_r"])
+        ]
+        line = rf"\| {row['method']} \| {score} \| .*\| {' [|] '.join(others)} \|"
+        places.append(re.search(line, page).start())
+    assert places == sorted(places)

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from sk_dml.__main__ import main
+from sk_dml.benchmark import _run
 from sk_dml.benchmark._command import load, seconds, show
 from tests.benchmark.results import made
 from tests.benchmark.small import data
@@ -64,6 +65,18 @@ def test_command(table, capsys):
     again = capsys.readouterr()
     assert again.err == ""
     assert again.out == shown.out
+
+
+def test_ctrl_c_tells_how_to_go_on(table, monkeypatch, capsys):
+    def interrupt(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_run, "rate_fold", interrupt)
+    command = f"reality-check --data {table}/data.csv --target kind --out {table} "
+    with pytest.raises(SystemExit) as stop:
+        main((command + QUICK).split())
+    assert stop.value.code == 130
+    assert capsys.readouterr().err.endswith("The same command goes on from here.\n")
 
 
 def test_one_repeat_has_no_interval():
