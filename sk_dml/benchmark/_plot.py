@@ -158,6 +158,7 @@ def _draw_rows(ax, rows, metric, scoring, settings):
         else:
             own = {"marker": "s", "color": BASELINE, "markerfacecolor": "none"}
         ax.errorbar(mean, place, xerr=width, linestyle="", **own, **style)
+    ax.locator_params(axis="x", nbins=6)
     ax.set_xlabel(f"{metric_label(metric)} on the test classes, {scoring}")
     note = "Mean and 95 % t-interval over the repeats"
     if any(row["kind"] == "baseline" for row in rows):
