@@ -9,6 +9,7 @@ times at once, the processes share the trials.
 """
 
 import argparse
+import csv
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -116,6 +117,10 @@ def main():
     result = check.run(X, y)
     result.to_csv(out / "results.csv")
     result.trials_to_csv(out / "trials.csv")
+    with open(out / "repeats.csv", "w", newline="") as file:
+        writer = csv.DictWriter(file, result.repeats[0])
+        writer.writeheader()
+        writer.writerows(result.repeats)
     result.settings_to_json(out / "settings.json")
     result.to_html(out / "report.html")
     for name, plot in (("plot", result.plot), ("trials", result.plot_trials)):

@@ -3,6 +3,7 @@
 import argparse
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 from sklearn.datasets import load_digits, load_wine
@@ -221,6 +222,9 @@ def main(arguments=None):
         print("\nInterrupted. The same command goes on from here.", file=sys.stderr)
         sys.exit(130)
     print(reality_check.show(result))
+    print(f"All of it: {Path(parsed.out, 'report.html')}")
+    if not any(row["n"] for row in result.rows() if row["kind"] == "method"):
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -84,9 +84,9 @@ class RealityCheck(BaseEstimator):
         which papers used, and which hardly tell methods apart. By the first, methods
         are compared with the reference.
     time_limit : float or None, default=None
-        Seconds after which the search ends, above 0. Trials that it cuts short do not
-        count; every method goes on with its best so far, and the result says so. The
-        repeats come after it.
+        Seconds of this call after which the search ends, above 0. Trials that it cuts
+        short do not count; every method goes on with its best so far, and the result
+        says so. The repeats come after it.
     storage : str or None, default=None
         A database URL, such as "sqlite:///check.db", that keeps trials and repeats.
         Called again with the same data and settings, it goes on where it stopped:
@@ -145,8 +145,8 @@ class RealityCheck(BaseEstimator):
     ProxyNCA concatenated 2
     """
 
-    _: KW_ONLY
     estimators: Any = None
+    _: KW_ONLY
     search_spaces: dict | None = None
     embedder_params: dict | None = None
     reference: str | None = None

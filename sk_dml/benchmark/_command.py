@@ -11,6 +11,7 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 from sk_dml.benchmark._check import RealityCheck
+from sk_dml.benchmark._report import in_short
 from sk_dml.benchmark._storage import import_optuna
 from sk_dml.benchmark._tables import interval
 from sk_dml.datasets import load_glyphs, load_image_folder
@@ -137,7 +138,7 @@ def show(result):
             figures = f"{row[metric]:8.3f}  {interval(row, metric)}"
         line = f"{row['method']:{width}}  {row['scoring']:12}  {figures}"
         lines.append(f"{line}  {row['reason'][:200]}".rstrip())
-    return "\n".join([*lines, *result.notes])
+    return "\n".join([*lines, "", *in_short(result), *result.notes])
 
 
 def seconds(text):

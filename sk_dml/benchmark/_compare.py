@@ -138,6 +138,7 @@ def compare_in(
         shared=shared,
         deadline=deadline,
         after=after_trial,
+        idle=progress.wait,
     )
     chosen, entries, best_of = _choose(search, methods)
     entries += [_entry(method) for method in baselines]
@@ -185,6 +186,7 @@ def compare_in(
         n_jobs=check.n_jobs,
         shared=shared,
         after=after_repeat,
+        idle=progress.wait,
     )
     progress.close()
     result = RealityCheckResult(entries, _trials(search), _repeats(repeats))

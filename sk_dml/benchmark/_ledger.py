@@ -94,8 +94,8 @@ class Ledger:
                 raise ValueError(
                     f"storage holds the study {name!r}, begun with other settings: "
                     f"{key} was {before!r} and is {now!r}. "
-                    "Set another study_name or another storage, or go on with the "
-                    "same settings."
+                    "Set another study_name or another storage (--out of the "
+                    "command), or go on with the same settings."
                 )
 
     def _states(self):
@@ -155,6 +155,7 @@ class Ledger:
 
     def _ask(self):
         trial = self.study.ask()
+        self.held[trial.number] = Attempt(-1, trial)  # to be given up if interrupted
         state = self._read()
         found = [i for i, counts in state.live.items() if counts.number == trial.number]
         # Another process may have been as quick, and have it or one before.
@@ -234,7 +235,6 @@ class Ledger:
         **attributes : dict
             Plain values to keep.
         """
-        self.held.pop(attempt.trial.number, None)
         if error is not None:
             attributes["error"] = error
         # One whose process was silent for too long may have been given to another.
@@ -247,6 +247,7 @@ class Ledger:
                 how = state.FAIL
             reached = value if how == state.COMPLETE else None
             self.study.tell(attempt.trial, reached, state=how)
+        self.held.pop(attempt.trial.number, None)
 
     def release(self):
         """Give up all that this process holds, for others to take."""
@@ -254,9 +255,9 @@ class Ledger:
             self._abandon(attempt.trial)
 
     def _abandon(self, trial):
-        self.held.pop(trial.number, None)
         with contextlib.suppress(*_already_finished()):
             self.study.tell(trial.number, state=self._states().FAIL)
+        self.held.pop(trial.number, None)
 
     def _give_up_silent(self, state):
         """Abandon what processes were running that show no sign of life."""

@@ -3,6 +3,8 @@
 import sys
 import time
 
+from sk_dml.benchmark._ledger import SILENCE
+
 
 def duration(seconds):
     """Write a duration.
@@ -51,7 +53,7 @@ class Progress:
         """
         self.n_before, self.n_pieces, self.n_after = n_finished, n_pieces, n_after
         self.deadline = deadline
-        self.start = time.time()
+        self.start, self.waits = time.time(), False
         if n_finished < n_pieces:
             self._write(what)
 
@@ -65,13 +67,29 @@ class Progress:
         n_finished : int
             Pieces of this half that are done, by whomever.
         """
-        now = time.time()
+        now, self.waits = time.time(), False
         rate = (now - self.start) / max(n_finished - self.n_before, 1)
         left = rate * (self.n_pieces - n_finished)
         if self.deadline is not None:
             left = min(left, max(self.deadline - now, 0))
         left += rate * self.n_after
         self._write(f"{what}; about {duration(left)} left")
+
+    def wait(self, seconds):
+        """Show that all that is left is held by other processes.
+
+        Parameters
+        ----------
+        seconds : float
+            About to be waited, which tell nothing of the time that pieces take.
+        """
+        self.start += seconds
+        if not self.waits:
+            self._write(
+                "Waiting for what other processes run; if one was killed, for "
+                f"{duration(SILENCE)} at most"
+            )
+        self.waits = True
 
     def _write(self, text):
         if not self.verbose:

@@ -68,7 +68,7 @@ def make_page(result):
         "main",
         element("h1", title),
         element("p", _facts(s), class_="quiet"),
-        element("div", _paragraphs(_in_short(result)), class_="lead"),
+        element("div", _paragraphs(in_short(result)), class_="lead"),
         [element("div", element("p", note), class_="note") for note in result.notes],
         element("nav", element("ul", links), aria_label="Contents"),
         [
@@ -109,7 +109,7 @@ def _facts(s):
     )
 
 
-def _in_short(result):
+def in_short(result):
     """Say in words what the table shows, and no more than that."""
     metric, scoring = result.settings["metrics"][0], "concatenated"
     label, reference = metric_label(metric), result.settings["reference"]
@@ -136,17 +136,20 @@ def _in_short(result):
         apart = [row for row in tested if row["p_value_holm"] < SIGNIFICANT]
         better = [row["method"] for row in apart if row["difference"] > 0]
         worse = [row["method"] for row in apart if row["difference"] < 0]
+        undecided = [row["method"] for row in tested if row not in apart]
         lines.append(
             f"Compared with {reference} at corrected p-values below {SIGNIFICANT}: "
             f"better: {listed(better)}; worse: {listed(worse)}; undecided: "
-            f"{len(tested) - len(apart)}. P-values tell the noise of seeds, not that "
-            "of the search or of the choice of classes."
+            f"{listed(undecided)}. P-values tell the noise of seeds, not that of the "
+            "search or of the choice of classes."
         )
         if untested:
             lines.append(
                 "Not tested, as there is one difference or all are the same: "
                 f"{listed(untested)}."
             )
+    elif reference not in [row["method"] for row in rows]:
+        lines.append(f"Nothing is compared with {reference}, which has no result.")
     elif methods:
         lines.append(
             f"Nothing is compared with {reference}: a test takes two repeats or more, "

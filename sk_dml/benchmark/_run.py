@@ -48,7 +48,7 @@ class Method:
         return {n: v if is_plain(v) else stored[n] for n, v in decoded.items()}
 
 
-def work(ledgers, run, *, n_jobs, shared, deadline=None, after=None):
+def work(ledgers, run, *, n_jobs, shared, deadline=None, after=None, idle=None):
     """Work until all is done, with others if the ledgers are shared.
 
     Parameters
@@ -66,6 +66,8 @@ def work(ledgers, run, *, n_jobs, shared, deadline=None, after=None):
         As ``time.time()`` counts.
     after : callable or None, default=None
         Called with (name, Attempt, outcome) when one is finished.
+    idle : callable or None, default=None
+        Called with the seconds it is about to wait for other processes.
 
     Returns
     -------
@@ -80,6 +82,8 @@ def work(ledgers, run, *, n_jobs, shared, deadline=None, after=None):
                 if not batch:
                     if all(ledger.is_done() for ledger in ledgers.values()):
                         return True
+                    if idle is not None:
+                        idle(POLL)
                     time.sleep(POLL)
                     continue
                 outcomes = run(batch)

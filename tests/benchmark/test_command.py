@@ -43,7 +43,10 @@ def test_command(table, capsys):
     shown = capsys.readouterr()
     assert "Triplet: trial 1 of 1, best MAP@R 0." in shown.err
     assert "linear NCA: repeat 2 of 2; about 0 s left" in shown.err
-    assert len(shown.out.splitlines()) == 1 + 2 * 8
+    lines = shown.out.splitlines()
+    assert lines[1 + 2 * 8] == ""
+    assert lines[2 + 2 * 8].startswith("The method with the highest MAP@R on the test")
+    assert lines[-1] == f"All of it: {out / 'report.html'}"
     rows = read(out / "results.csv")
     assert [row["method"] for row in rows[::2]][:3] == [
         "Triplet",
@@ -79,11 +82,21 @@ def test_ctrl_c_tells_how_to_go_on(table, monkeypatch, capsys):
     assert capsys.readouterr().err.endswith("The same command goes on from here.\n")
 
 
+def test_nothing_that_works_is_a_failure(table, capsys):
+    rows = X.copy()
+    rows[:, 0] = np.nan
+    np.savez(table / "nan.npz", X=rows, y=y)
+    with pytest.raises(SystemExit) as stop:
+        main(f"reality-check --data {table}/nan.npz --out {table} {QUICK}".split())
+    assert stop.value.code == 1
+    assert "No method has a result." in capsys.readouterr().out
+
+
 def test_one_repeat_has_no_interval():
     shown = show(made(n_repeats=1)).splitlines()
     assert shown[1].endswith("0.500  one repeat")
     assert show(made()).splitlines()[1].endswith("0.500  0.475 to 0.525")
-    assert shown[-3].endswith("none  it broke")
+    assert shown[8].endswith("none  it broke")
 
 
 def test_files_hold_the_same(table):

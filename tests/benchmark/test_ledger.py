@@ -80,6 +80,34 @@ def test_released_pieces_are_taken_again_with_their_parameters(storage):
     assert [trial.value for trial in other.pieces().values()] == [0, 1, 2, 3, 4]
 
 
+@pytest.mark.parametrize("moment", ["asked", "finishing"])
+def test_interrupted_at_any_moment_it_holds_nothing(storage, monkeypatch, moment):
+    def interrupt(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    ledger = ledger_of(storage)
+    ask = ledger.study.ask
+
+    def ask_and_interrupt():
+        trial = ask()
+        monkeypatch.setattr(ledger, "_read", interrupt)
+        return trial
+
+    if moment == "asked":
+        monkeypatch.setattr(ledger.study, "ask", ask_and_interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            ledger.claim()
+    else:
+        attempt = ledger.claim()
+        monkeypatch.setattr(ledger.study, "tell", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            ledger.finish(attempt, value=1)
+    monkeypatch.undo()
+    ledger.release()
+    assert ledger.held == {}
+    assert ledger_of(storage).claim().index == 0
+
+
 def test_pieces_of_the_silent_are_taken_by_others(storage, monkeypatch):
     now = 0.0
     monkeypatch.setattr(_ledger.time, "monotonic", lambda: now)

@@ -28,6 +28,24 @@ def test_trials_that_a_time_limit_leaves_out_take_no_time(capsys):
     assert "; about 37 s left" in capsys.readouterr().err
 
 
+def test_waiting_is_told_once_and_takes_no_time(capsys):
+    progress = Progress(1)
+    progress.begin("Search", 0, 2)
+    progress.start -= 10
+    for _ in range(120):
+        progress.start -= 0.5
+        progress.wait(0.5)
+    progress.show("Circle: trial 1 of 2", 1)
+    progress.wait(0.5)
+    waiting = "Waiting for what other processes run; if one was killed, for 1 min 00 s"
+    assert capsys.readouterr().err.splitlines() == [
+        "Search",
+        f"{waiting} at most",
+        "Circle: trial 1 of 2; about 10 s left",
+        f"{waiting} at most",
+    ]
+
+
 def test_progress_is_silent_where_nothing_is_left(capsys):
     Progress(1).begin("Search", 5, 5)
     progress = Progress(0)

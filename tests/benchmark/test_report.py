@@ -54,7 +54,7 @@ def test_page_tells_all(page):
         "The baseline with the highest MAP@R on the test classes (concatenated) is raw "
         "features, with 0.250 (0.225 to 0.275).",
         "Compared with Triplet at corrected p-values below 0.05: better: mine, Circle; "
-        "worse: none; undecided: 0.",
+        "worse: none; undecided: none.",
         "Methods with a higher mean than the best baseline: 2 of 3.",
         "0.438 0.388 to 0.487",  # a difference with its interval
         "class-disjoint cross-validation",  # the protocol
@@ -80,7 +80,7 @@ def test_what_is_worse_or_undecided():
     for row in result.repeats:
         row["map_at_r"] *= 1 + (row["method"] == "mine") * (row["repeat"] - 1.5)
     page = Page(result.to_html())
-    assert "better: none; worse: Triplet; undecided: 1." in page.text
+    assert "better: none; worse: Triplet; undecided: mine." in page.text
     assert "\N{MINUS SIGN}0.438 \N{MINUS SIGN}0.487 to \N{MINUS SIGN}0.388" in page.text
 
 
@@ -95,13 +95,20 @@ def test_where_nothing_is_compared_the_page_says_so():
     assert "0.100 same in all repeats" in page.text
 
 
+def test_reference_without_a_result():
+    result = made()
+    result.settings["reference"] = "out"
+    text = Page(result.to_html()).text
+    assert "Nothing is compared with out, which has no result." in text
+
+
 def test_methods_that_are_not_tested_are_named():
     result = made()
     for row in result.repeats:
         if row["method"] in ("mine", "Triplet"):
             row["map_at_r"] = 0.1
     text = Page(result.to_html()).text
-    assert "better: Circle; worse: none; undecided: 0." in text
+    assert "better: Circle; worse: none; undecided: none." in text
     assert "Not tested, as there is one difference or all are the same: mine." in text
 
 

@@ -71,7 +71,10 @@ def test_compare_methods(run, tmp_path_factory, capsys):
     few = "--trials 1 --folds 2 --repeats 2 --max-epochs 1 --max-samples 6 --widths 8,8"
     methods = ["--methods", "triplet,softmax"]
     left = run("compare_methods.py", path, *methods, *few.split())
-    pictures, tables = ["plot.png", "trials.png"], ["results.csv", "trials.csv"]
+    pictures, tables = (
+        ["plot.png", "trials.png"],
+        ["repeats.csv", "results.csv", "trials.csv"],
+    )
     files = [*pictures, *tables, "report.html", "settings.json", "trials.db"]
     assert left == [f"comparison/{name}" for name in sorted(files)]
     lines = capsys.readouterr().out.splitlines()
