@@ -25,6 +25,7 @@ from sk_dml.benchmark._tables import (
     interval,
     listed,
     number,
+    p_value,
     pairs,
     setting,
     table,
@@ -197,7 +198,8 @@ def _results(result):
         element(
             "p",
             "In the tables, 95 % intervals stand below the means and differences, not "
-            "corrected for the number of methods. The difference is of "
+            "corrected for the number of methods; what is constant is the same in all "
+            "repeats. The difference is of "
             f"{labels[0]} to {result.settings['reference']}, with the p-value of the "
             "paired t-test, as it is and corrected for the number of methods. Press a "
             "header to sort by its column.",
@@ -262,7 +264,7 @@ def _result_table(result, scoring):
                 head(row["method"], note),
                 *(cell(row[metric], interval(row, metric)) for metric in metrics),
                 cell(row["difference"], interval(row, "difference")),
-                *(cell(row[key], digits=4) for key in ("p_value", "p_value_holm")),
+                *(p_value(row[key]) for key in ("p_value", "p_value_holm")),
                 cell(row["n"], digits=0),
             ]
         )

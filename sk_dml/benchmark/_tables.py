@@ -21,7 +21,7 @@ def interval(row, metric):
         return None
     if np.isnan(low):
         return "one repeat"
-    return "same in all repeats" if low == high else f"{low:.3f} to {high:.3f}"
+    return "constant" if low == high else f"{low:.3f} to {high:.3f}"
 
 
 def listed(names):
@@ -41,12 +41,18 @@ def head(name, note=None):
     return element("th", name, note, scope="row", data_value=name)
 
 
-def cell(value, note=None, digits=3):
+def p_value(value, digits=4):
+    """Make a cell of a p-value, which is never 0."""
+    least = 10**-digits
+    return cell(value, digits=digits, text=f"< {least:g}" if value < least else None)
+
+
+def cell(value, note=None, digits=3, text=None):
     """Make a cell of a number that sorts by all its digits, with others below."""
     is_known = value is not None and not np.isnan(value)
     return element(
         "td",
-        number(value, digits),
+        number(value, digits) if text is None else text,
         [] if note is None else element("small", note.replace("-", MINUS)),
         class_="number",
         data_value=repr(float(value)) if is_known else "",
