@@ -30,7 +30,7 @@ from torch import nn
 
 import sk_dml
 from sk_dml import class_disjoint_split
-from sk_dml._backbones import build_network
+from sk_dml._networks._build import build_network
 from sk_dml.metrics import retrieval_scores
 
 SIDE = 128

@@ -27,8 +27,8 @@ from _report import (
 from torch import nn
 
 from sk_dml import CircleEmbedder
+from sk_dml._inputs._decode import load_square
 from sk_dml.datasets import load_image_folder
-from sk_dml.utils._images import load_square
 
 PARTS = ("memory", "throughput")
 N_CLASSES = 32  # of the throughput

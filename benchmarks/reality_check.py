@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from _report import header, in_process, parse
 
-from sk_dml.benchmark import RealityCheck
+from sk_dml.reality_check import RealityCheck
 
 METHODS = ["contrastive", "triplet", "softtriple"]
 

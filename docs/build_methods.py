@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 from sk_dml import losses
-from sk_dml._pairs import PairEmbedder
+from sk_dml.embedders._pair import PairEmbedder
 from sk_dml.utils import all_embedders
 
 PAGE = Path(__file__).parent / "methods.md"

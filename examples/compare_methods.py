@@ -15,7 +15,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 
-from sk_dml.benchmark import RealityCheck
+from sk_dml.reality_check import RealityCheck
 
 METHODS = (
     "contrastive,triplet,normalizedsoftmax,proxynca,arcface,multisimilarity,"

@@ -13,10 +13,10 @@ import argparse
 import tomllib
 from pathlib import Path
 
-from sk_dml.benchmark import RealityCheck
 from sk_dml.datasets import load_image_folder
 from sk_dml.metrics import clustering_scores, retrieval_scores
 from sk_dml.model_selection import class_disjoint_split
+from sk_dml.reality_check import RealityCheck
 from sk_dml.utils import all_embedders
 
 KEYS = ("method", "parameters", "reality_check")

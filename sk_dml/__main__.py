@@ -18,8 +18,8 @@ from sk_dml import (
     class_disjoint_split,
     map_at_r,
 )
-from sk_dml.benchmark import _command as reality_check
 from sk_dml.metrics import retrieval_scores
+from sk_dml.reality_check import _command as reality_check
 
 DESCRIPTION = """\
 Shows what sk_dml does, on data that come with scikit-learn, in about two minutes:

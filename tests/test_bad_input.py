@@ -10,7 +10,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils._param_validation import Interval, InvalidParameterError
 
 from sk_dml import CircleEmbedder, NormalizedSoftmaxEmbedder, SoftTripleEmbedder
-from sk_dml._base import BaseEmbedder
+from sk_dml.embedders._base import BaseEmbedder
 from sk_dml.utils import all_embedders
 
 every_embedder = pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
-
 from sk_dml.losses import NormalizedSoftmaxLoss
+
 from sk_dml.utils import all_embedders
 from tests.embedders import pair_oracles, proxy_oracles
 

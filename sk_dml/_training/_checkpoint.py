@@ -1,24 +1,329 @@
 """Checkpoints: a file that a training which was killed goes on from."""
 
+import enum
+import errno
+import functools
 import hashlib
 import json
 import os
 import secrets
+import sys
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import safetensors
 import safetensors.torch
 import torch
 from safetensors import SafetensorError
+from sklearn.utils import gen_batches
 
-from sk_dml._training._encoding import decode, encode
-from sk_dml._training._fingerprint import describe, describe_run, differences
-from sk_dml._training._lock import locked
+from sk_dml._inputs._files import DecodedImages, ImageSequence, LazyImages
 from sk_dml._training._progress import tell
 from sk_dml._training._state import has_state, load_training_state, training_state
-from sk_dml.utils import warn
+from sk_dml._utils._warn import warn
+
+
+def encode(value, tensors, path="state"):
+    """Take the tensors out of a tree and make the rest fit for JSON.
+
+    Parameters
+    ----------
+    value : object
+        A tree of dicts, lists and tuples with tensors, arrays, numbers, strings and
+        None.
+    tensors : dict
+        Receives a copy of every tensor and array, in memory, under its path.
+    path : str, default="state"
+        Where in a larger tree the value is.
+
+    Returns
+    -------
+    object
+        What :func:`decode` makes the tree from.
+
+    Raises
+    ------
+    TypeError
+        If there is something else in the tree.
+    """
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, torch.Tensor):
+        # A copy: safetensors takes no tensors that share memory.
+        copy = value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        return {"tensor": _put(copy, path, tensors)}
+    if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
+        return {"array": _put(torch.from_numpy(value.copy()), path, tensors)}
+    if isinstance(value, dict):
+        pairs = [
+            [encode(key, tensors, path), encode(item, tensors, f"{path}/{key}")]
+            for key, item in value.items()
+        ]
+        return {"dict": pairs}
+    if isinstance(value, (list, tuple)):
+        items = [encode(item, tensors, f"{path}/{i}") for i, item in enumerate(value)]
+        return {"tuple": items} if isinstance(value, tuple) else items
+    raise TypeError(
+        f"checkpoint_dir cannot be used here: {path} is a {type(value).__name__}, and "
+        "checkpoints hold tensors, numbers, strings, and dicts, lists and tuples of "
+        "them."
+    )
+
+
+def _put(tensor, path, tensors):
+    while path in tensors:  # the keys 1 and "1", say
+        path += "'"
+    tensors[path] = tensor
+    return path
+
+
+def decode(tree, tensors):
+    """Put a tree back together.
+
+    Parameters
+    ----------
+    tree : object
+        As :func:`encode` returns it.
+    tensors : callable or dict
+        ``tensors[path]`` is the tensor of that path.
+
+    Returns
+    -------
+    object
+    """
+    if isinstance(tree, list):
+        return [decode(item, tensors) for item in tree]
+    if not isinstance(tree, dict):
+        return tree
+    ((kind, content),) = tree.items()
+    if kind == "tensor":
+        return tensors[content]
+    if kind == "array":
+        return tensors[content].numpy()
+    if kind == "tuple":
+        return tuple(decode(item, tensors) for item in content)
+    return {_key(key): decode(item, tensors) for key, item in content}
+
+
+def _key(key):
+    return tuple(key["tuple"]) if isinstance(key, dict) else key
+
+
+# Parameters that change nothing about what is learned, or are compared otherwise: what
+# random_state leads to, by the seeds.
+LEFT_OUT = {"checkpoint_dir", "random_state", "verbose", "warm_start", "device"}
+BLOCK = 2**24  # bytes of the data that are copied at once
+SIDE = 32  # of squares by which images of a dataset are told from others
+
+
+def describe_run(embedder, data, **settings):
+    """Describe the parameters and the data of a training.
+
+    Parameters
+    ----------
+    embedder : BaseEmbedder
+        Gives the parameters.
+    data : dict of arrays or LazyImages
+        All arrays that the training sees, by name.
+    **settings : dict
+        What else decides the outcome.
+
+    Returns
+    -------
+    dict of str to plain values
+        The same for the same training, in another process too.
+    """
+    parameters = embedder.get_params(deep=False)
+    run = {k: v for k, v in parameters.items() if k not in LEFT_OUT}
+    run = {"estimator": type(embedder), **run, **data, **settings}
+    return json.loads(json.dumps({k: describe(v) for k, v in run.items()}))
+
+
+def describe(value: Any):
+    """Describe a value by plain ones that are the same in every process.
+
+    Parameters
+    ----------
+    value : object
+        Arrays, tensors and modules are described by their contents, other objects by
+        their parameters if they have any.
+
+    Returns
+    -------
+    None, bool, int, float, str, list or dict
+    """
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, enum.Enum):
+        return f"{type(value).__module__}.{type(value).__qualname__}.{value.name}"
+    if isinstance(value, (list, tuple)):
+        return [describe(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): describe(item) for key, item in value.items()}
+    if isinstance(value, torch.Tensor):
+        flat = value.detach().cpu().contiguous().reshape(-1)
+        content = _digest(flat.view(torch.uint8).numpy())
+        return f"{value.dtype} of shape {tuple(value.shape)}, {content}"
+    if isinstance(value, ImageSequence):
+        value = DecodedImages(value, SIDE, "skip")
+    if isinstance(value, LazyImages):
+        return value.describe()
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype} of shape {value.shape}, {_digest(value)}"
+    if isinstance(value, functools.partial):
+        return ["partial", *map(describe, (value.func, value.args, value.keywords))]
+    if hasattr(value, "__code__"):
+        return [f"{value.__module__}.{value.__qualname__}", *_describe_code(value)]
+    if hasattr(value, "__qualname__"):  # classes, and functions that are compiled
+        return f"{value.__module__}.{value.__qualname__}"
+    name = f"{type(value).__module__}.{type(value).__qualname__}"
+    if isinstance(value, torch.nn.Module):
+        content = [repr(value), describe(value.state_dict())]
+        text = json.dumps(content).encode()
+        return f"{name}, {hashlib.sha256(text).hexdigest()[:16]}"
+    if hasattr(value, "get_params"):
+        return [name, describe(value.get_params())]
+    return name
+
+
+def _describe_code(function):
+    """Describe what a function does by its code and what that refers to."""
+    code = function.__code__
+    constants = [c for c in code.co_consts if not hasattr(c, "co_code")]
+    cells = [cell.cell_contents for cell in function.__closure__ or ()]
+    # Values of other kinds are described by their type alone.
+    values = [describe(v) for v in (constants, function.__defaults__, cells)]
+    return [hashlib.sha256(code.co_code).hexdigest()[:16], list(code.co_names), values]
+
+
+def _digest(array):
+    digest = hashlib.sha256()
+    if array.dtype.kind == "O":
+        digest.update(repr(array.tolist()).encode())
+        return digest.hexdigest()[:16]
+    array = np.atleast_1d(array)
+    n_rows = max(1, BLOCK * len(array) // max(array.nbytes, 1))
+    for rows in gen_batches(len(array), n_rows) if len(array) else ():
+        digest.update(array[rows].tobytes())
+    return digest.hexdigest()[:16]
+
+
+def differences(there, here):
+    """Say in which entries two descriptions differ.
+
+    Parameters
+    ----------
+    there, here : dict
+        As :func:`describe_run` returns them.
+
+    Returns
+    -------
+    list of str
+        One for each entry.
+    """
+    names = [*here, *(name for name in there if name not in here)]
+    return [
+        f"{name} was {_shown(there, name)} and is {_shown(here, name)}"
+        for name in names
+        if (name in there, there.get(name)) != (name in here, here.get(name))
+    ]
+
+
+def _shown(run, name):
+    return repr(run[name]) if name in run else "not there"
+
+
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
+
+LOCK_NAME = "checkpoint.lock"
+IN_USE = {errno.EACCES, errno.EAGAIN, errno.EDEADLK}
+
+# The locks of POSIX are those of a process: among its own threads, this is what tells.
+_held: dict[tuple[int, str], object] = {}
+
+
+@contextmanager
+def locked(directory):
+    """Keep other fits out of a directory in a ``with`` block.
+
+    The lock is on an open file of the directory. It is gone when the process is,
+    however that ends; the file stays and means nothing by itself.
+
+    Parameters
+    ----------
+    directory : str or path-like
+        Made if it does not exist.
+
+    Raises
+    ------
+    BlockingIOError
+        If another fit, of this process or another, is in such a block.
+    OSError
+        If the directory or the file cannot be made.
+
+    Warns
+    -----
+    UserWarning
+        If the file system knows no locks: nothing is kept out then.
+    """
+    key, own = (os.getpid(), os.path.realpath(directory)), object()
+    if _held.setdefault(key, own) is not own:
+        # Not even opened here: to close it would take the lock from the other thread.
+        raise _in_use(directory)
+    try:
+        with _opened(directory) as file:
+            _lock(file, directory)
+            yield
+    finally:
+        del _held[key]
+
+
+def _opened(directory):
+    try:
+        os.makedirs(directory, exist_ok=True)
+        return open(Path(directory, LOCK_NAME), "ab")
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"checkpoint_dir={os.fspath(directory)!r} cannot be used: "
+            f"{error.strerror}.",
+        ) from error
+
+
+def _lock(file, directory):
+    try:
+        if sys.platform == "win32":
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            # Not flock, which forked workers would go on holding.
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in IN_USE:
+            raise _in_use(directory) from error
+        warn(
+            f"checkpoint_dir={os.fspath(directory)!r} cannot be locked "
+            f"({error.strerror}): take care that no other fit uses it meanwhile."
+        )
+
+
+def _in_use(directory):
+    return BlockingIOError(
+        errno.EAGAIN,
+        f"checkpoint_dir={os.fspath(directory)!r} is in use by another fit: wait for "
+        "its end, or give every fit a directory of its own.",
+    )
+
 
 FORMAT = 2
 NAME = "checkpoint.safetensors"

@@ -4,8 +4,8 @@ import numpy as np
 import torch
 
 from sk_dml._functional import unit_rows
-from sk_dml._training._step import total_norm
-from sk_dml.utils import warn
+from sk_dml._training._net import total_norm
+from sk_dml._utils._warn import warn
 
 # Rows of a batch that are looked at: more tell little more.
 LARGEST_SAMPLE = 512

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from sk_dml.utils import get_torch_state, set_torch_state
+from sk_dml._utils._random import get_torch_state, set_torch_state
 
 # What the history of an embedder tells of an epoch, where it is known.
 RECORDED = (

@@ -6,12 +6,12 @@ import numpy as np
 import torch
 from sklearn.model_selection import StratifiedShuffleSplit
 
-from sk_dml._training._data import check_inputs, check_targets
+from sk_dml._inputs._arrays import check_inputs, check_targets
 from sk_dml._training._sampling import check_batch_size
 from sk_dml._training._schedule import SPREAD_SCHEDULES
+from sk_dml._utils._labels import encode_label_sets
 from sk_dml.metrics._evaluate import check_options
-from sk_dml.metrics._scorer import retrieval_scorer
-from sk_dml.utils import encode_label_sets
+from sk_dml.scorers import retrieval_scorer
 
 # Epochs without progress to wait for; where low rates at the end of the training bring
 # progress again, a share of all epochs.

@@ -3,13 +3,13 @@
 Images in files come as a one-dimensional array of paths, which embedders take as it is.
 """
 
+from sk_dml._inputs._files import ImageSequence
 from sk_dml.datasets._cars196 import fetch_cars196
 from sk_dml.datasets._cub200 import fetch_cub200
 from sk_dml.datasets._glyphs import load_glyphs
 from sk_dml.datasets._image_folder import load_image_folder
 from sk_dml.datasets._omniglot import fetch_omniglot
 from sk_dml.datasets._sop import fetch_sop
-from sk_dml.utils._image_sequence import ImageSequence
 
 __all__ = [
     "ImageSequence",

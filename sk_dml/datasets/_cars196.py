@@ -11,7 +11,7 @@ from sk_dml.datasets._base import (
     make_bunch,
     reading,
 )
-from sk_dml.datasets._remote import Remote, fetch_file, fetch_folder
+from sk_dml.datasets._download import Remote, fetch_file, fetch_folder
 
 # The authors publish no sums; these are the ones that public loaders agree on.
 ANNOTATIONS = Remote(

@@ -10,7 +10,7 @@ from sk_dml.datasets._base import (
     make_bunch,
     reading,
 )
-from sk_dml.datasets._remote import Remote, fetch_folder
+from sk_dml.datasets._download import Remote, fetch_folder
 
 # The sum is that of CaltechDATA.
 ARCHIVE = Remote(

@@ -10,7 +10,7 @@ from sklearn.utils import Bunch, check_random_state
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils._param_validation import Interval, validate_params
 
-from sk_dml.utils import warn
+from sk_dml._utils._warn import warn
 
 # The text faces with a Unicode map. Computer Modern keeps an encoding of its own, and
 # the others hold symbols or placeholders.

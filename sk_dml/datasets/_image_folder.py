@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.utils import Bunch
 from sklearn.utils._param_validation import validate_params
 
-from sk_dml.utils import warn
+from sk_dml._utils._warn import warn
 
 EXTENSIONS = (
     ".bmp",

@@ -10,7 +10,7 @@ from sk_dml.datasets._base import (
     files_below,
     make_bunch,
 )
-from sk_dml.datasets._remote import Remote, fetch_folder
+from sk_dml.datasets._download import Remote, fetch_folder
 
 URL = "https://raw.githubusercontent.com/brendenlake/omniglot/master/python/{}"
 # The authors publish no sums; these are torchvision's.

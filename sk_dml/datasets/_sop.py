@@ -11,7 +11,7 @@ from sk_dml.datasets._base import (
     make_bunch,
     reading,
 )
-from sk_dml.datasets._remote import Remote, fetch_folder
+from sk_dml.datasets._download import Remote, fetch_folder
 
 # The authors publish no sum; this is the one that public loaders agree on.
 ARCHIVE = Remote(

@@ -6,9 +6,7 @@ from dataclasses import KW_ONLY, dataclass
 import torch
 
 from sk_dml import _functional as F
-from sk_dml._proxies import ProxyEmbedder, ProxyLoss
-
-__all__ = ["AdaCosEmbedder", "AdaCosLoss"]
+from sk_dml.embedders._proxy import ProxyEmbedder, ProxyLoss
 
 
 class AdaCosLoss(ProxyLoss):

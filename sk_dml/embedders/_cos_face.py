@@ -7,9 +7,7 @@ from scipy.stats import loguniform, uniform
 from sklearn.utils._param_validation import Interval
 
 from sk_dml import _functional as F
-from sk_dml._proxies import ProxyEmbedder, ProxyLoss
-
-__all__ = ["CosFaceEmbedder", "CosFaceLoss"]
+from sk_dml.embedders._proxy import ProxyEmbedder, ProxyLoss
 
 
 class CosFaceLoss(ProxyLoss):

@@ -7,9 +7,7 @@ from scipy.stats import randint
 from sklearn.utils._param_validation import Interval
 
 from sk_dml import _functional as F
-from sk_dml._pairs import PairEmbedder, PairLoss
-
-__all__ = ["FastAPEmbedder", "FastAPLoss"]
+from sk_dml.embedders._pair import PairEmbedder, PairLoss
 
 
 class FastAPLoss(PairLoss):

@@ -8,9 +8,7 @@ from scipy.stats import uniform
 from sklearn.utils._param_validation import Interval
 
 from sk_dml import _functional as F
-from sk_dml._pairs import PairEmbedder, PairLoss
-
-__all__ = ["LiftedStructureEmbedder", "LiftedStructureLoss"]
+from sk_dml.embedders._pair import PairEmbedder, PairLoss
 
 
 class LiftedStructureLoss(PairLoss):

@@ -8,9 +8,7 @@ from scipy.stats import loguniform, uniform
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from sk_dml import _functional as F
-from sk_dml._pairs import PairEmbedder, PairLoss
-
-__all__ = ["MarginEmbedder", "MarginLoss"]
+from sk_dml.embedders._pair import PairEmbedder, PairLoss
 
 # Nearer negatives are drawn as if they were this far away: they are few and noisy.
 NEAREST = 0.5

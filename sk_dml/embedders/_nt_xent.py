@@ -8,9 +8,7 @@ from sklearn.utils._param_validation import Interval
 from torch import nn
 
 from sk_dml import _functional as F
-from sk_dml._pairs import PairEmbedder, PairLoss
-
-__all__ = ["NTXentEmbedder", "NTXentLoss"]
+from sk_dml.embedders._pair import PairEmbedder, PairLoss
 
 
 class NTXentLoss(PairLoss):

@@ -9,9 +9,7 @@ from sklearn.utils._param_validation import Interval
 from torch import nn
 
 from sk_dml import _functional as F
-from sk_dml._proxies import ProxyEmbedder, ProxyLoss
-
-__all__ = ["ProxyAnchorEmbedder", "ProxyAnchorLoss"]
+from sk_dml.embedders._proxy import ProxyEmbedder, ProxyLoss
 
 
 class ProxyAnchorLoss(ProxyLoss):

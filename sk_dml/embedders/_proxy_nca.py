@@ -8,9 +8,7 @@ from scipy.stats import loguniform
 from sklearn.utils._param_validation import Interval
 
 from sk_dml import _functional as F
-from sk_dml._proxies import ProxyEmbedder, ProxyLoss
-
-__all__ = ["ProxyNCAEmbedder", "ProxyNCALoss"]
+from sk_dml.embedders._proxy import ProxyEmbedder, ProxyLoss
 
 
 class ProxyNCALoss(ProxyLoss):

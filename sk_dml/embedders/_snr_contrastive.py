@@ -7,9 +7,7 @@ from scipy.stats import loguniform, uniform
 from sklearn.utils._param_validation import Interval
 
 from sk_dml import _functional as F
-from sk_dml._pairs import PairEmbedder, PairLoss
-
-__all__ = ["SNRContrastiveEmbedder", "SNRContrastiveLoss"]
+from sk_dml.embedders._pair import PairEmbedder, PairLoss
 
 # Share of the squared length of an anchor from which on its variance is a signal.
 SIGNAL = 1e-4

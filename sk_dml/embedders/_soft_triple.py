@@ -11,9 +11,7 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
 from sk_dml import _functional as F
-from sk_dml._proxies import ProxyEmbedder, ProxyLoss
-
-__all__ = ["SoftTripleEmbedder", "SoftTripleLoss"]
+from sk_dml.embedders._proxy import ProxyEmbedder, ProxyLoss
 
 # Distance between centres of length one from which on they count as two.
 DISTINCT = 0.1

@@ -6,9 +6,7 @@ import torch
 from torch import nn
 
 from sk_dml import _functional as F
-from sk_dml._proxies import ProxyEmbedder, ProxyLoss
-
-__all__ = ["SoftmaxEmbedder", "SoftmaxLoss"]
+from sk_dml.embedders._proxy import ProxyEmbedder, ProxyLoss
 
 
 class SoftmaxLoss(ProxyLoss):

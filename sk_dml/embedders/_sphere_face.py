@@ -7,9 +7,7 @@ import torch
 from sklearn.utils._param_validation import Interval
 
 from sk_dml import _functional as F
-from sk_dml._proxies import ProxyEmbedder, ProxyLoss
-
-__all__ = ["SphereFaceEmbedder", "SphereFaceLoss"]
+from sk_dml.embedders._proxy import ProxyEmbedder, ProxyLoss
 
 # The annealing of the authors' code.
 FIRST_LAMBDA, LAST_LAMBDA, DECAY = 1000.0, 5.0, 0.12

@@ -8,9 +8,7 @@ from scipy.stats import loguniform, randint, uniform
 from sklearn.utils._param_validation import Interval
 
 from sk_dml import _functional as F
-from sk_dml._proxies import ProxyEmbedder, ProxyLoss
-
-__all__ = ["SubCenterArcFaceEmbedder", "SubCenterArcFaceLoss"]
+from sk_dml.embedders._proxy import ProxyEmbedder, ProxyLoss
 
 
 class SubCenterArcFaceLoss(ProxyLoss):

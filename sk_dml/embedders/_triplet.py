@@ -9,9 +9,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from torch import nn
 
 from sk_dml import _functional as F
-from sk_dml._pairs import PairEmbedder, PairLoss
-
-__all__ = ["TripletEmbedder", "TripletLoss"]
+from sk_dml.embedders._pair import PairEmbedder, PairLoss
 
 MINING = ("all", "semihard", "hard")
 

@@ -1,20 +1,162 @@
 """A map of an embedding in two dimensions."""
 
 import numpy as np
+from sklearn.decomposition import PCA
+from sklearn.manifold import TSNE
 from sklearn.utils import check_random_state
 
-from sk_dml.inspection import _items, _style
-from sk_dml.inspection._data import FromEstimatorMixin, check_embeddings, nearest
-from sk_dml.inspection._groups import (
-    FEW,
-    MANY,
-    MAX_LEGEND,
-    check_highlight,
-    group_points,
-    sample_points,
-)
-from sk_dml.inspection._map import METHODS, reduce, spread
-from sk_dml.utils import as_labels, encode_labels
+from sk_dml._utils._labels import as_labels, encode_labels
+from sk_dml._utils._warn import warn
+from sk_dml.inspection import _base
+from sk_dml.inspection import _items
+from sk_dml.inspection._base import FromEstimatorMixin, check_embeddings, nearest
+
+FEW = 10  # classes that a colour alone tells apart, as the frames of images need it
+MANY = 100  # classes that a colour and a shape tell apart
+MAX_LEGEND = 30  # classes
+HIGHLIGHTS = tuple(color for color in _base.COLORS if color not in _base.GREYS)
+UNCHOSEN = "#cccccc"  # points of classes that are not highlighted
+
+
+def check_highlight(highlight, classes):
+    """Find the codes of the classes to colour; None without a choice."""
+    if highlight is None:
+        return None
+    if isinstance(highlight, (str, bytes)) or np.ndim(as_labels(highlight)) != 1:
+        raise ValueError(f"highlight must be a list of labels, got {highlight!r}.")
+    labels = list(as_labels(highlight).tolist())
+    places = {label: i for i, label in enumerate(classes.tolist())}
+    unknown = [label for label in labels if label not in places]
+    n_different = len(set(labels))
+    if unknown or n_different < len(labels) or not 1 <= len(labels) <= len(HIGHLIGHTS):
+        raise ValueError(
+            f"highlight must name 1 to {len(HIGHLIGHTS)} different classes of the map, "
+            f"got {len(labels)}, of which different: {n_different}, unknown: "
+            f"{unknown[:10]}."
+        )
+    return np.array([places[label] for label in labels])
+
+
+def sample_points(codes, chosen, size, random_state):
+    """Draw samples: one of every chosen class, more of the chosen, then of all."""
+    if size is None or size >= len(codes):
+        return np.arange(len(codes))
+    order = random_state.permutation(len(codes))
+    if chosen is not None:
+        turn = np.where(np.isin(codes[order], chosen), 1, 2)
+        firsts = np.unique(codes[order], return_index=True)[1]
+        turn[firsts] -= turn[firsts] == 1
+        order = order[np.argsort(turn, kind="stable")]
+    return np.sort(order[:size])
+
+
+def group_points(classes, codes, chosen, is_near_own, n_classes):
+    """Say which points have a name, a colour and a shape in common.
+
+    Points without a name are drawn in the background.
+    """
+    n_classes = len(classes) if n_classes is None else n_classes
+    if chosen is not None:
+        styles = zip(chosen, HIGHLIGHTS, _base.MARKERS, strict=False)
+        groups = [(classes[i], codes == i, *style) for i, *style in styles]
+        rest = (None, ~np.isin(codes, chosen), UNCHOSEN, "o")
+        note = f"{len(chosen):,} of {n_classes:,} classes in colour"
+        return [rest, *groups], "class", note
+    if is_near_own is not None:
+        own = np.asarray(is_near_own, dtype=bool)
+        groups = [
+            ("its own class", own, _base.SAME, "o"),
+            ("another class", ~own, _base.OTHER, "^"),
+        ]
+        note = f"{n_classes:,} classes; the nearest neighbour, in all dimensions, "
+        note += f"is of the same class for {own.mean():.0%} of the points"
+        return groups, "nearest is of", note
+    if len(classes) > MANY:
+        every = np.ones(len(codes), dtype=bool)
+        return [(None, every, _base.COLORS[0], "o")], "", f"{n_classes:,} classes"
+    # Every ten classes the shapes move on by one against the colours.
+    groups = [
+        (
+            name,
+            codes == i,
+            _base.COLORS[i % FEW],
+            _base.MARKERS[(i + i // FEW) % FEW],
+        )
+        for i, name in enumerate(classes)
+    ]
+    is_long = len(classes) > MAX_LEGEND
+    note = f"{n_classes:,} classes, each with a colour and shape of its own"
+    return groups, "class", note if is_long else ""
+
+
+FEWEST_UMAP = 4  # samples: of fewer it cannot tell who is near whom
+METHODS = ("pca", "tsne", "umap")
+
+
+def reduce(X, method, random_state):
+    """Map rows, 2 or more, to two dimensions; return positions and names of axes."""
+    names = {"pca": "principal component", "tsne": "t-SNE", "umap": "UMAP"}
+    axis_names = tuple(f"{names[method]} {i}" for i in (1, 2))
+    if method == "umap":
+        try:
+            import umap
+        except ImportError as error:
+            raise ImportError(
+                "method='umap' requires umap-learn. You can install it with "
+                "`pip install umap-learn`."
+            ) from error
+    if (X[0] == X).all():
+        warn(
+            f"All {len(X)} samples are embedded at the same point: there is nothing "
+            "to map.",
+        )
+        return np.zeros((len(X), 2)), axis_names
+    if method == "pca":
+        pca = PCA(2, random_state=random_state)
+        positions = pca.fit_transform(X)
+        shares = pca.explained_variance_ratio_
+        return positions, tuple(
+            f"{name} ({share:.0%} of the variance)"
+            for name, share in zip(axis_names, shares, strict=True)
+        )
+    if method == "tsne":
+        # Half as many neighbours as there are samples is more than it can take.
+        perplexity = min(30.0, max(1.0, (len(X) - 1) / 3))
+        model = TSNE(perplexity=perplexity, random_state=random_state)
+    else:
+        seed = int(random_state.randint(np.iinfo(np.int32).max))
+        if len(X) < FEWEST_UMAP:
+            raise ValueError(
+                f"method='umap' needs {FEWEST_UMAP} or more samples, got {len(X)}."
+            )
+        n_neighbors = min(15, len(X) - 1)
+        model = umap.UMAP(n_neighbors=n_neighbors, random_state=seed, n_jobs=1)
+    return np.asarray(model.fit_transform(X), dtype=np.float64), axis_names
+
+
+def spread(points, n_chosen, smallest):
+    """Choose points far from each other.
+
+    Returns at most ``n_chosen`` places, and the least distance of two of them, along
+    the axis where they are farther apart: ``smallest`` or more, inf for fewer than two.
+    """
+    if n_chosen == 0:
+        return np.arange(0), np.inf
+    # The farthest from those chosen so far, again and again, from the middle on.
+    middle = np.median(points, axis=0)
+    chosen = [int(np.abs(points - middle).max(axis=1).argmin())]
+    distances = np.full(len(points), np.inf)
+    spacing = np.inf
+    while len(chosen) < n_chosen:
+        from_last = np.abs(points - points[chosen[-1]]).max(axis=1)
+        np.minimum(distances, from_last, out=distances)
+        farthest = int(distances.argmax())
+        if distances[farthest] < smallest or distances[farthest] == 0:
+            break
+        chosen.append(farthest)
+        spacing = distances[farthest]
+    return np.array(chosen), float(spacing)
+
 
 SIZES = (200, 2000, 5000), (30, 16, 8)  # numbers of points, and their areas
 POINTS_PER_INCH = 72
@@ -148,22 +290,22 @@ class EmbeddingDisplay(FromEstimatorMixin):
             indices = np.arange(len(codes)) if is_all else self.image_indices
             n_images = len(codes) if is_all else len(self.images)
             images, kind = _check_images(self.images, n_images)
-        with _style.axes_for(self, ax, figsize=(7.5, 6)) as ax:
+        with _base.axes_for(self, ax, figsize=(7.5, 6)) as ax:
             self.ax_, self.figure_ = ax, ax.figure
             groups, title, note = group_points(
                 classes, codes, chosen, self.is_near_own, self.n_classes
             )
             colors = self._draw_points(positions, groups, scatter_kwargs)
             self._add_legend([name for name, *_ in groups if name is not None], title)
-            _style.write(ax.xaxis.label, _style.plain(self.axis_names[0]))
-            _style.write(ax.yaxis.label, _style.plain(self.axis_names[1]))
+            _base.write(ax.xaxis.label, _base.plain(self.axis_names[0]))
+            _base.write(ax.yaxis.label, _base.plain(self.axis_names[1]))
             if self.has_scale:
                 ax.set_aspect("equal", adjustable="datalim")
-                ax.tick_params(labelsize="small", color="0.7", labelcolor=_style.QUIET)
+                ax.tick_params(labelsize="small", color="0.7", labelcolor=_base.QUIET)
             else:
                 ax.set(xticks=[], yticks=[])
             notes = "; ".join(filter(None, [self.note, note]))
-            _style.describe(ax, "Map of the embedding", notes)
+            _base.describe(ax, "Map of the embedding", notes)
             self.thumbnails_ = []
             if self.images is not None:
                 shown, side = self._choose_thumbnails(positions, n_thumbnails)
@@ -193,7 +335,7 @@ class EmbeddingDisplay(FromEstimatorMixin):
                 "linewidth": 0,
                 "zorder": 0 if is_rest else 1,
             }
-            style = _style.styled(style, scatter_kwargs, PathCollection)
+            style = _base.styled(style, scatter_kwargs, PathCollection)
             points = self.ax_.scatter(*positions[own].T, **style)
             if not is_rest:
                 self.scatters_.append(points)
@@ -202,10 +344,10 @@ class EmbeddingDisplay(FromEstimatorMixin):
     def _add_legend(self, names, title):
         self.legend_ = None
         if 0 < len(names) <= MAX_LEGEND:
-            self.legend_ = _style.add_legend(
+            self.legend_ = _base.add_legend(
                 self.ax_,
                 self.scatters_,
-                [_style.plain(name, 24) for name in names],
+                [_base.plain(name, 24) for name in names],
                 title=title,
                 loc="upper left",
                 bbox_to_anchor=(1.0, 1.0),
@@ -296,7 +438,7 @@ class EmbeddingDisplay(FromEstimatorMixin):
         UserWarning
             If all samples are embedded at the same point.
         """
-        _style.check_matplotlib_support(f"{cls.__name__}.from_embeddings")
+        _base.check_matplotlib_support(f"{cls.__name__}.from_embeddings")
         if method not in METHODS:
             raise ValueError(f"method must be one of {METHODS}, got {method!r}.")
         _check_n_thumbnails(n_thumbnails)

@@ -4,8 +4,8 @@ import os
 
 import numpy as np
 
-from sk_dml.utils._image_sequence import ImageSequence
-from sk_dml.utils._images import is_path, load_image
+from sk_dml._inputs._decode import is_path, load_image
+from sk_dml._inputs._files import ImageSequence
 
 KINDS = ("image", "path", "text")
 IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")

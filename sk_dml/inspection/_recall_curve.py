@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from sk_dml.inspection import _style
-from sk_dml.inspection._data import FromEstimatorMixin
+from sk_dml.inspection import _base
+from sk_dml.inspection._base import FromEstimatorMixin
 from sk_dml.metrics import retrieval_values
 
 CURVE = "sk_dml recall"  # by which our own lines are known
@@ -79,7 +79,7 @@ class RecallCurveDisplay(FromEstimatorMixin):
         ImportError
             If matplotlib is not installed.
         """
-        with _style.axes_for(self, ax, figsize=(6, 4.5)) as ax:
+        with _base.axes_for(self, ax, figsize=(6, 4.5)) as ax:
             self.ax_, self.figure_ = ax, ax.figure
             curves = [line for line in ax.get_lines() if line.get_gid() == CURVE]
             others = ax.get_legend_handles_labels()[0]
@@ -93,25 +93,25 @@ class RecallCurveDisplay(FromEstimatorMixin):
             style = {"fontsize": "small", "handlelength": 3}
             legend = ax.legend([*curves, *others], names, **style)
             for text, curve in zip(legend.get_texts(), curves, strict=False):
-                _style.write(text, curve.get_label())
-            _style.describe(ax, "Recall among the nearest neighbours")
+                _base.write(text, curve.get_label())
+            _base.describe(ax, "Recall among the nearest neighbours")
         return self
 
     def _draw_curve(self, name, place, line_kwargs):
         from matplotlib.lines import Line2D
 
         style = {
-            "color": _style.COLORS[place % len(_style.COLORS)],
-            "linestyle": _style.LINES[place % len(_style.LINES)],
-            "marker": _style.MARKERS[place % len(_style.MARKERS)],
+            "color": _base.COLORS[place % len(_base.COLORS)],
+            "linestyle": _base.LINES[place % len(_base.LINES)],
+            "marker": _base.MARKERS[place % len(_base.MARKERS)],
             "markersize": 5,
         }
         label = f"recall@{self.k[0]} = {self.recall[0]:.1%}"
         if name is not None:
-            label = f"{_style.plain(name, 40)}, {label}"
+            label = f"{_base.plain(name, 40)}, {label}"
         if self.note:
-            label += f"\n{_style.plain(self.note)}"
-        style = _style.styled(style, line_kwargs, Line2D)
+            label += f"\n{_base.plain(self.note)}"
+        style = _base.styled(style, line_kwargs, Line2D)
         (self.line_,) = self.ax_.plot(self.k, self.recall, **style)
         self.line_.set(label=label, gid=CURVE)
 
@@ -196,7 +196,7 @@ class RecallCurveDisplay(FromEstimatorMixin):
             If queries are left out, because the gallery holds nothing of their class,
             or all of the gallery is of one class.
         """
-        _style.check_matplotlib_support(f"{cls.__name__}.from_embeddings")
+        _base.check_matplotlib_support(f"{cls.__name__}.from_embeddings")
         n_others = len(X) - 1 if gallery is None else len(gallery)
         k = _check_k(k, n_others)
         values = retrieval_values(

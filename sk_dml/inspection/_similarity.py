@@ -3,12 +3,101 @@
 from numbers import Integral
 
 import numpy as np
+from sklearn import get_config
 from sklearn.preprocessing import normalize
-from sklearn.utils import check_random_state
+from sklearn.utils import check_random_state, gen_batches
+from sklearn.utils.random import sample_without_replacement
 
-from sk_dml.inspection import _style
-from sk_dml.inspection._data import FromEstimatorMixin, check_embeddings
-from sk_dml.inspection._pairs import anchor_pairs, sampled_pairs
+from sk_dml.inspection import _base
+from sk_dml.inspection._base import (
+    FromEstimatorMixin,
+    check_embeddings,
+    draw_sample,
+    warn_left_out,
+)
+from sk_dml.metrics import sample_pairs
+
+
+def sampled_pairs(rows, codes, n_pairs, random_state):
+    """Compare drawn pairs of one class and of two.
+
+    Returns the similarities of either, and a note on how many there are to draw from.
+    """
+    sizes = np.bincount(codes)
+    n_same = int((sizes * (sizes - 1) // 2).sum())
+    n_other = len(codes) * (len(codes) - 1) // 2 - n_same
+    if not n_same or not n_other:
+        raise ValueError(
+            f"There are {n_same} pairs of one class and {n_other} of two; both are "
+            "needed. Give 2 or more classes, one with 2 or more samples."
+        )
+    first, second, is_same = sample_pairs(
+        codes, n_pairs=n_pairs, random_state=random_state
+    )
+    similarities = np.concatenate(
+        [
+            np.einsum("ij,ij->i", rows[first[part]], rows[second[part]])
+            for part in gen_batches(len(first), 2**14)
+        ]
+    )
+    drawn = [
+        f"{n_pairs:,} of {total:,} pairs {where}"
+        for total, where in ((n_same, "within"), (n_other, "between"))
+        if total > n_pairs
+    ]
+    note = "all pairs"
+    if drawn:
+        note = f"{' and '.join(drawn)} classes, drawn at random"
+        note += ", all others" if len(drawn) == 1 else ""
+    return similarities[is_same], similarities[~is_same], note
+
+
+def anchor_pairs(rows, codes, *, negatives, n_anchors, n_pairs, random_state):
+    """Compare anchors with the least similar of their class, and with other classes.
+
+    Returns a pair of similarities in each place of two arrays, and a note on what was
+    drawn.
+    """
+    sizes = np.bincount(codes)[codes]
+    possible = np.flatnonzero((sizes > 1) & (sizes < len(codes)))
+    if not len(possible):
+        raise ValueError(
+            "No sample has another of its class and one of another class, so there is "
+            "nothing to compare; give 2 or more classes, one with 2 or more samples."
+        )
+    warn_left_out(len(codes) - len(possible), len(codes))
+    anchors = possible[draw_sample(len(possible), n_anchors, random_state)]
+    n_negatives = max(1, n_pairs // len(anchors))
+    found_p, found_n = [], []
+    available = get_config()["working_memory"] * 2**20
+    for batch in gen_batches(len(anchors), max(1, int(available / (32 * len(rows))))):
+        index = anchors[batch]
+        similarities = rows[index] @ rows.T
+        same = codes == codes[index, None]
+        other = ~same
+        same[np.arange(len(index)), index] = False
+        least = np.where(same, similarities, np.inf).min(axis=1)
+        if negatives == "hardest":
+            found_p.append(least)
+            found_n.append(np.where(other, similarities, -np.inf).max(axis=1))
+            continue
+        for own, is_other, row in zip(least, other, similarities, strict=True):
+            others = row[is_other]
+            n_drawn = min(n_negatives, len(others))
+            drawn = sample_without_replacement(
+                len(others), n_drawn, random_state=random_state
+            )
+            found_n.append(others[drawn])
+            found_p.append(np.full(n_drawn, own))
+    note = f"{len(anchors):,} anchors"
+    if len(anchors) < len(possible):
+        note = f"{len(anchors):,} of {len(possible):,} anchors, drawn at random"
+    if negatives == "sampled":
+        counts = sorted({len(values) for values in found_n})
+        each = f"{counts[0]:,}" + (f" to {counts[-1]:,}" if len(counts) > 1 else "")
+        note += f", with {each} of other classes each"
+    return np.concatenate(found_p), np.concatenate(found_n), note
+
 
 KINDS = ("density", "plane")
 NEGATIVES = ("hardest", "sampled")
@@ -123,7 +212,7 @@ class SimilarityDisplay(FromEstimatorMixin):
         """
         _check_choices(self.kind, self.negatives, margin)
         size = (6.5, 4) if self.kind == "density" else (5.6, 6.5)
-        with _style.axes_for(self, ax, figsize=size) as ax:
+        with _base.axes_for(self, ax, figsize=size) as ax:
             self.ax_, self.figure_ = ax, ax.figure
             self.histograms_, self.scatter_, self.boundary_ = [], None, None
             if self.kind == "density":
@@ -145,8 +234,8 @@ class SimilarityDisplay(FromEstimatorMixin):
         edges = np.linspace(min(0.99, same.min(), other.min()), 1, n_bins + 1)
         names = []
         for values, color, line, which in (
-            (same, _style.SAME, "-", "same class"),
-            (other, _style.OTHER, "--", "different classes"),
+            (same, _base.SAME, "-", "same class"),
+            (other, _base.OTHER, "--", "different classes"),
         ):
             style = {
                 "facecolor": to_rgba(color, 0.25),
@@ -157,14 +246,14 @@ class SimilarityDisplay(FromEstimatorMixin):
                 "density": True,
                 "histtype": "stepfilled",
             }
-            style = _style.styled(style, hist_kwargs, Patch)
+            style = _base.styled(style, hist_kwargs, Patch)
             self.histograms_.append(ax.hist(values, **style)[2])
             names.append(f"{which}: {len(values):,} pairs, mean {values.mean():.2f}")
         ax.set_ylim(top=1.25 * ax.get_ylim()[1])  # room for the legend
         ax.legend([patches[0] for patches in self.histograms_], names, loc="upper left")
         ax.set(xlabel="cosine similarity of two samples", ylabel="density of pairs")
         ax.margins(x=0.02)
-        _style.describe(ax, "Similarity within and between classes", self.note)
+        _base.describe(ax, "Similarity within and between classes", self.note)
 
     def _draw_plane(self, margin, scatter_kwargs):
         from matplotlib.collections import PathCollection
@@ -177,11 +266,11 @@ class SimilarityDisplay(FromEstimatorMixin):
         style = {
             "s": 14 if len(n) <= 2000 else 6,
             "alpha": float(np.clip(1000 / len(n), 0.06, 0.5)),
-            "c": _style.COLORS[0],
+            "c": _base.COLORS[0],
             "linewidth": 0,
             "label": "an anchor" + ("" if is_hardest else " and one of another class"),
         }
-        style = _style.styled(style, scatter_kwargs, PathCollection)
+        style = _base.styled(style, scatter_kwargs, PathCollection)
         self.scatter_ = ax.scatter(n, p, **style)
         share = f"above it {np.mean(p > n):.0%} of the points"
         style = {"color": "0.4", "linestyle": ":", "label": f"$s_p = s_n$; {share}"}
@@ -194,7 +283,7 @@ class SimilarityDisplay(FromEstimatorMixin):
             up = 1 - np.sqrt(np.maximum(2 * margin**2 - across**2, 0))
             crossed = np.maximum(n, -margin) ** 2 + (p - 1) ** 2 <= 2 * margin**2
             style = {
-                "color": _style.OTHER,
+                "color": _base.OTHER,
                 "linestyle": "--",
                 "label": (
                     f"margin {margin:g}; beyond it {crossed.mean():.0%} of the points"
@@ -216,7 +305,7 @@ class SimilarityDisplay(FromEstimatorMixin):
         legend = ax.legend(handles=handles, frameon=False, fontsize="small", **place)
         legend.legend_handles[0].set(alpha=1)
         title = "Hardest similarities" if is_hardest else "Similarities"
-        _style.describe(ax, f"{title} of anchors", self.note)
+        _base.describe(ax, f"{title} of anchors", self.note)
 
     @classmethod
     def from_embeddings(
@@ -286,7 +375,7 @@ class SimilarityDisplay(FromEstimatorMixin):
             For the plane, if samples are left out because they are alone in their
             class.
         """
-        _style.check_matplotlib_support(f"{cls.__name__}.from_embeddings")
+        _base.check_matplotlib_support(f"{cls.__name__}.from_embeddings")
         _check_choices(kind, negatives, margin)
         if not isinstance(n_pairs, Integral) or n_pairs < 1:
             raise ValueError(f"n_pairs must be an integer >= 1, got {n_pairs!r}.")

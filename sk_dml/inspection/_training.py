@@ -5,7 +5,7 @@ from numbers import Real
 import numpy as np
 from sklearn.pipeline import Pipeline
 
-from sk_dml.inspection import _style
+from sk_dml.inspection import _base
 
 PARTS = ("train", "valid")  # what the keys of a history begin with
 LEFT_OUT = ("epoch", "duration")
@@ -104,7 +104,7 @@ class TrainingDisplay:
                     f"{list(panels)}."
                 )
         best = self._best_row()
-        with _style.axes_for(
+        with _base.axes_for(
             self,
             ax,
             nrows=len(panels),
@@ -131,7 +131,7 @@ class TrainingDisplay:
             if best is not None and "valid_score" in best:
                 note += f", valid score {best['valid_score']:.3f}"
             title = "Training" if self.name is None else f"Training of {self.name}"
-            _style.describe(self.ax_, _style.plain(title, 60), note)
+            _base.describe(self.ax_, _base.plain(title, 60), note)
         return self
 
     def _best_row(self):
@@ -151,7 +151,7 @@ class TrainingDisplay:
         for place, key in enumerate(keys):
             self._draw_line(panel, key, place, line_kwargs)
         label = keys[0] if len(keys) == 1 else quantity
-        _style.write(panel.yaxis.label, _style.plain(label.replace("_", " "), 40))
+        _base.write(panel.yaxis.label, _base.plain(label.replace("_", " "), 40))
         panel.grid(color="0.9")
         panel.set_axisbelow(True)
         panel.margins(y=0.08)
@@ -159,7 +159,7 @@ class TrainingDisplay:
         if len(keys) > 1:
             lines = [self.lines_[key] for key in keys]
             names = [line.get_label() for line in lines]
-            _style.add_legend(panel, lines, names, fontsize="small")
+            _base.add_legend(panel, lines, names, fontsize="small")
 
     def _draw_line(self, panel, key, place, line_kwargs):
         from matplotlib.lines import Line2D
@@ -170,14 +170,14 @@ class TrainingDisplay:
             if key in row
         ]
         style = {
-            "color": _style.COLORS[(0, 6, 4, 2)[place % 4]],
-            "linestyle": _style.LINES[place % len(_style.LINES)],
+            "color": _base.COLORS[(0, 6, 4, 2)[place % 4]],
+            "linestyle": _base.LINES[place % len(_base.LINES)],
             "marker": "o" if len(points) <= 30 else "",
             "markersize": 3,
         }
-        style = _style.styled(style, line_kwargs, Line2D)
+        style = _base.styled(style, line_kwargs, Line2D)
         (self.lines_[key],) = panel.plot(*zip(*points, strict=True), **style)
-        self.lines_[key].set_label(_style.plain(key.replace("_", " ")))
+        self.lines_[key].set_label(_base.plain(key.replace("_", " ")))
 
     @classmethod
     def from_estimator(cls, estimator, *, diagnostics=False, ax=None, line_kwargs=None):
@@ -205,7 +205,7 @@ class TrainingDisplay:
         TypeError
             If there is no embedder with a ``history_``.
         """
-        _style.check_matplotlib_support(f"{cls.__name__}.from_estimator")
+        _base.check_matplotlib_support(f"{cls.__name__}.from_estimator")
         embedder = _find_trained(estimator)
         if embedder is None:
             raise TypeError(

@@ -12,8 +12,7 @@ from sk_dml.metrics._clustering import (
     pairwise_f1_score,
 )
 from sk_dml.metrics._intervals import class_bootstrap
-from sk_dml.metrics._retrieval import retrieval_scores, retrieval_values
-from sk_dml.metrics._single import (
+from sk_dml.metrics._retrieval import (
     map_at_r_score,
     mean_average_precision_score,
     mean_reciprocal_rank_score,
@@ -21,6 +20,8 @@ from sk_dml.metrics._single import (
     precision_at_k_score,
     r_precision_score,
     recall_at_k_score,
+    retrieval_scores,
+    retrieval_values,
 )
 from sk_dml.metrics._verification import (
     sample_pairs,

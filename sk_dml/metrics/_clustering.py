@@ -6,9 +6,9 @@ from sklearn.metrics import adjusted_mutual_info_score, normalized_mutual_info_s
 from sklearn.metrics.cluster import pair_confusion_matrix
 from sklearn.utils import check_random_state
 
+from sk_dml._utils._warn import warn
 from sk_dml.metrics._validation import check_embeddings, check_names, unit_rows
 from sk_dml.neighbors._validation import METRICS, check_choice, check_positive
-from sk_dml.utils import warn
 
 # Above so many samples, k-means takes mini-batches.
 MINI_BATCH_ABOVE = 50_000

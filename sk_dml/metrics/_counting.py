@@ -17,7 +17,7 @@ from sklearn.utils._openmp_helpers import _openmp_effective_n_threads
 from threadpoolctl import threadpool_limits
 
 from sk_dml.metrics._ranks import Ranks
-from sk_dml.neighbors._rows import compare, distance_blocks, equal_rows
+from sk_dml.neighbors._distances import compare, distance_blocks, equal_rows
 
 # Up to so many pairs, and differences of features, what needs no compiled code is quick
 # enough.

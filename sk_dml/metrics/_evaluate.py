@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.utils import check_random_state
 
+from sk_dml._utils._labels import encode_label_sets
+from sk_dml._utils._warn import warn
 from sk_dml.metrics import _ranks
 from sk_dml.metrics._counting import count_relevant, rate_in_blocks
 from sk_dml.metrics._listing import ranks_of_lists
@@ -23,7 +25,6 @@ from sk_dml.neighbors._validation import (
     check_positive,
     check_same_width,
 )
-from sk_dml.utils import encode_label_sets, warn
 
 RANK_METRICS = {
     "r_precision": _ranks.r_precision,

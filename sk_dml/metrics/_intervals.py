@@ -3,8 +3,9 @@
 import numpy as np
 from sklearn.utils import check_array, check_random_state
 
+from sk_dml._utils._labels import encode_labels
+from sk_dml._utils._warn import warn
 from sk_dml.metrics._validation import check_interval, check_length
-from sk_dml.utils import encode_labels, warn
 
 # Least standard error of a resample, relative to that of the sample. A resample can
 # miss every class that differs from the rest; its statistic would be infinite.

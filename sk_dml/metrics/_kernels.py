@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from sk_dml.neighbors._rows import SPLIT
+from sk_dml.neighbors._distances import SPLIT
 
 compiled = njit(cache=True, nogil=True)
 # Passing many arrays, or taking them out of a tuple, costs more than the work.

@@ -6,8 +6,8 @@ import numpy as np
 from sklearn.preprocessing import normalize
 from sklearn.utils import check_random_state
 
+from sk_dml._utils._labels import encode_labels
 from sk_dml.neighbors._validation import check_choice, check_positive, check_rows
-from sk_dml.utils import encode_labels
 
 AVERAGES = ("micro", "macro")
 

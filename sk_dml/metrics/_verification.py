@@ -6,9 +6,10 @@ from sklearn.metrics import auc, roc_curve
 from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils.random import sample_without_replacement
 
+from sk_dml._utils._labels import encode_labels
+from sk_dml._utils._warn import warn
 from sk_dml.metrics._validation import check_embeddings, check_fraction, unit_rows
 from sk_dml.neighbors._validation import METRICS, check_choice, check_positive
-from sk_dml.utils import encode_labels, warn
 
 # Distances that differ only beyond so many significant bits are ties.
 BITS = 44

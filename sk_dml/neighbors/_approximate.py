@@ -7,9 +7,8 @@ from sklearn import get_config
 from sklearn.utils import check_random_state
 from threadpoolctl import threadpool_limits
 
-from sk_dml.neighbors._exact import ExactSearch
-from sk_dml.neighbors._gallery import Gallery, batches
-from sk_dml.neighbors._rows import equal_rows
+from sk_dml.neighbors._distances import equal_rows
+from sk_dml.neighbors._exact import ExactSearch, Gallery, batches
 from sk_dml.neighbors._validation import (
     METRICS,
     check_choice,

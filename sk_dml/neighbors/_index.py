@@ -14,14 +14,15 @@ from sklearn.base import (
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from sk_dml.neighbors._ids import check_ids, join_ids
 from sk_dml.neighbors._search import make_search, resolve_search
 from sk_dml.neighbors._validation import (
     METRICS,
     SEARCHES,
     check_choice,
+    check_ids,
     check_n_neighbors,
     check_rows,
+    join_ids,
 )
 
 

@@ -3,8 +3,7 @@
 import numpy as np
 
 from sk_dml.neighbors._approximate import ApproximateSearch
-from sk_dml.neighbors._exact import ExactSearch
-from sk_dml.neighbors._gallery import Gallery
+from sk_dml.neighbors._exact import ExactSearch, Gallery
 from sk_dml.neighbors._validation import (
     METRICS,
     SEARCHES,

@@ -6,7 +6,7 @@ import skorch
 import torch
 
 from sk_dml import CircleEmbedder
-from sk_dml._training import EmbeddingNet
+from sk_dml._training._net import EmbeddingNet
 
 X = np.random.default_rng(0).normal(size=(40, 3))
 y = np.arange(40) % 4

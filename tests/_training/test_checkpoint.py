@@ -13,9 +13,9 @@ from safetensors import safe_open
 from skorch.callbacks import Callback
 
 from sk_dml import CircleEmbedder
-from sk_dml._training import EmbeddingNet
 from sk_dml._training._checkpoint import NAME
-from sk_dml._training._lock import NAME as LOCK
+from sk_dml._training._checkpoint import NAME as LOCK
+from sk_dml._training._net import EmbeddingNet
 from sk_dml.utils import all_embedders
 from tests._training import small
 from tests._training.small import (

@@ -12,9 +12,10 @@ import pytest
 import torch
 
 from sk_dml import CircleEmbedder, NormalizedSoftmaxEmbedder
-from sk_dml._training import EmbeddingNet, _checkpoint
+from sk_dml._training import _checkpoint
 from sk_dml._training._checkpoint import FORMAT, NAME
-from sk_dml._training._lock import NAME as LOCK
+from sk_dml._training._checkpoint import NAME as LOCK
+from sk_dml._training._net import EmbeddingNet
 from tests._training import small
 from tests._training.small import EpochCounter, X, assert_same, killed_fit, y
 

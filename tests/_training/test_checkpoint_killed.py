@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import sk_dml
-from sk_dml._training import EmbeddingNet
+from sk_dml._training._net import EmbeddingNet
 from tests._training.small import X, assert_same, embedder, y
 
 KILLED = """

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from sk_dml._training._encoding import decode, encode
+from sk_dml._training._checkpoint import decode, encode
 
 
 def there_and_back(value):

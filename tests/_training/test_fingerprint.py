@@ -7,8 +7,8 @@ import skorch
 import torch
 
 from sk_dml import CircleEmbedder
-from sk_dml._training import _fingerprint
-from sk_dml._training._fingerprint import describe, describe_run, differences
+from sk_dml._training import _checkpoint
+from sk_dml._training._checkpoint import describe, describe_run, differences
 from sk_dml.datasets import ImageSequence
 
 
@@ -73,7 +73,7 @@ def test_layout_and_blocks_do_not_matter(monkeypatch):
     expected = describe(rows)
     assert describe(np.asfortranarray(rows)) == expected
     assert describe(np.repeat(rows, 2, axis=0)[::2]) == expected
-    monkeypatch.setattr(_fingerprint, "BLOCK", 100)
+    monkeypatch.setattr(_checkpoint, "BLOCK", 100)
     assert describe(rows) == expected
 
 
@@ -96,7 +96,7 @@ def test_runs_and_their_differences():
 
 
 @pytest.mark.parametrize(
-    "name", sorted(CircleEmbedder().get_params().keys() - _fingerprint.LEFT_OUT)
+    "name", sorted(CircleEmbedder().get_params().keys() - _checkpoint.LEFT_OUT)
 )
 def test_every_parameter_counts(name):
     run = describe_run(CircleEmbedder(), {})

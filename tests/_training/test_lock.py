@@ -11,8 +11,8 @@ from threading import Thread
 import pytest
 
 import sk_dml
-from sk_dml._training import _lock
-from sk_dml._training._lock import locked
+from sk_dml._training import _checkpoint
+from sk_dml._training._checkpoint import locked
 
 ROOT = str(Path(sk_dml.__file__).parents[1])
 
@@ -39,7 +39,7 @@ def test_one_at_a_time_however_the_directory_is_named(tmp_path):
         raise KeyboardInterrupt
     with locked(place):
         pass
-    assert os.listdir(place) == [_lock.NAME]
+    assert os.listdir(place) == [_checkpoint.NAME]
 
 
 def holding(directory, then):

@@ -4,11 +4,10 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
+from sk_dml.losses import NormalizedSoftmaxLoss
 from skorch.callbacks import Callback
 
-from sk_dml._training import EmbeddingNet
-from sk_dml._training._net import StopTraining
-from sk_dml.losses import NormalizedSoftmaxLoss
+from sk_dml._training._net import EmbeddingNet, StopTraining
 
 
 def make_net(**params):

@@ -17,7 +17,7 @@ from skorch.callbacks import (
 from torch.optim.lr_scheduler import ExponentialLR, ReduceLROnPlateau
 
 from sk_dml import map_at_r
-from sk_dml._training import EmbeddingNet
+from sk_dml._training._net import EmbeddingNet
 from tests._training.small import X, embedder, y
 
 

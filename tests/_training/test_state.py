@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from sk_dml._training._state import RandomNumbers, complete_epochs
-from sk_dml.utils import torch_seed
+from sk_dml._utils._random import torch_seed
 
 devices = [
     "cpu",

@@ -9,8 +9,9 @@ from sklearn.datasets import load_digits, load_iris
 from torch import nn
 
 from sk_dml import CircleEmbedder, NormalizedSoftmaxEmbedder, SoftTripleEmbedder
-from sk_dml._training import _loading, _precision
-from sk_dml._training._loading import ArrayDataset
+from sk_dml._inputs import _loading
+from sk_dml._inputs._loading import ArrayDataset
+from sk_dml._training import _precision
 
 DEVICES = ["cpu"]
 if torch.cuda.is_available():

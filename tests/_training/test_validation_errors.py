@@ -10,7 +10,7 @@ from sklearn.metrics import accuracy_score, make_scorer, silhouette_score
 from sklearn.utils._param_validation import InvalidParameterError
 
 from sk_dml import metrics, scorers
-from sk_dml._training import EmbeddingNet
+from sk_dml._training._net import EmbeddingNet
 from tests._training.small import Script, embedder
 
 iris = X_iris, y_iris = load_iris(return_X_y=True)

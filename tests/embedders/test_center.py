@@ -1,6 +1,5 @@
 import numpy as np
 import torch
-
 from sk_dml.losses import CenterLoss, SoftmaxLoss
 
 

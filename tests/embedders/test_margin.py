@@ -1,6 +1,5 @@
 import pytest
 import torch
-
 from sk_dml.losses import MarginLoss
 
 

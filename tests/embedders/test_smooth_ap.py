@@ -1,8 +1,7 @@
 import pytest
 import torch
-from sklearn.metrics import average_precision_score
-
 from sk_dml.losses import SmoothAPLoss
+from sklearn.metrics import average_precision_score
 
 
 def test_tends_to_the_average_precision():

@@ -6,7 +6,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from sk_dml.inspection import EmbeddingDisplay, _embedding
-from sk_dml.inspection._style import COLORS, OTHER, SAME
+from sk_dml.inspection._base import COLORS, OTHER, SAME
 
 
 def points(n_samples, n_classes):

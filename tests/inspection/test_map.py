@@ -6,11 +6,11 @@ import pytest
 from sklearn.decomposition import PCA
 from sklearn.utils import check_random_state
 
-from sk_dml.inspection import _map
+from sk_dml.inspection import _embedding
 
 
 def test_pca_is_scikit_learns(blobs):
-    positions, names = _map.reduce(blobs[0], "pca", check_random_state(0))
+    positions, names = _embedding.reduce(blobs[0], "pca", check_random_state(0))
     expected = PCA(2).fit(blobs[0])
     np.testing.assert_allclose(
         np.abs(positions), np.abs(expected.transform(blobs[0])), atol=1e-12
@@ -22,8 +22,8 @@ def test_pca_is_scikit_learns(blobs):
 @pytest.mark.parametrize("n_samples", [2, 5, 42])
 def test_tsne_takes_few_samples(blobs, n_samples):
     X = blobs[0][:n_samples]
-    first = _map.reduce(X, "tsne", check_random_state(0))[0]
-    again = _map.reduce(X, "tsne", check_random_state(0))[0]
+    first = _embedding.reduce(X, "tsne", check_random_state(0))[0]
+    again = _embedding.reduce(X, "tsne", check_random_state(0))[0]
     assert first.shape == (n_samples, 2)
     assert np.isfinite(first).all()
     np.testing.assert_array_equal(first, again)
@@ -39,8 +39,8 @@ def test_tsne_draws_from_the_random_state(blobs, monkeypatch):
         def fit_transform(self, X):
             return X[:, :2]
 
-    monkeypatch.setattr(_map, "TSNE", Mapped)
-    _map.reduce(blobs[0], "tsne", state)
+    monkeypatch.setattr(_embedding, "TSNE", Mapped)
+    _embedding.reduce(blobs[0], "tsne", state)
     assert given["random_state"] is state
 
 
@@ -55,33 +55,33 @@ def test_umap_is_called_with_a_seed(blobs, monkeypatch):
             return X[:, :2].astype(np.float32)
 
     monkeypatch.setitem(sys.modules, "umap", SimpleNamespace(UMAP=UMAP))
-    positions, names = _map.reduce(blobs[0], "umap", check_random_state(0))
+    positions, names = _embedding.reduce(blobs[0], "umap", check_random_state(0))
     assert positions.shape == (42, 2)
     assert positions.dtype == np.float64
     assert names == ("UMAP 1", "UMAP 2")
     seed = check_random_state(0).randint(np.iinfo(np.int32).max)
     assert given == {"n_neighbors": 15, "random_state": seed, "n_jobs": 1}
     with pytest.raises(ValueError, match="'umap' needs 4 or more samples, got 3"):
-        _map.reduce(blobs[0][:3], "umap", check_random_state(0))
+        _embedding.reduce(blobs[0][:3], "umap", check_random_state(0))
 
 
 def test_umap_missing_says_what_to_install(blobs, monkeypatch):
     monkeypatch.setitem(sys.modules, "umap", None)
     with pytest.raises(ImportError, match="pip install umap-learn"):
-        _map.reduce(blobs[0], "umap", check_random_state(0))
+        _embedding.reduce(blobs[0], "umap", check_random_state(0))
 
 
 @pytest.mark.parametrize("method", ["pca", "tsne"])
 def test_one_point_is_told(method):
     with pytest.warns(UserWarning, match="All 9 samples are embedded at the same"):
-        positions, _ = _map.reduce(np.ones((9, 3)), method, check_random_state(0))
+        positions, _ = _embedding.reduce(np.ones((9, 3)), method, check_random_state(0))
     np.testing.assert_array_equal(positions, np.zeros((9, 2)))
 
 
 @pytest.mark.parametrize("n_chosen", [0, 1, 2, 20, 200])
 def test_chosen_points_are_apart(n_chosen):
     points = np.random.default_rng(0).normal(size=(300, 2))
-    chosen, spacing = _map.spread(points, n_chosen, smallest=0.25)
+    chosen, spacing = _embedding.spread(points, n_chosen, smallest=0.25)
     assert len(chosen) == len(set(chosen.tolist())) <= n_chosen
     gaps = np.abs(points[chosen][:, None] - points[chosen]).max(axis=2)
     gaps = gaps[~np.eye(len(chosen), dtype=bool)]
@@ -98,4 +98,4 @@ def test_chosen_points_are_apart(n_chosen):
 
 
 def test_equal_points_are_chosen_once():
-    assert len(_map.spread(np.ones((5, 2)), 3, smallest=0)[0]) == 1
+    assert len(_embedding.spread(np.ones((5, 2)), 3, smallest=0)[0]) == 1

@@ -4,7 +4,7 @@ from sklearn import config_context
 from sklearn.preprocessing import normalize
 from sklearn.utils import check_random_state
 
-from sk_dml.inspection._pairs import anchor_pairs, sampled_pairs
+from sk_dml.inspection._similarity import anchor_pairs, sampled_pairs
 
 
 @pytest.fixture

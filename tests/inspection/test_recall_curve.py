@@ -3,7 +3,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from sk_dml.inspection import RecallCurveDisplay
-from sk_dml.inspection._style import COLORS
+from sk_dml.inspection._base import COLORS
 from sk_dml.metrics import recall_at_k_score
 
 

@@ -6,7 +6,8 @@ from matplotlib.figure import Figure
 from matplotlib.image import imsave
 from sklearn.preprocessing import FunctionTransformer
 
-from sk_dml.inspection import RetrievalDisplay, _style
+from sk_dml.inspection import RetrievalDisplay
+from sk_dml.inspection import _base
 
 NAMES = ["ant", "bee", "cat", "dog", "eel", "fox"]
 
@@ -26,7 +27,7 @@ def test_right_and_wrong_differ_in_colour_and_in_line(blobs):
     assert texts(display).count(f"{labels[0]}\n6 to find") == 0
     assert texts(display).count("6 to find") == 5
     for frame, is_hit in zip(display.frames_.flat, display.hits_.flat, strict=True):
-        color = _style.SAME if is_hit else _style.OTHER
+        color = _base.SAME if is_hit else _base.OTHER
         assert to_hex(frame.get_edgecolor()) == color
         assert (frame.get_linestyle() in ("-", "solid")) == is_hit
     crosses = [line for line in display.ax_.get_lines() if line.get_marker() == "X"]

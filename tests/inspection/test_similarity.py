@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.figure import Figure
+from sk_dml.losses import CircleLoss
 from sklearn.preprocessing import normalize
 
 from sk_dml.inspection import SimilarityDisplay
-from sk_dml.losses import CircleLoss
 
 
 def legend(display):

@@ -1,45 +1,45 @@
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from sk_dml.inspection import _style
+from sk_dml.inspection import _base
 
 
 def test_text_is_of_one_line_and_can_be_shown():
-    assert _style.plain("a\n b\t\x00c") == "a b \N{REPLACEMENT CHARACTER}c"
-    assert _style.plain(7) == "7"
+    assert _base.plain("a\n b\t\x00c") == "a b \N{REPLACEMENT CHARACTER}c"
+    assert _base.plain(7) == "7"
 
 
 def test_long_names_keep_both_ends():
     name = "Sanskrit/character41"
-    assert _style.plain(name, 20) == name
+    assert _base.plain(name, 20) == name
     for width in range(2, 20):
-        short = _style.plain(name, width)
+        short = _base.plain(name, width)
         start, _, end = short.partition("…")
         assert len(short) == width
         assert name.startswith(start)
         assert name.endswith(end)
-    assert _style.plain(name, 9) == "Sans…er41"
+    assert _base.plain(name, 9) == "Sans…er41"
 
 
 def test_text_breaks_into_few_lines():
-    lines = _style.wrapped("some words " * 20 + "x" * 90, 12, 3).split("\n")
+    lines = _base.wrapped("some words " * 20 + "x" * 90, 12, 3).split("\n")
     assert len(lines) == 3
     assert max(map(len, lines)) <= 12
     assert lines[-1].endswith("…")
-    assert _style.wrapped("$x$ y", 12, 3) == "$x$ y"
+    assert _base.wrapped("$x$ y", 12, 3) == "$x$ y"
 
 
 def test_legends_show_all_names_as_they_are():
     ax = Figure().subplots()
     names = ["_hidden", "$x^2$", "same", "same"]
-    legend = _style.add_legend(ax, [Line2D([], []) for _ in names], names)
+    legend = _base.add_legend(ax, [Line2D([], []) for _ in names], names)
     assert [text.get_text() for text in legend.get_texts()] == names
     assert not any(text.get_parse_math() for text in legend.get_texts())
 
 
 def test_written_text_never_reaches_tex():
     ax = Figure().subplots()
-    text = _style.write(ax.text(0, 0, "", usetex=True), r"\input{x}")
+    text = _base.write(ax.text(0, 0, "", usetex=True), r"\input{x}")
     assert not text.get_usetex()
     assert not text.get_parse_math()
     assert text.get_text() == r"\input{x}"
@@ -48,7 +48,7 @@ def test_written_text_never_reaches_tex():
 def test_long_notes_break_inside_the_picture():
     figure = Figure(figsize=(3, 3), layout="constrained")
     ax = figure.subplots()
-    _style.describe(ax, "Title", "a note that is much longer than the axes " * 3)
+    _base.describe(ax, "Title", "a note that is much longer than the axes " * 3)
     figure.draw_without_rendering()
     (note,) = ax.texts
     assert note.get_window_extent().x1 <= figure.bbox.x1
@@ -61,7 +61,7 @@ def test_own_titles_stay_and_the_note_finds_room():
     ax = figure.subplots()
     ax.set_title("mine", color="red")
     for note in ("first", "second " * 40):
-        _style.describe(ax, "Title", note)
+        _base.describe(ax, "Title", note)
     assert ax.get_title() == "mine"
     assert ax.title.get_color() == "red"
     assert ax.get_title(loc="left") == ""
@@ -77,6 +77,6 @@ def test_own_titles_stay_and_the_note_finds_room():
 def test_our_own_title_is_replaced():
     ax = Figure().subplots()
     for title, note in (("First", "a"), ("Second", "b"), ("Third", "")):
-        _style.describe(ax, title, note)
+        _base.describe(ax, title, note)
         assert ax.get_title(loc="left") == title
         assert [text.get_text() for text in ax.texts] == ([note] if note else [])

@@ -4,12 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from sk_dml.neighbors import (
-    RetrievalIndex,
-    _exact,
-    nearest_neighbors,
-    neighbor_recall,
-)
+from sk_dml.neighbors import RetrievalIndex, _exact, nearest_neighbors, neighbor_recall
 from sk_dml.neighbors._approximate import ApproximateSearch
 from tests.neighbors.descent import Descent, install
 from tests.neighbors.reference import brute_force

@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from sk_dml.neighbors import _exact
-from sk_dml.neighbors._exact import ExactSearch, _Bounds, _TorchBounds
-from sk_dml.neighbors._gallery import Gallery
+from sk_dml.neighbors._exact import ExactSearch, Gallery, _Bounds, _TorchBounds
 
 rng = np.random.default_rng(0)
 N = 2000

@@ -4,7 +4,7 @@ from math import isqrt
 import numpy as np
 import pytest
 
-from sk_dml.neighbors._gallery import Gallery, unit_rows
+from sk_dml.neighbors._exact import Gallery, unit_rows
 
 rng = np.random.default_rng(0)
 

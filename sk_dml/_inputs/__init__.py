@@ -1,0 +1,1 @@
+"""What X may be: rows, arrays of images, files and datasets."""

@@ -1,0 +1,1 @@
+"""Networks that turn rows or images into embeddings."""

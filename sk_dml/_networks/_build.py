@@ -1,0 +1,254 @@
+"""From the ``module`` parameter to a network for the data at hand."""
+
+import copy
+import difflib
+import inspect
+from collections import OrderedDict
+
+import torch
+from sklearn.utils._param_validation import InvalidParameterError
+from torch import nn
+
+from sk_dml._networks._augment import build_augmentation
+from sk_dml._networks._default import (
+    MLP,
+    CenterCrop,
+    ConvNet,
+    FeatureHead,
+    Features,
+    Linear,
+    Standardize,
+)
+from sk_dml._networks._pretrained import LIBRARIES, build_named, is_pretrained
+
+NETWORKS = {"linear": Linear, "mlp": MLP, "conv": ConvNet, "features": Features}
+
+# Standardised features of rows are softly bounded here, in standard deviations.
+ROW_LIMIT = 3.0
+# Resampling may take floats beyond their range, by up to about this share of it.
+OVERSHOOT = 0.25
+
+
+def build_network(
+    module,
+    params,
+    *,
+    input_shape,
+    n_components,
+    mean,
+    scale,
+    largest=None,
+    augment=None,
+    crop_size=None,
+    sample=None,
+    device="cpu",
+):
+    """Build the network: augmentation, standardisation, and the backbone after them.
+
+    Parameters
+    ----------
+    module : None, str, type or torch.nn.Module
+        None picks "mlp" for rows and "conv" for images. A class is called with
+        ``params`` and with those of ``n_components``, ``input_shape``, ``n_features``
+        (rows) and ``n_channels`` (images) that its constructor names. An instance is
+        deep-copied. "torchvision/NAME" and "timm/NAME" are networks of these libraries.
+    params : dict
+        Arguments for the constructor of the backbone.
+    input_shape : tuple of int
+        Shape of a sample: (features,) or (channels, height, width).
+    n_components : int
+        Width of the embedding.
+    mean, scale : tensors
+        Statistics of the training data.
+    largest : float or None, default=None
+        What stands for white in images, 255 or 1; a pretrained network needs to know.
+    augment : "auto", "affine", "crop", None or callable, default=None
+        What changes samples in training.
+    crop_size : int or None, default=None
+        Height and width of what the backbone sees of larger images: the middle, but for
+        random crops in training. None takes images as they are.
+    sample : callable or None, default=None
+        Called for a network that starts from learned features: yields training samples,
+        tensors of shape (n, ...), with their classes, from which its head begins, and
+        which must have the values that pretrained weights expect.
+    device : torch.device or str, default="cpu"
+        Where the network sees them.
+
+    Returns
+    -------
+    torch.nn.Sequential
+        With the children ``augment`` and ``crop``, where there is something to do,
+        ``standardize`` and ``backbone``.
+
+    Raises
+    ------
+    ValueError
+        If ``params`` do not fit the backbone, or the backbone or ``augment`` the data.
+    ImportError
+        If the library that ``module`` names is missing.
+    OSError
+        If pretrained weights could not be loaded.
+    """
+    is_image = len(input_shape) == 3
+    changes = build_augmentation(augment, input_shape, crop_size)
+    crop, seen_shape = None, input_shape
+    if crop_size is not None:
+        if crop_size > min(input_shape[1:]):
+            raise ValueError(
+                f"crop_size={crop_size} is larger than images of {input_shape[1]} x "
+                f"{input_shape[2]}."
+            )
+        crop, seen_shape = CenterCrop(crop_size), (input_shape[0], crop_size, crop_size)
+    backbone = _build_backbone(module, params, seen_shape, n_components)
+    limit = None if is_image else ROW_LIMIT
+    if isinstance(backbone, Features):
+        mean, scale, limit = torch.zeros_like(mean), torch.ones_like(scale), None
+    pretrained = is_pretrained(backbone)
+    if pretrained:
+        mean, scale = (
+            torch.tensor(values, dtype=mean.dtype)[:, None, None] * largest
+            for values in backbone.statistics
+        )
+    parts = {
+        "augment": changes,
+        "crop": crop,
+        "standardize": Standardize(mean, scale, limit),
+        "backbone": backbone,
+    }
+    present = {name: part for name, part in parts.items() if part is not None}
+    network = nn.Sequential(OrderedDict(present))
+    _check_output(network, input_shape, n_components, mean.dtype)
+    if sample is not None and isinstance(getattr(backbone, "head", None), FeatureHead):
+        features, labels, (low, high) = _features(network, sample(), device)
+        if pretrained:
+            _check_range(module, low, high, largest)
+        backbone.head.start_from(features, labels)
+    return network
+
+
+def starts_from_features(module):
+    """Tell whether a network is a head on features that are learned already.
+
+    Parameters
+    ----------
+    module : None, str, type or torch.nn.Module
+
+    Returns
+    -------
+    bool
+    """
+    return isinstance(module, str) and (
+        module == "features" or module.partition("/")[0] in LIBRARIES
+    )
+
+
+@torch.no_grad()
+def _features(network, blocks, device):
+    """Compute what the head is given; tell the least and the largest value, too."""
+    network.eval().to(device)
+    features, labels, ends = [], [], []
+    for inputs, classes in blocks:
+        found = network.backbone.features(network[:-1](inputs.to(device)))
+        features.append(found.cpu())
+        labels.append(classes)
+        ends += [inputs.min().item(), inputs.max().item()]
+    network.train().cpu()
+    return torch.cat(features), torch.cat(labels), (min(ends), max(ends))
+
+
+def _build_backbone(module, params, input_shape, n_components):
+    is_image = len(input_shape) == 3
+    if module is None:
+        module = "conv" if is_image else "mlp"
+    if isinstance(module, nn.Module):
+        if params:
+            raise ValueError(
+                f"net_params gives {_spelled(params)} for a module that is already "
+                "built; pass its class instead of an instance to set them."
+            )
+        return copy.deepcopy(module)
+    if isinstance(module, str):
+        if module.partition("/")[0] in LIBRARIES and "/" in module:
+            return build_named(
+                module, params, input_shape=input_shape, n_components=n_components
+            )
+        if module not in NETWORKS:
+            close = difflib.get_close_matches(module, NETWORKS)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
+            raise InvalidParameterError(
+                f"The 'module' parameter is {module!r}, which is no network. Allowed "
+                f"are {sorted(NETWORKS)}, 'torchvision/NAME', 'timm/NAME', a torch "
+                f"Module, its class, and None.{hint}"
+            )
+    if module == "conv" and not is_image:
+        raise ValueError(
+            "module='conv' needs images of shape (n, height, width), (n, channels, "
+            f"height, width) or (n, height, width, channels), got X with "
+            f"{input_shape[0]} features; for rows use 'mlp' or 'linear'."
+        )
+    offered = {"n_components": n_components, "input_shape": input_shape}
+    offered["n_channels" if is_image else "n_features"] = input_shape[0]
+    return _construct(NETWORKS.get(module, module), params, offered)
+
+
+def _check_range(module, low, high, largest):
+    """Check that images have the values that pretrained weights expect."""
+    beyond = OVERSHOOT * largest
+    is_binary = largest == 255 and high == 1
+    if low < -beyond or high > largest + beyond or is_binary:
+        raise ValueError(
+            f"module={module!r} was trained on images with values from 0 to 255, as "
+            f"uint8, or 0 to 1, as float; got values from {low:g} to {high:g}, where "
+            f"{largest:g} was taken to be white. Undo a scaling of your own; values "
+            "from 0 to 255 must be in an array of NumPy, as np.asarray(X, "
+            "dtype=np.uint8) makes it. Or set module__weights=None in net_params."
+        )
+
+
+def _construct(constructor, params, offered):
+    accepted = inspect.signature(constructor).parameters.values()
+    names = [
+        p.name for p in accepted if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
+    ]
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in accepted)
+    unknown = set(params) - set(names)
+    if unknown and not takes_any:
+        own = [f"module__{name}" for name in names if name not in offered]
+        raise ValueError(
+            f"net_params holds {_spelled(unknown)}, which "
+            f"{constructor.__name__} does not take. Allowed are: {own}."
+        )
+    given = {name: value for name, value in offered.items() if name in names}
+    try:
+        return constructor(**{**given, **params})
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"module {constructor.__name__} cannot be built with the arguments "
+            f"{params} (net_params gives them as module__*): {error}"
+        ) from error
+
+
+def _spelled(params):
+    return ", ".join(repr(f"module__{name}") for name in sorted(params))
+
+
+def _check_output(network, input_shape, n_components, dtype):
+    """Run two blank samples through the network in evaluation mode."""
+    network.eval()
+    try:
+        with torch.no_grad():
+            output = network(torch.zeros((2, *input_shape), dtype=dtype))
+    except (AssertionError, RuntimeError, TypeError) as error:
+        raise ValueError(
+            f"module cannot be applied to a batch of shape (n, "
+            f"{', '.join(map(str, input_shape))}): {error}"
+        ) from error
+    finally:
+        network.train()
+    found = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output)
+    if found != (2, n_components):
+        raise ValueError(
+            f"module must return a tensor of shape (n, n_components) = (2, "
+            f"{n_components}) for two samples, got {found}. Let its last layer have "
+            "n_components outputs, or set n_components to what it returns."
+        )

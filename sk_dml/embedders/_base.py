@@ -1,0 +1,644 @@
+"""BaseEmbedder: all that makes a trained network a scikit-learn transformer."""
+
+import copy
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
+from dataclasses import KW_ONLY, dataclass
+from numbers import Integral, Real
+from os import PathLike
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    _fit_context,
+    clone,
+)
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from sk_dml._inputs._arrays import (
+    check_inputs,
+    check_targets,
+    looks_grey,
+    training_sample,
+    training_statistics,
+)
+from sk_dml._inputs._files import check_image_size, drop_bad_images
+from sk_dml._networks._build import build_network
+from sk_dml._networks._pretrained import fine_tuning, is_pretrained
+from sk_dml._training._callbacks import (
+    CallbackSupportMixin,
+    callback_tasks,
+    with_callbacks,
+)
+from sk_dml._training._checkpoint import open_checkpoint
+from sk_dml._training._diagnostics import Diagnostics, warn_of_failures
+from sk_dml._training._net import EmbeddingNet, check_step
+from sk_dml._training._net_params import check_net_params, is_net_key
+from sk_dml._training._optimizer import OPTIMIZERS
+from sk_dml._training._precision import PRECISIONS
+from sk_dml._training._progress import progress
+from sk_dml._training._sampling import check_batch_size
+from sk_dml._training._schedule import SCHEDULES, SPREAD_SCHEDULES
+from sk_dml._training._skorch_callbacks import check_callbacks
+from sk_dml._training._state import RECORDED, complete_epochs
+from sk_dml._training._validation import (
+    Validation,
+    check_scoring,
+    check_validation_data,
+    split_validation,
+)
+from sk_dml._training._warm_start import carry_over, merge_classes
+from sk_dml._utils._device import resolve_device
+from sk_dml._utils._random import torch_seed
+from sk_dml._utils._warn import warn
+from sk_dml.embedders._shared_docs import add_shared_documentation
+
+# Of a batch of 32 such images, the float32 pixels alone take 2 GB.
+LARGEST_IMAGE = 2048
+
+
+@dataclass(eq=False, repr=False)
+class EmbedderParameters(BaseEstimator):
+    """The shared parameters, and the entries of ``net_params`` beside them."""
+
+    n_components: int = 64
+    _: KW_ONLY
+    module: Any = None
+    image_size: int | None = None
+    on_bad_image: str = "raise"
+    augment: Any = "auto"
+    max_epochs: int = 100
+    lr: float = 1e-3
+    lr_schedule: str | None = "onecycle"
+    batch_size: int | str = "auto"
+    samples_per_class: int | None = 4
+    optimizer: Any = "adamw"
+    weight_decay: float = 1e-2
+    proxy_lr: float | None = None
+    early_stopping: bool = False
+    validation_fraction: float = 0.1
+    n_iter_no_change: int | str = "auto"
+    tol: float = 1e-4
+    scoring: Any = "map_at_r"
+    backbone_lr: float | None = None
+    precision: str = "float32"
+    micro_batch_size: int | None = None
+    device: Any = "auto"
+    random_state: Any = None
+    verbose: int = 0
+    warm_start: bool = False
+    checkpoint_dir: Any = None
+    callbacks: list | None = None
+    net_params: dict | None = None
+
+    _parameter_constraints = {
+        "n_components": [Interval(Integral, 1, None, closed="left")],
+        "module": [str, HasMethods(["forward", "parameters"]), None],
+        "image_size": [Interval(Integral, 8, LARGEST_IMAGE, closed="both"), None],
+        "on_bad_image": [StrOptions({"raise", "skip"})],
+        "augment": [StrOptions({"auto", "affine", "crop"}), callable, None],
+        "max_epochs": [Interval(Integral, 1, None, closed="left")],
+        "lr": [Interval(Real, 0, None, closed="neither")],
+        "lr_schedule": [StrOptions(set(SCHEDULES)), None],
+        "batch_size": [
+            StrOptions({"auto"}),
+            Interval(Integral, 2, None, closed="left"),
+        ],
+        "samples_per_class": [Interval(Integral, 1, None, closed="left"), None],
+        "optimizer": [StrOptions(set(OPTIMIZERS)), type],
+        "weight_decay": [Interval(Real, 0, None, closed="left")],
+        "proxy_lr": [Interval(Real, 0, None, closed="neither"), None],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_iter_no_change": [
+            StrOptions({"auto"}),
+            Interval(Integral, 1, None, closed="left"),
+        ],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "scoring": [str, callable],
+        "backbone_lr": [Interval(Real, 0, None, closed="left"), None],
+        "precision": [StrOptions(set(PRECISIONS))],
+        "micro_batch_size": [Interval(Integral, 2, None, closed="left"), None],
+        "device": [str, torch.device],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+        "warm_start": ["boolean"],
+        "checkpoint_dir": [str, PathLike, None],
+        "callbacks": [list, None],
+        "net_params": [dict, None],
+    }
+
+    def get_params(self, deep=True):
+        """Get the parameters of this embedder.
+
+        Parameters
+        ----------
+        deep : bool, default=True
+            Whether to list the entries of ``net_params`` as parameters too.
+
+        Returns
+        -------
+        dict
+            Parameter names mapped to their values.
+        """
+        params = super().get_params(deep=False)
+        if deep and isinstance(self.net_params, dict):
+            params = {**self.net_params, **params}
+        return params
+
+    def set_params(self, **params):
+        """Set parameters of this embedder, or entries of its ``net_params``.
+
+        Parameters
+        ----------
+        **params : dict
+            Parameters, and names such as ``module__hidden`` or ``compile``.
+
+        Returns
+        -------
+        self : object
+            The embedder.
+
+        Raises
+        ------
+        ValueError
+            If there is no such parameter.
+        """
+        names = self._get_param_names()
+        for_net = {k: params.pop(k) for k in list(params) if is_net_key(k, names)}
+        super().set_params(**params)
+        if for_net:
+            self.net_params = {**(self.net_params or {}), **for_net}
+        return self
+
+
+_interrupts_raised = ContextVar("interrupts_raised", default=False)
+
+
+@contextmanager
+def interrupts_raised():
+    """Let Ctrl-C end more than a training, in a ``with`` block.
+
+    Elsewhere an embedder whose training it ends keeps what it has learned.
+    """
+    token = _interrupts_raised.set(True)
+    try:
+        yield
+    finally:
+        _interrupts_raised.reset(token)
+
+
+class Fitting(EmbedderParameters):
+    """The part of BaseEmbedder that :meth:`fit` and :meth:`partial_fit` share."""
+
+    def _make_criterion(self, n_classes, n_samples):
+        """Build what the net minimises."""
+        raise NotImplementedError
+
+    def _train(self, X, y, **how):
+        """Train a net; if that fails, what was learned before stays."""
+        net_params = check_net_params(self)
+        check_scoring(self.scoring)
+        before = dict(vars(self))
+        try:
+            with ExitStack() as stack:
+                return self._train_net(X, y, net_params, stack, **how)
+        except BaseException:
+            drop_fitted(self)
+            self.__dict__.update(before)
+            raise
+
+    def _train_net(
+        self,
+        X,
+        y,
+        net_params,
+        stack,
+        *,
+        tasks=(),
+        validation_data=None,
+        classes=None,
+        partial=False,
+    ):
+        """Train a net, which goes on from the one that is there."""
+        previous = vars(self).get("net_")
+        known = vars(self).get("classes_") if previous else None
+        X, found, targets = self._check_data(X, y, reset=previous is None)
+        if self.n_components == 1:
+            warn(
+                "n_components=1 leaves rows of length one but two values, 1 and -1, "
+                "and most methods no gradient. Use 2 or more."
+            )
+        self.device_ = resolve_device(self.device)
+        random_state = check_random_state(self.random_state)
+        seeds = random_state.randint(np.iinfo(np.int32).max, size=2).tolist()
+        data = {"X": X, "y": targets, "classes": found}
+        if validation_data is not None:
+            validation_data = check_validation_data(self, validation_data, found)
+            validation_data = drop_bad_images(self, *validation_data)
+            data |= zip(("validation X", "validation y"), validation_data, strict=True)
+        checkpoint = stack.enter_context(
+            open_checkpoint(self, data, seeds, self.device_)
+        )
+        if checkpoint is not None:
+            seeds = checkpoint.seeds
+        if self.early_stopping and validation_data is None and not partial:
+            X, found, targets, validation_data = split_validation(
+                self, X, found, targets, seeds[1]
+            )
+        batch_size = check_batch_size(self, found, targets)
+        check_step(self, self.device_, batch_size)
+        self.classes_, targets, places = merge_classes(
+            found, targets, known=known, classes=classes
+        )
+        validation = validation_data and Validation(self, *validation_data)
+        with torch_seed(seeds[0], self.device_):
+            net = self._make_net(
+                X,
+                len(self.classes_),
+                net_params,
+                # Where the training goes on, the head is there.
+                sample=None if previous else lambda: training_sample(X, targets),
+                device=self.device_,
+                batch_size=batch_size,
+                sampling_seed=seeds[1],
+                monitors=[Diagnostics(), *filter(None, [validation])],
+            )
+            if partial:
+                net.max_epochs, net.lr_schedule, net.schedule_params = 1, None, None
+            net.initialize()
+            check_callbacks(net, validates=validation is not None)
+            if previous is not None:
+                carry_over(self, previous, net, places, optimizer=partial)
+            else:
+                self._warn_if_random_weights_stay(net)
+            net.checkpoint_ = checkpoint
+            if validation:
+                net.checkpointed_["validation"] = validation
+            n_before = len(net.history)
+            if checkpoint is not None:
+                n_before = checkpoint.begin(n_before)
+            shown = progress(
+                type(self).__name__, self.verbose, n_before + net.max_epochs
+            )
+            with shown as bars, net.watched_by(*bars, *tasks):
+                net.partial_fit(X, targets)
+        return self._keep(net, n_before, validation)
+
+    def _check_data(self, X, y, *, reset):
+        """Check the samples; return those that can be read, with numbered classes."""
+        X = check_inputs(self, X, reset=reset)
+        self._input_shape, self._n_features_out = X.shape[1:], self.n_components
+        check_image_size(self)
+        found, targets = check_targets(self, X, y)
+        X, targets = drop_bad_images(self, X, targets, found)
+        kept, targets = np.unique(targets, return_inverse=True)
+        return X, found[kept], targets
+
+    def _make_net(self, X, n_classes, net_params, *, sample, device, **settings):
+        """Build the network, the loss and the net that trains them."""
+        mean, scale = training_statistics(X)
+        if device.type == "mps":
+            mean, scale = mean.float(), scale.float()
+        augment = self.augment
+        if augment == "auto" and looks_grey(X):
+            augment = "affine"
+        network = build_network(
+            self.module,
+            net_params.pop("module"),
+            input_shape=X.shape[1:],
+            n_components=self.n_components,
+            mean=mean,
+            scale=scale,
+            largest=255 if X.dtype == np.uint8 else 1,
+            augment=augment,
+            crop_size=self.image_size_,
+            sample=sample,
+            device="cpu" if X.ndim == 2 else device,
+        )
+        backbone_lr, frozen = fine_tuning(network, self.lr, self.backbone_lr)
+        return EmbeddingNet(
+            network,
+            criterion=self._make_criterion(n_classes, len(X)),
+            max_epochs=self.max_epochs,
+            lr=self.lr,
+            lr_schedule=self.lr_schedule,
+            samples_per_class=self.samples_per_class,
+            weight_decay=self.weight_decay,
+            proxy_lr=self.proxy_lr,
+            backbone_lr=backbone_lr,
+            precision=self.precision,
+            micro_batch_size=self.micro_batch_size,
+            train_split=None,
+            device=str(device),
+            verbose=self.verbose,
+            callbacks=clone(self.callbacks, safe=False),
+            **settings,
+            **{**frozen, **net_params},
+        )
+
+    def _warn_if_random_weights_stay(self, net):
+        """Warn of a backbone that is frozen before it has learned anything."""
+        # A class of the user's, as an instance, may have weights from elsewhere.
+        is_ours = self.module is None or isinstance(self.module, str)
+        has_own_rates = hasattr(net, "optimizer__param_groups")
+        if self.backbone_lr == 0 and is_ours and not has_own_rates:
+            backbone = net.module_.backbone
+            if not is_pretrained(backbone):
+                warn(
+                    "backbone_lr=0 freezes the random weights that the network "
+                    f"({type(backbone).__name__}) begins with: only its head learns. "
+                    "It is for pretrained networks; leave it at None for others, or "
+                    "set it for a warm start."
+                )
+
+    def _keep(self, net, n_before, validation):
+        """Keep a trained net and the story of its training."""
+        checkpoint = net.checkpoint_
+        net.end_training()
+        fitted = self._fitted_attributes(net)
+        n_epochs, n_planned = fitted["n_iter_"], n_before + net.max_epochs
+        in_epoch = len(net.history) > n_epochs
+        self.__dict__.pop("_interrupted_from", None)
+        if (in_epoch or n_epochs < n_planned) and not net.stopped_:
+            if n_epochs == n_before or _interrupts_raised.get():
+                raise KeyboardInterrupt
+            reached = "as far as it came"
+            if validation and self.early_stopping:
+                reached = f"that of its best epoch, {validation.best_epoch}"
+            warn(
+                f"Training was interrupted in epoch {n_epochs + 1} of {n_planned}; the "
+                f"embedding is {reached}."
+            )
+            if checkpoint is not None:
+                self._interrupted_from = checkpoint.start
+        self.__dict__.update(fitted)
+        self.best_score_ = self.best_epoch_ = None
+        if validation:
+            validation.restore(net)
+            self.best_score_ = validation.best_score
+            self.best_epoch_ = validation.best_epoch
+        epochs = complete_epochs(net.history)
+        if validation and self.early_stopping:
+            epochs = epochs[: self.best_epoch_]  # the later ones are thrown away
+        warn_of_failures(epochs, self.n_components)
+        return self
+
+    def _fitted_attributes(self, net):
+        """List what a trained net makes of the embedder, by name."""
+        epochs = complete_epochs(net.history)
+        return {
+            "net_": net,
+            "n_iter_": len(epochs),
+            "history_": [
+                {name: row[name] for name in RECORDED if name in row} for row in epochs
+            ],
+            "loss_curve_": [row["train_loss"] for row in epochs],
+        }
+
+
+def drop_fitted(embedder):
+    """Forget what a fit has left.
+
+    Parameters
+    ----------
+    embedder : BaseEmbedder
+    """
+    for name in [*vars(embedder)]:
+        if name.endswith("_") or name.startswith(("_held_out", "_interrupted")):
+            delattr(embedder, name)
+
+
+@dataclass(eq=False, repr=False)
+class BaseEmbedder(
+    CallbackSupportMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    Fitting,
+):
+    """Base class of all embedders.
+
+    A subclass is a keyword-only dataclass in one file with its loss. It adds the
+    parameters of its method with their constraints, and ``_make_loss``. Most derive
+    from PairEmbedder or ProxyEmbedder.
+    """
+
+    _doc_link_module = "sk_dml"
+    _doc_link_template = (
+        "https://sk-dml.readthedocs.io/en/stable/methods/{estimator_name}.html"
+    )
+
+    # What to search in, by parameter; a subclass names those of its own method.
+    _search_space: ClassVar[dict] = {}
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        if cls._make_loss is not BaseEmbedder._make_loss:  # it is a method
+            add_shared_documentation(cls)
+
+    @classmethod
+    def search_space(cls):
+        """Give the parameters of the method's paper, each with values to search.
+
+        Returns
+        -------
+        dict of str to scipy.stats distribution or list
+            As :class:`sklearn.model_selection.RandomizedSearchCV` and
+            :class:`sk_dml.reality_check.RealityCheck` take it. Methods that learn proxies
+            have the learning rate of these too. Change it as you like: it is a copy.
+
+        Examples
+        --------
+        >>> from sk_dml import TripletEmbedder
+        >>> sorted(TripletEmbedder.search_space())
+        ['margin', 'mining']
+        """
+        space: dict = {}
+        for base in reversed(cls.__mro__):
+            space |= vars(base).get("_search_space", {})
+        return copy.deepcopy(space)
+
+    @property
+    def _compares_samples(self):
+        """Whether the loss compares the samples of a batch with each other."""
+        return False
+
+    @property
+    def _spread_over_epochs(self):
+        """The parameters by which every epoch depends on ``max_epochs``."""
+        spread = [f"lr_schedule={self.lr_schedule!r}"]
+        return spread if self.lr_schedule in SPREAD_SCHEDULES else []
+
+    def _make_loss(self, n_classes):
+        """Build the loss, a torch Module called with (embeddings, labels)."""
+        raise NotImplementedError
+
+    def _make_criterion(self, n_classes, n_samples):
+        """Build what the net minimises: the loss, and what may be around it."""
+        loss = self._make_loss(n_classes)
+        if self.proxy_lr is not None and not list(loss.parameters()):
+            raise ValueError(
+                f"proxy_lr={self.proxy_lr} has no effect: {type(loss).__name__} learns "
+                "no parameters. Allowed is None."
+            )
+        return loss
+
+    @with_callbacks
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y, *, validation_data=None):
+        """Learn the embedding.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or images
+            Rows; or images of shape (n, height, width), (n, channels, height, width)
+            or (n, height, width, channels), float or uint8. Of four axes the last
+            holds the channels if it is at most 4 long and the second is longer, and
+            the second does otherwise; more channels go first. Images may be in a
+            memmap. Or paths of image files, in an array of one axis, a
+            list or a Series; or a dataset of images, see
+            :class:`sk_dml.datasets.ImageSequence`. Memmaps, files and datasets are read
+            batch by batch; but what splits a memmap, as GridSearchCV does, copies every
+            part into memory, and splits paths or an ImageSequence without reading.
+            Inputs are standardised inside. Missing values are refused:
+            impute them before.
+        y : array-like of shape (n_samples,)
+            The classes: strings, integers, booleans or objects.
+        validation_data : tuple (X, y) or None, default=None
+            Samples to score after every epoch, of the same classes or others. None
+            holds some of X out if ``early_stopping=True``. The steps before in a
+            Pipeline do not transform them: give them as these would.
+
+        Returns
+        -------
+        self : object
+            The fitted embedder.
+
+        Raises
+        ------
+        ValueError
+            If the data or a parameter do not fit, an image cannot be read,
+            ``checkpoint_dir`` holds another training, training diverges, or the scorer
+            returns no number.
+        TypeError
+            If y mixes labels of several kinds; or X is a mapping, an iterator or a
+            single path.
+        OSError
+            If a checkpoint cannot be written, and the one before it stays; or another
+            fit is using ``checkpoint_dir``.
+        FileNotFoundError
+            If files of images are missing.
+        ImportError
+            If X holds files or a dataset of images, and Pillow is not installed.
+
+        Warns
+        -----
+        UserWarning
+            If the fit was interrupted after its first epoch (a search goes on with its
+            next fit), or came to nothing: the embedding collapsed to a point or a line,
+            the gradient died or overflowed, or the loss was always 0. If images were
+            left out, or random weights are frozen.
+        """
+        if not self.warm_start:
+            drop_fitted(self)  # a failed fit leaves nothing of the one before
+        tasks = callback_tasks(self, X, y, self._fitted_attributes)
+        return self._train(X, y, validation_data=validation_data, tasks=tasks)
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y, classes=None):
+        """Go on learning, for one epoch of these samples.
+
+        The learning rate is ``lr`` throughout, whatever the schedule. With all samples
+        in every call, as many calls as ``max_epochs`` do what :meth:`fit` does with
+        ``lr_schedule=None``. Inputs are standardised by the first call's samples.
+        Nothing is held out, and the callbacks of :meth:`set_callbacks` are not called.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or images
+            Samples as :meth:`fit` takes them, of one shape in all calls.
+        y : array-like of shape (n_samples,)
+            Their classes, two or more. Later calls may bring new ones only if the loss
+            learns nothing for each class: proxies are made in the first call. Those
+            that early stopping held out of :meth:`fit` are new too.
+        classes : array-like of shape (n_classes,), default=None
+            All classes of this call and, for a loss with proxies, of later ones. None
+            takes those of y, and those known before.
+
+        Returns
+        -------
+        self : object
+            The embedder.
+
+        Raises
+        ------
+        ValueError
+            If the data or a parameter do not fit, y has new classes and the loss
+            proxies, ``checkpoint_dir`` is set, or training diverges. What was learned
+            before stays.
+        TypeError
+            If y mixes labels of several kinds.
+
+        Warns
+        -----
+        UserWarning
+            If training was interrupted, or came to nothing: the embedding collapsed to
+            a point or a line, the gradient died or overflowed, or the loss was 0.
+        """
+        self._validate_params()
+        if self.checkpoint_dir is not None:
+            raise ValueError(
+                f"checkpoint_dir={self.checkpoint_dir!r} is for fit: partial_fit "
+                "cannot know which call to go on from. Allowed is None."
+            )
+        return self._train(X, y, classes=classes, partial=True)
+
+    def transform(self, X):
+        """Embed samples.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or images
+            Samples of the kind and shape that :meth:`fit` saw.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_components), float32
+            Rows of Euclidean length one (or zero, where the network returns zeros):
+            the Euclidean distance and the cosine similarity order neighbours alike.
+            With ``on_bad_image="skip"``, images that cannot be read have rows of NaN,
+            which searches and classifiers refuse: leave them out, by
+            ``~np.isnan(embedding).any(axis=1)``.
+
+        Raises
+        ------
+        NotFittedError
+            If the embedder is not fitted.
+        ValueError
+            If X has other features, or images another shape or scale, than in fit; or
+            an image cannot be read.
+        FileNotFoundError
+            If files of images are missing.
+
+        Warns
+        -----
+        UserWarning
+            If images cannot be read and have rows of NaN: how many, and which. If
+            images seem to be on another scale than in fit.
+        """
+        check_is_fitted(self, "net_")
+        X = check_inputs(self, X, reset=False)
+        return self.net_.embed(X)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        tags.transformer_tags.preserves_dtype = ["float32"]
+        tags.input_tags.three_d_array = True
+        return tags

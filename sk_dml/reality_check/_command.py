@@ -1,0 +1,256 @@
+"""The comparison as a command."""
+
+import re
+import zipfile
+import zlib
+from argparse import ArgumentTypeError
+from difflib import get_close_matches
+from pathlib import Path
+
+import numpy as np
+from sklearn.datasets import load_digits
+
+from sk_dml.datasets import load_glyphs, load_image_folder
+from sk_dml.reality_check._check import RealityCheck
+from sk_dml.reality_check._report import in_short
+from sk_dml.reality_check._storage import import_optuna
+from sk_dml.reality_check._tables import interval
+
+DESCRIPTION = """\
+Compares methods fairly on your data: the same network, budget, folds and seeds for
+all; parameters chosen by class-disjoint cross-validation on one part of the classes;
+the others looked at once, at the end. Started again, it goes on where it stopped;
+started several times at once, the processes share the trials.
+
+Writes into a folder: report.html, a page that needs nothing else; results.csv (a row
+for every method and baseline and way of scoring), trials.csv and settings.json."""
+TABLES = (".csv", ".parquet")
+# Of the columns of a table, an error names so many.
+LISTED = 10
+UNITS = {"h": 3600, "m": 60, "s": 1}
+
+
+def add_arguments(parser):
+    """Declare the options.
+
+    Parameters
+    ----------
+    parser : argparse.ArgumentParser
+    """
+    add = parser.add_argument
+    add(
+        "--data",
+        required=True,
+        help="a .npz, .csv or .parquet file, a folder of images with one subfolder a "
+        "class, or digits or glyphs, which come with the libraries",
+    )
+    add("--target", default="y", help="column or array of the classes (default: y)")
+    add("--methods", help="such as circle,softtriple (default: all)")
+    add("--reference", help="a method or baseline (default: contrastive, or the first)")
+    add("--trials", type=int, default=50, help="settings a method (default: 50)")
+    add("--folds", type=int, default=4, help="of the classes (default: 4)")
+    add("--repeats", type=int, default=10, help="of the best (default: 10)")
+    add("--max-epochs", type=int, help="of every training")
+    add(
+        "--prune",
+        action="store_true",
+        help="end trials after a fold where they fall behind the median of the others",
+    )
+    add("--test-size", type=float, default=0.5, help="share of classes (default: .5)")
+    add("--time-limit", type=seconds, help="of the search, such as 2h, 90m or 1h30m")
+    add("--storage", help="a database URL (default: a file in the folder)")
+    add("--jobs", type=int, help="trials at once in this process (default: 1)")
+    add("--random-state", type=int, default=0, help="seed of everything (default: 0)")
+    add("--out", default="reality-check", help="the folder (default: reality-check)")
+
+
+def run(arguments):
+    """Compare, and write what came out.
+
+    Parameters
+    ----------
+    arguments : argparse.Namespace
+        As :func:`add_arguments` declares them.
+
+    Returns
+    -------
+    RealityCheckResult
+
+    Raises
+    ------
+    ValueError, TypeError, OSError, ImportError
+        If data or settings do not fit.
+    """
+    X, y = load(arguments.data, arguments.target)
+    out = Path(arguments.out)
+    storage = arguments.storage
+    if storage is None:
+        storage = f"sqlite:///{(out / 'trials.db').resolve()}"
+        if not set("?%{}").isdisjoint(storage):
+            raise ValueError(
+                "out must be a folder whose path has none of ? % { }, which database "
+                f"URLs cannot hold as they are, got {arguments.out!r}. Choose another, "
+                "or a storage elsewhere."
+            )
+    out.mkdir(parents=True, exist_ok=True)
+    epochs = arguments.max_epochs
+    check = RealityCheck(
+        estimators=arguments.methods and arguments.methods.split(","),
+        embedder_params=None if epochs is None else {"max_epochs": epochs},
+        reference=arguments.reference,
+        n_trials=arguments.trials,
+        n_folds=arguments.folds,
+        n_repeats=arguments.repeats,
+        pruner=import_optuna().pruners.MedianPruner() if arguments.prune else None,
+        test_size=arguments.test_size,
+        time_limit=arguments.time_limit,
+        storage=storage,
+        n_jobs=arguments.jobs,
+        random_state=arguments.random_state,
+        verbose=1,
+    )
+    result = check.run(X, y)
+    result.settings["data"] = arguments.data
+    result.to_csv(out / "results.csv")
+    result.trials_to_csv(out / "trials.csv")
+    result.settings_to_json(out / "settings.json")
+    result.to_html(out / "report.html")
+    return result
+
+
+def show(result):
+    """Write the table for a terminal.
+
+    Parameters
+    ----------
+    result : RealityCheckResult
+
+    Returns
+    -------
+    str
+    """
+    metric = result.settings["metrics"][0]
+    width = max(len(entry["method"]) for entry in result.methods)
+    lines = [f"{'':{width}}  {'':12}  {metric:>8}  95 % interval"]
+    for row in result.rows():
+        figures = f"{'none':>8}"
+        if row["n"]:
+            figures = f"{row[metric]:8.3f}  {interval(row, metric)}"
+        line = f"{row['method']:{width}}  {row['scoring']:12}  {figures}"
+        lines.append(f"{line}  {row['reason'][:200]}".rstrip())
+    return "\n".join([*lines, "", *in_short(result), *result.notes])
+
+
+def seconds(text):
+    """Read a duration.
+
+    Parameters
+    ----------
+    text : str
+        Such as "2h", "90m", "1h30m" or "45", in seconds.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ArgumentTypeError
+        If it is none, or 0.
+    """
+    number = r"\d+(?:\.\d+)?"
+    message = f"{text!r} is no duration above 0, such as 2h, 90m, 1h30m or 45s"
+    if not re.fullmatch(rf"({number}[hms])+|{number}", text):
+        raise ArgumentTypeError(message)
+    parts = re.findall(rf"({number})([hms]?)", text)
+    total = sum(float(value) * UNITS.get(unit, 1) for value, unit in parts)
+    if not total:
+        raise ArgumentTypeError(message)
+    return total
+
+
+def load(source, target):
+    """Load samples and their classes.
+
+    Parameters
+    ----------
+    source : str
+        A file, a folder, or "digits" or "glyphs".
+    target : str
+        Column or array of the classes.
+
+    Returns
+    -------
+    X, y : ndarrays
+        Of images in a folder, X holds the paths.
+
+    Raises
+    ------
+    ValueError
+        If the file lacks the target, holds columns that are no numbers, or is of
+        another kind.
+    OSError
+        If it cannot be read.
+    """
+    if source == "digits":
+        return load_digits(return_X_y=True)
+    if source == "glyphs":
+        return load_glyphs(random_state=0, return_X_y=True)
+    path = Path(source)
+    if path.is_dir():
+        return load_image_folder(path, return_X_y=True)
+    if path.suffix == ".npz":
+        return _load_arrays(path, target)
+    if path.suffix in TABLES:
+        return _load_table(path, target)
+    raise ValueError(
+        f"data must be 'digits', 'glyphs', a folder, or a file that ends in .npz, "
+        f"{' or '.join(TABLES)}, got {source!r}."
+    )
+
+
+def _load_arrays(path, target):
+    try:
+        # NumPy itself leaves a damaged file open.
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            names = file.files
+            arrays = {name: file[name] for name in {"X", target}.intersection(names)}
+    except (EOFError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(
+            f"{path} must be a whole file of arrays without objects, as np.savez makes "
+            f"it; it cannot be read: {type(error).__name__}."
+        ) from error
+    _check_target(path, target, names)
+    if "X" not in names:
+        raise ValueError(f"{path} holds no array 'X', but {names}.")
+    return arrays["X"], arrays[target]
+
+
+def _load_table(path, target):
+    import pandas as pd
+
+    table = pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
+    _check_target(path, target, list(table.columns))
+    X = table.drop(columns=target)
+    others = list(X.select_dtypes(exclude=["number", "bool"]).columns)
+    if others:
+        raise ValueError(
+            f"{path} has columns that are no numbers: {others}. Encode them, or leave "
+            "them out."
+        )
+    return X.to_numpy(dtype=np.float64), table[target].to_numpy()
+
+
+def _check_target(path, target, names):
+    if target not in names:
+        close = get_close_matches(target, map(str, names), n=LISTED)
+        shown = (
+            names
+            if len(names) <= LISTED
+            else close or [*names[: LISTED - 1], names[-1]]
+        )
+        more = f" and {len(names) - len(shown)} more" if len(shown) < len(names) else ""
+        raise ValueError(
+            f"{path} has no {target!r} for the classes, but {shown}{more}. Choose with "
+            "--target."
+        )

@@ -1,0 +1,207 @@
+"""The models of all folds as one transformer."""
+
+from dataclasses import KW_ONLY, dataclass
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+from joblib import Parallel, delayed
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    _fit_context,
+    clone,
+)
+from sklearn.utils import check_random_state, get_tags, indexable
+from sklearn.utils._param_validation import HasMethods, Interval
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted
+
+from sk_dml._utils._embed import embed
+from sk_dml._utils._labels import as_labels
+from sk_dml.model_selection import ClassDisjointKFold
+from sk_dml.reality_check._fold import fit_fold, seeded
+
+
+@dataclass(eq=False, repr=False)
+class ConcatenatedEmbedder(
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+):
+    """The embeddings of the models of all folds, side by side.
+
+    Trains one model on the training part of every fold and concatenates what they give,
+    as the Reality Check [1]_ rates methods. The classes differ from fold to fold, so
+    the models make different mistakes.
+
+    Parameters
+    ----------
+    estimator : estimator
+        An embedder, a Pipeline that holds one, or any transformer; it is cloned. With
+        ``early_stopping=True``, the embedder (itself or the last step of the Pipeline)
+        is stopped by the fold's validation part.
+    cv : int or splitter, default=4
+        The folds: a number of class-disjoint ones, or a splitter of scikit-learn.
+    n_jobs : int or None, default=None
+        How many folds to train at once, as joblib counts them.
+    random_state : int, RandomState instance or None, default=None
+        Seeds the clones, each with another integer. None leaves theirs as they are.
+
+    Attributes
+    ----------
+    estimators_ : list of estimators
+        The fitted models.
+    n_features_in_ : int
+        Number of features that the models saw, if they tell.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, if X had column names that are all strings.
+
+    See Also
+    --------
+    RealityCheck : Compares methods by it.
+
+    References
+    ----------
+    .. [1] K. Musgrave, S. Belongie, S.-N. Lim. "A Metric Learning Reality Check".
+           ECCV 2020.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sk_dml import TripletEmbedder
+    >>> from sk_dml.reality_check import ConcatenatedEmbedder
+    >>> X, y = load_digits(return_X_y=True)
+    >>> embedder = TripletEmbedder(8, max_epochs=2, random_state=0)
+    >>> ConcatenatedEmbedder(embedder, cv=2).fit(X, y).transform(X).shape
+    (1797, 16)
+    """
+
+    estimator: Any
+    _: KW_ONLY
+    cv: Any = 4
+    n_jobs: int | None = None
+    random_state: Any = None
+
+    _parameter_constraints = {
+        "estimator": [HasMethods(["fit", "transform"]), HasMethods(["fit", "predict"])],
+        "cv": [Interval(Integral, 2, None, closed="left"), HasMethods(["split"])],
+        "n_jobs": [Integral, None],
+        "random_state": ["random_state"],
+    }
+
+    @_fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X, y, *, groups=None):
+        """Train the models.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...)
+            Samples of the kind that the estimator takes.
+        y : array-like of shape (n_samples,)
+            Their classes.
+        groups : array-like of shape (n_samples,) or None, default=None
+            Superclasses, for the splitter.
+
+        Returns
+        -------
+        self : object
+            The fitted embedder.
+
+        Raises
+        ------
+        ValueError
+            If y is missing, there are fewer classes than folds, or the data do not fit
+            the estimator.
+        KeyboardInterrupt
+            If Ctrl-C came; nothing is kept.
+        """
+        self.__dict__.pop("estimators_", None)  # a failed fit leaves none
+        if y is None:
+            raise ValueError(
+                "ConcatenatedEmbedder requires y to be passed, but the target y is "
+                "None."
+            )
+        X, y = indexable(X, as_labels(y))
+        check_classification_targets(y)
+        cv = self.cv
+        if isinstance(cv, Integral):
+            cv = ClassDisjointKFold(int(cv))
+        folds = list(cv.split(X, y, groups))
+        if self.random_state is None:
+            estimators = [clone(self.estimator) for _ in folds]
+        else:
+            rng = check_random_state(self.random_state)
+            estimators = [seeded(self.estimator, rng) for _ in folds]
+        self.estimators_ = Parallel(n_jobs=self.n_jobs)(
+            delayed(fit_fold)(estimator, X, y, train, valid)
+            for estimator, (train, valid) in zip(estimators, folds, strict=True)
+        )
+        return self
+
+    def transform(self, X):
+        """Embed samples.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...)
+            Samples as :meth:`fit` saw them.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_models * n_components)
+            The rows of all models side by side, divided by the root of the number of
+            models: rows of length one give rows of length one.
+
+        Raises
+        ------
+        NotFittedError
+            If it is not fitted.
+        """
+        check_is_fitted(self, "estimators_")
+        parts = [np.asarray(embed(model, X)) for model in self.estimators_]
+        return concatenate(parts)
+
+    @property
+    def n_features_in_(self):
+        """Number of features that the models saw."""
+        check_is_fitted(self, "estimators_")
+        return self.estimators_[0].n_features_in_
+
+    @property
+    def feature_names_in_(self):
+        """Names of the features that the models saw."""
+        check_is_fitted(self, "estimators_")
+        return self.estimators_[0].feature_names_in_
+
+    @property
+    def _n_features_out(self):
+        names = (model.get_feature_names_out() for model in self.estimators_)
+        return sum(map(len, names))
+
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "estimators_")
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        inner = get_tags(self.estimator)
+        tags.target_tags.required = True
+        tags.input_tags = inner.input_tags
+        tags.non_deterministic = inner.non_deterministic
+        if inner.transformer_tags is not None:
+            tags.transformer_tags = inner.transformer_tags
+        return tags
+
+
+def concatenate(parts):
+    """Put embeddings side by side.
+
+    Parameters
+    ----------
+    parts : list of ndarrays of shape (n_samples, n_components)
+
+    Returns
+    -------
+    ndarray of shape (n_samples, sum of n_components)
+        Divided by the root of their number.
+    """
+    return np.hstack(parts) / parts[0].dtype.type(np.sqrt(len(parts)))

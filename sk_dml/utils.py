@@ -1,0 +1,6 @@
+"""Helpers: every embedder of the package, and the embedding of any estimator."""
+
+from sk_dml._utils._embed import embed
+from sk_dml.embedders import all_embedders
+
+__all__ = ["all_embedders", "embed"]

@@ -1,0 +1,383 @@
+import warnings
+
+import numpy as np
+import pytest
+import torch
+
+from sk_dml import CircleEmbedder
+from sk_dml._networks._augment import (
+    GivenAugmentation,
+    RandomAffine,
+    RandomResizedCrop,
+    _within,
+    build_augmentation,
+)
+
+KINDS = [RandomAffine, RandomResizedCrop]
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        yield
+
+
+def ramp(n=50, height=16, width=24, axis=-1):
+    """Make images whose values tell the place along an axis, in pixels."""
+    size = (height, width)[axis]
+    places = torch.arange(size, dtype=torch.float32)
+    places = places if axis == -1 else places[:, None]
+    return places.expand(n, 1, height, width).clone()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_evaluation_leaves_images_alone(kind):
+    images = torch.randn(3, 2, 9, 7)
+    before = torch.get_rng_state()
+    assert kind().eval()(images) is images
+    assert torch.equal(torch.get_rng_state(), before)
+    assert not kind().state_dict()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+@pytest.mark.parametrize(
+    "shape", [(1, 8, 8), (1, 28, 28), (3, 32, 32), (4, 20, 33), (1, 64, 40), (2, 1, 1)]
+)
+def test_shapes_and_ranges_are_kept(kind, dtype, shape):
+    images = (255 * torch.rand(20, *shape)).to(dtype)
+    changed = kind()(images)
+    assert changed.shape == images.shape
+    assert changed.dtype == torch.float32
+    flat, found = images.float().flatten(2), changed.flatten(2)
+    assert (found.amax(2) <= flat.amax(2) + 1e-3).all()
+    assert (found.amin(2) >= flat.amin(2) - 1e-3).all()
+    if min(shape[1:]) > 1:
+        assert not torch.allclose(changed, images.float())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_image_is_changed_on_its_own_and_alike_in_all_channels(kind):
+    image = torch.rand(1, 1, 20, 20)
+    changed = kind()(image.expand(30, 2, 20, 20))
+    assert len(changed.flatten(1).unique(dim=0)) == 30
+    torch.testing.assert_close(changed[:, 0], changed[:, 1])
+    # What stands elsewhere in the batch does not matter.
+    images = torch.rand(4, 1, 20, 20)
+    other = images.clone()
+    other[1:] = 0
+    torch.manual_seed(1)
+    first = kind()(images)[0]
+    torch.manual_seed(1)
+    torch.testing.assert_close(kind()(other)[0], first)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_same_seed_draws_the_same(kind):
+    images = torch.rand(5, 3, 12, 12)
+    found = []
+    for seed in (3, 3, 4):
+        torch.manual_seed(seed)
+        found.append(kind()(images))
+    assert torch.equal(found[0], found[1])
+    assert not torch.allclose(found[0], found[2])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_gradients_flow_and_autocast_costs_no_digits(kind):
+    images = torch.rand(5, 1, 12, 12, requires_grad=True)
+    torch.manual_seed(0)
+    expected = kind()(images)
+    expected.sum().backward()
+    assert images.grad.abs().sum() > 0
+    torch.manual_seed(0)
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(kind()(images), expected)
+
+
+def test_affine_does_each_of_its_changes():
+    none = {"degrees": 0, "scale": 0, "shear": 0, "shift": 0, "bend": 0}
+    images = torch.rand(20, 1, 30, 40)
+    torch.testing.assert_close(RandomAffine(**none)(images), images)
+
+    def slopes(**change):
+        """Measure how values change across the middle, by pixel right and down."""
+        made = RandomAffine(**{**none, **change})
+        torch.manual_seed(0)
+        across = made(ramp(400, 30, 40, axis=-1))[:, 0, 10:20, 15:25]
+        torch.manual_seed(0)
+        down = made(ramp(400, 30, 40, axis=-2))[:, 0, 10:20, 15:25]
+        return [
+            torch.stack([m.diff(dim=2).mean((1, 2)), m.diff(dim=1).mean((1, 2))], 1)
+            for m in (across, down)
+        ]
+
+    # A turn keeps lengths and angles, on images that are not square too.
+    x, y = slopes(degrees=20)
+    ones = torch.ones(400)
+    torch.testing.assert_close(x.square().sum(1), ones, atol=1e-3, rtol=0)
+    torch.testing.assert_close(y.square().sum(1), ones, atol=1e-3, rtol=0)
+    torch.testing.assert_close((x * y).sum(1), 0 * ones, atol=1e-3, rtol=0)
+    angles = torch.atan2(y[:, 0], x[:, 0]).rad2deg()
+    assert 19 < angles.max() <= 20.01
+    assert -20.01 <= angles.min() < -19
+    # Scales are apart for the axes, and as often large as small.
+    x, y = slopes(scale=0.3)
+    logs = torch.stack([x[:, 0], y[:, 1]]).log()
+    assert 0.28 < logs.abs().max() <= 0.301
+    assert logs.mean(1).abs().max() < 0.03
+    assert not torch.allclose(logs[0], logs[1])
+    x, y = slopes(shear=0.2)
+    assert 0.19 < x[:, 1].abs().max() <= 0.201
+    torch.testing.assert_close(y[:, 1], ones, atol=1e-3, rtol=0)
+    # Shifts come to a share of either side.
+    shifts = RandomAffine(**{**none, "shift": 0.1})(ramp(400, 30, 40))
+    shifts = shifts[:, 0, 15, 20] - 20
+    assert 3.9 < shifts.max() <= 4.001
+    assert -4.001 <= shifts.min() < -3.9
+    # Bends move points by a share of the sides, and differ from place to place.
+    moved = RandomAffine(**{**none, "bend": 0.02})(ramp(2000, 30, 100))[:, 0]
+    moved = moved[:, :, 30:70] - torch.arange(30, 70)
+    assert 0.01 < moved.std() / 100 < 0.02
+    assert moved.std(dim=(1, 2)).mean() / 100 > 0.005
+
+
+def test_crops_lie_within_images_and_have_the_shares_asked_for():
+    height, width, n = 32, 48, 2000
+    crop = RandomResizedCrop(area=(0.2, 0.6), ratio=4 / 3)
+    torch.manual_seed(0)
+    x = crop(ramp(n, height, width, axis=-1))[:, 0]
+    torch.manual_seed(0)
+    y = crop(ramp(n, height, width, axis=-2))[:, 0]
+    for places, size in ((x, width), (y, height)):
+        assert places.min() >= 0
+        assert places.max() <= size - 1
+    # The step from pixel to pixel in the middle says how large the part was.
+    wide = x[:, 16, 24:26].diff(dim=1)[:, 0] * width
+    high = y[:, 16:18, 24].diff(dim=1)[:, 0] * height
+    assert 0.45 < (wide < 0).float().mean() < 0.55  # those that are mirrored
+    area = wide.abs() * high / (width * height)
+    assert 0.19 < area.min() < 0.22
+    assert 0.57 < area.max() < 0.61
+    ratio = wide.abs() / high
+    assert 0.74 < ratio.min() < 0.77
+    assert 1.30 < ratio.max() < 1.34
+    # They reach every border, and lie around the middle on average.
+    assert x.amin((1, 2)).min() < 1
+    assert x.amax((1, 2)).max() > width - 2
+    assert abs(x.mean() - (width - 1) / 2) < 1
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 7, 12), (2, 1, 1, 5), (2, 1, 1, 1)])
+def test_points_within_have_the_colour_of_the_border(shape):
+    images = torch.rand(shape)
+    grid = 6 * torch.rand(2, 9, 8, 2) - 3
+    expected, found = (
+        torch.nn.functional.grid_sample(
+            images, points, padding_mode=mode, align_corners=False
+        )
+        for points, mode in ((grid, "border"), (_within(grid, images), "zeros"))
+    )
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+
+
+def test_a_crop_is_no_larger_than_the_image():
+    whole = RandomResizedCrop(area=(1.0, 1.0), ratio=2.0)
+    places = whole(ramp(200, 20, 20))
+    assert places.min() == 0
+    assert places.max() == 19
+
+
+def test_crops_have_the_size_asked_for():
+    crop = build_augmentation("crop", (3, 20, 30), crop_size=12)
+    images = torch.rand(4, 3, 20, 30)
+    assert crop(images).shape == (4, 3, 12, 12)
+
+
+@pytest.mark.parametrize(
+    ("augment", "input_shape", "expected"),
+    [
+        ("auto", (5,), type(None)),
+        ("auto", (1, 8, 8), RandomAffine),
+        ("auto", (3, 8, 8), RandomResizedCrop),
+        ("auto", (2, 8, 8), RandomResizedCrop),
+        ("affine", (3, 8, 8), RandomAffine),
+        ("crop", (1, 8, 8), RandomResizedCrop),
+        (None, (3, 8, 8), type(None)),
+        (torch.flip, (5,), GivenAugmentation),
+    ],
+)
+def test_kinds(augment, input_shape, expected):
+    assert type(build_augmentation(augment, input_shape)) is expected
+
+
+@pytest.mark.parametrize("augment", ["affine", "crop"])
+def test_rows_are_not_changed_as_images(augment):
+    with pytest.raises(ValueError, match=f"augment='{augment}' is for images"):
+        build_augmentation(augment, (5,))
+
+
+def darker(images):
+    return images.float() / 2
+
+
+def test_given_augmentations_take_part_in_training_alone():
+    given = build_augmentation(darker, (1, 4, 4))
+    images = torch.full((2, 1, 4, 4), 8, dtype=torch.uint8)
+    assert (given(images) == 4).all()
+    assert given.eval()(images) is images
+    dropout = torch.nn.Dropout(0.5)
+    given = build_augmentation(dropout, (1, 4, 4))
+    assert given.function is not dropout
+    assert (given(images.float()) == 0).any()
+
+
+@pytest.mark.parametrize(
+    "function", [lambda x: x[:, :, :3], lambda x: x[:1], lambda x: x.numpy(), len]
+)
+def test_given_augmentations_keep_the_shape(function):
+    given = build_augmentation(function, (1, 4, 4))
+    with pytest.raises(ValueError, match=r"augment must return .*\(2, 1, 4, 4\)"):
+        given(torch.zeros(2, 1, 4, 4))
+
+
+def test_classes_are_no_augmentations():
+    X, y = images()
+    for cls in (torch.nn.Dropout, RandomAffine):
+        with pytest.raises(
+            TypeError, match=rf"augment is .*{cls.__name__}\(\)\. Allow"
+        ):
+            CircleEmbedder(4, augment=cls, **SMALL).fit(X, y)
+
+
+def fails(images):
+    raise KeyError("mean")
+
+
+@pytest.mark.parametrize(
+    ("augment", "error", "message"),
+    [
+        (fails, RuntimeError, r"augment=<function fails.*\(16, 1, 8, 8\).*'mean'"),
+        (lambda x: x[:, :, 1:], ValueError, r"shape .*\(16, 1, 8, 8\); got Tensor of"),
+        (lambda x: x > 9, ValueError, r"floats or uint8, got torch\.bool"),
+        (lambda x: x.long(), ValueError, r"floats or uint8, got torch\.int64"),
+        (lambda x: x / 0, ValueError, "finite values, got NaN or infinity"),
+        (lambda x: x / 255, ValueError, "from 0 to 1 for images .* to 255.*normalises"),
+        (
+            lambda x: (x.float() - 117) / 57,
+            ValueError,
+            "from -2.0.* to 2.4.* from 0 to 255",
+        ),
+    ],
+)
+def test_what_given_augmentations_do_wrong_is_told(augment, error, message):
+    X, y = images()
+    with pytest.raises(error, match=message):
+        CircleEmbedder(4, augment=augment, **SMALL).fit(X, y)
+
+
+def test_given_augmentations_that_normalise_are_told_once():
+    X, y = images()
+    settings = {"module": "linear", **SMALL}
+    embedder = CircleEmbedder(4, augment=lambda x: (x - 0.5) / 0.25, **settings)
+    with pytest.warns(
+        UserWarning, match="from -2 to 2 .* from 0 to 1; transf"
+    ) as found:
+        embedder.fit(X / 255, y)
+    assert len(found) == 1
+    assert found[0].filename == __file__
+    for allowed in (
+        lambda x: x + 0.1 * torch.randn_like(x),
+        lambda x: (1.5 * x).clamp(0, 1),
+        torch.zeros_like,
+        lambda x: 1 - x,
+    ):
+        fit_quietly(CircleEmbedder(4, augment=allowed, **settings), X / 255, y)
+    # Rows are on no scale.
+    embedder.set_params(augment=lambda x: 100 * x - 50)
+    fit_quietly(embedder, X.reshape(len(X), -1) / 255, y)
+
+
+def fit_quietly(embedder, X, y):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        # One epoch on noise may come to nothing.
+        warnings.filterwarnings("ignore", "The (embedding has coll|gradient)")
+        embedder.fit(X, y)
+
+
+def test_given_augmentations_may_crop():
+    given = build_augmentation(lambda x: x[..., :3, :3], (1, 4, 4), crop_size=3)
+    assert given(torch.zeros(2, 1, 4, 4)).shape == (2, 1, 3, 3)
+
+
+def images(n=64, shape=(8, 8), n_classes=4):
+    rng = np.random.default_rng(0)
+    X = rng.integers(0, 256, size=(n, *shape)).astype(np.uint8)
+    return X, np.arange(n) % n_classes
+
+
+SMALL = {"max_epochs": 2, "batch_size": 16, "random_state": 0}
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (3, 8, 8)])
+def test_fits_are_reproducible_and_leave_the_global_generator(shape):
+    X, y = images(shape=shape)
+    before = torch.get_rng_state()
+    first = CircleEmbedder(4, **SMALL).fit(X, y)
+    assert torch.equal(torch.get_rng_state(), before)
+    again = CircleEmbedder(4, **SMALL).fit(X, y)
+    np.testing.assert_array_equal(first.transform(X), again.transform(X))
+    np.testing.assert_array_equal(first.transform(X), first.transform(X))
+    plain = CircleEmbedder(4, augment=None, **SMALL).fit(X, y)
+    assert not np.allclose(plain.transform(X), first.transform(X))
+
+
+def test_micro_batches_see_the_same_changes():
+    X, y = images()
+    settings = {**SMALL, "module": "linear", "optimizer": "sgd"}
+    whole = CircleEmbedder(4, **settings).fit(X, y)
+    pieces = CircleEmbedder(4, micro_batch_size=15, **settings)
+    # As the random numbers of a batch are drawn piece by piece, none are drawn at all
+    # in the comparison with the whole.
+    shifted = [e.set_params(augment=half).fit(X, y) for e in (whole, pieces)]
+    np.testing.assert_allclose(*[e.transform(X) for e in shifted], atol=1e-4)
+    # Both passes over a piece must see the same images: the one that gives the
+    # embeddings, and the one that gives the gradients.
+    seen = Seen()
+    CircleEmbedder(4, micro_batch_size=8, augment=seen, **settings).fit(X, y)
+    batches = torch.stack(Seen.batches).reshape(-1, 2, 2, 8, 1, 8, 8)
+    torch.testing.assert_close(batches[:, 0], batches[:, 1])
+    assert not torch.allclose(batches[0, 0, 0], batches[0, 0, 1])
+
+
+def half(images):
+    return images.float() / 2
+
+
+class Seen(RandomAffine):
+    """Remembers what it made of the batches."""
+
+    batches: list = []
+
+    def forward(self, images):
+        changed = super().forward(images)
+        if self.training:
+            self.batches.append(changed.detach().clone())
+        return changed
+
+
+def test_labels_of_a_batch_stay_those_of_its_images():
+    """A network that is trained on changed images knows the unchanged ones."""
+    X = np.zeros((80, 12, 12), dtype=np.float32)
+    y = np.arange(80) % 4
+    for i, label in enumerate(y):
+        top, left = 6 * (label // 2), 6 * (label % 2)
+        X[i, top : top + 6, left : left + 6] = 1
+    X += np.random.default_rng(0).normal(0, 0.1, X.shape).astype(np.float32)
+    embedder = CircleEmbedder(4, max_epochs=10, random_state=0, batch_size=16)
+    embedding = embedder.fit(X, y).transform(X)
+    similarities = embedding @ embedding.T
+    same = y[:, None] == y
+    assert similarities[same].mean() > similarities[~same].mean() + 0.5

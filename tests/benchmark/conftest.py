@@ -1,9 +1,0 @@
-import pytest
-
-from sk_dml.benchmark import _storage
-
-
-@pytest.fixture(autouse=True)
-def no_pause(monkeypatch):
-    """Try databases that cannot be opened again at once."""
-    monkeypatch.setattr(_storage, "PAUSE", 0.0)
