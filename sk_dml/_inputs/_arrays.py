@@ -5,10 +5,7 @@ import torch
 from sklearn import get_config
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import (
-    assert_all_finite,
     check_array,
-    check_consistent_length,
-    column_or_1d,
     gen_batches,
 )
 from sklearn.utils.validation import validate_data
@@ -22,7 +19,6 @@ from sk_dml._inputs._files import (
     is_table_of_paths,
     lazy_images,
 )
-from sk_dml._utils._labels import as_labels, encode_labels
 from sk_dml._utils._warn import warn
 
 # Of images that are read batch by batch so many are looked at, and bytes.
@@ -191,49 +187,6 @@ def _check_inputs(estimator, X, reset):
 def _keep_image_shape(estimator, X):
     estimator.n_features_in_ = int(np.prod(X.shape[1:]))
     vars(estimator).pop("feature_names_in_", None)
-
-
-def check_targets(estimator, X, y):
-    """Validate labels; number the classes.
-
-    Parameters
-    ----------
-    estimator : BaseEmbedder
-    X : ndarray of shape (n, ...)
-    y : array-like of shape (n,)
-
-    Returns
-    -------
-    classes : ndarray of shape (n_classes,)
-        The distinct labels, sorted.
-    targets : ndarray of shape (n,), int64
-        The place of every label in ``classes``.
-
-    Raises
-    ------
-    ValueError
-        If y is None, has another length than X or more than one column, or holds NaN,
-        infinity or fractions.
-    TypeError
-        If y mixes labels of several kinds.
-    """
-    if y is None:
-        raise ValueError(
-            f"{type(estimator).__name__} requires y to be passed, but the target y is "
-            "None."
-        )
-    y = column_or_1d(as_labels(y), warn=True)
-    if y.dtype.kind == "f":
-        assert_all_finite(y, input_name="y")
-    check_consistent_length(X, y)
-    classes, targets = encode_labels(y)
-    values = np.asarray(classes.tolist())
-    if values.dtype.kind == "f" and (values != np.floor(values)).any():
-        raise ValueError(
-            "Unknown label type: continuous. y must hold classes: strings, integers or "
-            "booleans."
-        )
-    return classes, targets
 
 
 def training_statistics(X):

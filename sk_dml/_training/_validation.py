@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from sklearn.model_selection import StratifiedShuffleSplit
 
-from sk_dml._inputs._arrays import check_inputs, check_targets
+from sk_dml._inputs._arrays import check_inputs
+from sk_dml._supervision._classes import check_targets
 from sk_dml._training._sampling import check_batch_size
 from sk_dml._training._schedule import SPREAD_SCHEDULES
 from sk_dml._utils._labels import encode_label_sets

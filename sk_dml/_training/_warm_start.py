@@ -7,65 +7,6 @@ import numpy as np
 from sk_dml._training._checkpoint import differences
 from sk_dml._training._optimizer import trained_parameters
 from sk_dml._training._state import complete_epochs, load_history
-from sk_dml._utils._labels import encode_labels
-
-
-def merge_classes(found, targets, *, known=None, classes=None):
-    """Give numbers to the classes of new data together with those from before.
-
-    Parameters
-    ----------
-    found : ndarray of shape (n_found,)
-        The classes of the data, sorted.
-    targets : ndarray of shape (n_samples,), int64
-        Places in ``found``.
-    known : ndarray of shape (n_known,) or None
-        The classes from before.
-    classes : array-like or None
-        Classes that the data may have; it need not have all of them.
-
-    Returns
-    -------
-    merged : ndarray of shape (n_classes,)
-        All classes, sorted.
-    targets : ndarray of shape (n_samples,), int64
-        Places in ``merged``.
-    places : ndarray of shape (n_known,), int64
-        Places of the known classes in ``merged``.
-
-    Raises
-    ------
-    ValueError
-        If the data have a class that ``classes`` lacks.
-    TypeError
-        If the classes are of several kinds.
-    """
-    merged = found
-    if classes is not None:
-        merged = encode_labels(classes, name="classes")[0]
-        merged, given, used = _union(merged, found, "classes and y")
-        if len(merged) > len(given):
-            missing = np.setdiff1d(used, given)
-            raise ValueError(
-                f"y holds {len(missing)} classes that classes lacks (for example "
-                f"{merged[missing[0]].item()!r}); classes must name all of them."
-            )
-        targets = used[targets]
-    if known is None:
-        return merged, targets, np.arange(0)
-    merged, places, used = _union(known, merged, "y and the y of earlier fits")
-    return merged, used[targets], places
-
-
-def _union(one, other, name):
-    if one.dtype.kind != other.dtype.kind:
-        # As objects: neither 1 and "1" nor two large integers become equal.
-        both = np.concatenate([one.astype(object), other.astype(object)])
-    else:
-        both = np.concatenate([one, other])
-    merged, codes = encode_labels(both, name=name)
-    codes, others = codes[: len(one)], codes[len(one) :]
-    return (one if len(merged) == len(one) else merged), codes, others
 
 
 def carry_over(embedder, previous, net, places, *, optimizer):

@@ -7,8 +7,7 @@ from sklearn.utils import check_random_state
 
 from sk_dml._utils._labels import as_labels, encode_labels
 from sk_dml._utils._warn import warn
-from sk_dml.inspection import _base
-from sk_dml.inspection import _items
+from sk_dml.inspection import _base, _items
 from sk_dml.inspection._base import FromEstimatorMixin, check_embeddings, nearest
 
 FEW = 10  # classes that a colour alone tells apart, as the frames of images need it

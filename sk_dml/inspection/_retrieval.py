@@ -4,8 +4,7 @@ import numpy as np
 from sklearn.utils import check_consistent_length, check_random_state
 
 from sk_dml._utils._labels import as_labels, encode_label_sets, encode_labels
-from sk_dml.inspection import _base
-from sk_dml.inspection import _items
+from sk_dml.inspection import _base, _items
 from sk_dml.inspection._base import (
     FromEstimatorMixin,
     check_embeddings,

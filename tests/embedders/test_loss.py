@@ -6,11 +6,11 @@ import pickle
 
 import pytest
 import torch
-from sk_dml.losses import CircleLoss, MarginLoss, ProxyNCALoss
 from sklearn.utils._param_validation import InvalidParameterError
 
 from sk_dml import losses
 from sk_dml.embedders._pair import PairLoss
+from sk_dml.losses import CircleLoss, MarginLoss, ProxyNCALoss
 from sk_dml.utils import all_embedders
 from tests.test_bad_input import parameters_outside
 

@@ -6,12 +6,12 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from sk_dml.losses import CircleLoss, CrossBatchMemory, MarginLoss
 from sklearn.utils._param_validation import InvalidParameterError
 
 from sk_dml import CircleEmbedder, ContrastiveEmbedder, losses
 from sk_dml._functional import euclidean_distances, unit_rows
 from sk_dml.embedders._pair import PairEmbedder, PairLoss
+from sk_dml.losses import CircleLoss, CrossBatchMemory, MarginLoss
 from sk_dml.utils import all_embedders
 
 PAIR_LOSSES = [

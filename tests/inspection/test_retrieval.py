@@ -6,8 +6,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import imsave
 from sklearn.preprocessing import FunctionTransformer
 
-from sk_dml.inspection import RetrievalDisplay
-from sk_dml.inspection import _base
+from sk_dml.inspection import RetrievalDisplay, _base
 
 NAMES = ["ant", "bee", "cat", "dog", "eel", "fox"]
 

@@ -9,8 +9,8 @@ from sklearn.preprocessing import StandardScaler
 
 from sk_dml import TripletEmbedder
 from sk_dml.reality_check import RealityCheck, _run, _tasks
-from tests.reality_check.small import data, outcome, small
 from tests.random_state import global_state
+from tests.reality_check.small import data, outcome, small
 
 X, y = data()
 

@@ -16,7 +16,7 @@ from sk_dml import (
     NormalizedSoftmaxEmbedder,
     map_at_r,
 )
-from sk_dml._training._warm_start import merge_classes
+from sk_dml._supervision._classes import merge_classes
 from sk_dml.utils import all_embedders
 from tests._training.small import Interrupted, X, embedder, parameters, y
 
