@@ -12,7 +12,7 @@ from sk_dml.utils import all_embedders
 PUBLIC = [
     f"sk_dml.{module}.{name}"
     for module in (
-        "benchmark",
+        "reality_check",
         "datasets",
         "inspection",
         "losses",

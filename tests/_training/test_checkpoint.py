@@ -60,7 +60,7 @@ def test_every_method_ends_as_if_undisturbed(cls, tmp_path, monkeypatch):
         {"optimizer": torch.optim.Adagrad},
         {"module": torch.nn.Sequential(torch.nn.Linear(3, 8), torch.nn.Dropout())},
     ],
-    ids=str,
+    ids=lambda params: "-".join(params),
 )
 def test_settings_end_as_if_undisturbed(params, tmp_path, monkeypatch):
     if isinstance(params.get("module"), torch.nn.Module):
@@ -183,7 +183,7 @@ ENDLESS = [
 ]
 
 
-@pytest.mark.parametrize("params", ENDLESS, ids=str)
+@pytest.mark.parametrize("params", ENDLESS, ids=range(len(ENDLESS)))
 def test_more_epochs_end_as_if_planned(params, tmp_path, monkeypatch):
     expected = embedder(max_epochs=9, **params).fit(X, y)
     assert embedder(max_epochs=3, checkpoint_dir=tmp_path, **params).fit(X, y)

@@ -66,5 +66,5 @@ def test_optuna_is_asked_for_where_it_is_missing(monkeypatch):
         "sk_dml.reality_check._storage.importlib.import_module",
         lambda name: without(name),
     )
-    with pytest.raises(ImportError, match=r"pip install 'sk-dml\[benchmark\]'"):
+    with pytest.raises(ImportError, match=r"pip install 'sk-dml\[reality-check\]'"):
         RealityCheck().run([[0.0]], [0])
