@@ -1,4 +1,4 @@
-"""The networks that ``module`` can name."""
+"""Default networks for rows and images, and their layers."""
 
 from itertools import pairwise
 from math import log2, prod
@@ -7,35 +7,41 @@ from numbers import Integral
 import torch
 from torch import nn
 
-LEVELS = 2**16
-LOWEST = -(2**15)  # of the 16-bit integers
+# Probabilities of dropout are rounded to multiples of 1 / DROPOUT_LEVELS.
+DROPOUT_LEVELS = 2**16
+# Shrinkage of the covariance within classes towards equal variances.
+SHRINKAGE = 0.5
+# Approximate side of the feature maps at which a ConvNet begins to widen.
+WIDENING_SIDE = 16
 
 
 class Dropout(nn.Dropout):
-    """Dropout in a third of torch's time on CPUs, where it draws number by number.
+    """Dropout that takes a third of the time of torch's on CPUs.
 
-    Four units share a random integer of 64 bits. The share of units that is left out is
-    ``p`` to the nearest of 65,536 levels; what is left is scaled by just that share.
+    torch draws one random number per unit there. Here four units share a random integer
+    of 64 bits, 16 bits each, drawn from the same global generator.
     """
 
     def forward(self, inputs):
-        """Leave out some of the inputs, in training mode."""
-        dropped = round(self.p * LEVELS)
-        if not self.training or not 0 < dropped < LEVELS or inputs.device.type != "cpu":
+        dropped = round(self.p * DROPOUT_LEVELS)
+        is_partial = 0 < dropped < DROPOUT_LEVELS
+        if not self.training or not is_partial or inputs.device.type != "cpu":
             return super().forward(inputs)
         draw = _factors_op if torch.compiler.is_compiling() else _factors
         return inputs * draw(inputs.detach(), dropped)
 
 
 def _factors(inputs: torch.Tensor, dropped: int) -> torch.Tensor:
-    """Draw what each input is multiplied by."""
-    numbers = torch.empty(-(-inputs.numel() // 4), dtype=torch.int64)
-    levels = numbers.random_(-(2**63), None).view(torch.int16)
-    kept = levels[: inputs.numel()].view(inputs.shape) >= LOWEST + dropped
-    return kept.to(inputs.dtype).mul_(LEVELS / (LEVELS - dropped))
+    """Draw the factor of each input, 0 for ``dropped`` of DROPOUT_LEVELS."""
+    integers = torch.empty(-(-inputs.numel() // 4), dtype=torch.int64)
+    levels = integers.random_(-(2**63), None).view(torch.int16)[: inputs.numel()]
+    is_kept = levels.view(inputs.shape) >= dropped - DROPOUT_LEVELS // 2
+    # The others grow by the rounded probability, so that the mean stays.
+    return is_kept.to(inputs.dtype).mul_(DROPOUT_LEVELS / (DROPOUT_LEVELS - dropped))
 
 
-# A compiled network calls this as it is: torch would make slower code of it.
+# torch.compile cannot trace random_: it would break the graph and warn. So a compiled
+# network calls the function as an opaque operator.
 _factors_op = torch.library.custom_op(
     "sk_dml::dropout_factors",
     _factors,
@@ -45,20 +51,12 @@ _factors_op = torch.library.custom_op(
 _factors_op.register_fake(lambda inputs, dropped: torch.empty_like(inputs))
 
 
-# Of the covariance within classes towards equal variances.
-SHRINKAGE = 0.5
-
-
 class Standardize(nn.Module):
-    """Subtract the training mean and divide by the training scale.
+    """Subtract the mean and divide by the scale of the training data, to float32.
 
-    Parameters
-    ----------
-    mean, scale : tensors, broadcastable to a sample
-        In float64 a large offset of the data costs no digits.
-    limit : float or None, default=None
-        Soft bound on the result: values far beyond it, from heavy tails or features
-        that hardly varied in training, come near it and change no more.
+    ``mean`` and ``scale`` are tensors that broadcast to a sample; in float64, a large
+    offset of the data costs no digits. ``limit`` is a soft bound on the results: values
+    far beyond it, from heavy tails or nearly constant features, saturate there.
     """
 
     def __init__(self, mean, scale, limit=None):
@@ -68,7 +66,6 @@ class Standardize(nn.Module):
         self.register_buffer("scale", scale)
 
     def forward(self, inputs):
-        """Standardise a batch of rows or images to float32."""
         outputs = (inputs - self.mean) / self.scale
         if self.limit is None:
             return outputs.float()
@@ -77,46 +74,32 @@ class Standardize(nn.Module):
 
 
 class CenterCrop(nn.Module):
-    """The middle of every image, or the image if it has that size.
-
-    Parameters
-    ----------
-    size : int
-        Height and width, at most those of the images.
-    """
+    """Crop the center of ``size`` x ``size`` pixels from images (n, C, H, W)."""
 
     def __init__(self, size):
         super().__init__()
         self.size = size
 
     def forward(self, images):
-        """Crop a batch of shape (n, C, H, W)."""
         top, left = ((side - self.size) // 2 for side in images.shape[2:])
         return images[..., top : top + self.size, left : left + self.size]
 
 
 class Conv2d(nn.Conv2d):
-    """A convolution whose maps have their channels last in memory.
+    """Convolution whose outputs have their channels last in memory.
 
-    On CPUs the layers after it take two thirds of the time then. The weights stay as
-    they are, and with them gradients, optimizers and checkpoints.
+    On CPUs the layers after it take two thirds of the time then. The weights, and with
+    them gradients, optimizers and checkpoints, keep torch's layout.
     """
 
     def forward(self, inputs):
-        """Convolve a batch of images or feature maps."""
-        # A copy, as with one channel torch could not tell the layouts apart.
+        # A copy, because with one channel torch cannot tell the layouts apart.
         weight = torch.empty_like(self.weight, memory_format=torch.channels_last)
         return self._conv_forward(inputs, weight.copy_(self.weight), self.bias)
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions beside a shortcut.
-
-    Parameters
-    ----------
-    width_in, width : int
-        Channels before and after.
-    """
+    """Two convolutions beside a shortcut: (n, width_in, H, W) to (n, width, H, W)."""
 
     def __init__(self, width_in, width):
         super().__init__()
@@ -134,7 +117,6 @@ class ResidualBlock(nn.Module):
             )
 
     def forward(self, maps):
-        """Transform a batch of feature maps."""
         return (self.convolutions(maps) + self.shortcut(maps)).relu_()
 
 
@@ -142,29 +124,17 @@ class MeanMaxPool(nn.Module):
     """Mean and maximum of every channel, side by side: (n, C, H, W) to (n, 2 C)."""
 
     def forward(self, maps):
-        """Pool a batch of feature maps."""
         return torch.cat([maps.mean(dim=(2, 3)), maps.amax(dim=(2, 3))], dim=1)
 
 
 class FeatureHead(nn.Linear):
-    """A linear map of features that another network learned, kept close to them.
+    """Linear map of features that another network has learned, kept close to them.
 
-    Such features compare well by their cosines: they are brought to length one. At
-    first the map turns them and leaves out what varies least, and each step of the
-    training changes it little.
-
-    Parameters
-    ----------
-    n_features, n_components : int
-    n_parts : int, default=1
-        Parts of the features that are brought to length one apart.
-    dropout : float, default=0.2
-        Share of features that a training step leaves out.
-    gain : float, default=30.0
-        Size of the weights at first. The embedding, which is normalised, does not
-        depend on it; but the larger they are, the less a step turns them.
-    start : {"discriminant", "principal"}, default="discriminant"
-        What it begins with: axes along which classes differ, or samples.
+    Such features are compared by their cosines, so each of their ``n_parts`` parts is
+    scaled to the same length. `start_from` initializes the map as a rotation onto the
+    most useful axes, of which ``start`` chooses the kind, "discriminant" or
+    "principal". The embedding is normalized, so ``gain``, the size of the initial
+    weights, does not change it; but a step rotates larger weights less.
     """
 
     center: torch.Tensor
@@ -190,77 +160,57 @@ class FeatureHead(nn.Linear):
         nn.init.orthogonal_(self.weight, gain)
 
     def forward(self, features):
-        """Embed a batch of shape (n, n_features)."""
-        rows = self._unit_parts(features) - self.center
+        rows = self._scale_parts(features) - self.center
         return super().forward(self.dropout(rows))
 
     @torch.no_grad()
     def start_from(self, features, labels):
-        """Begin with the axes along which classes, or what else may be told, differ.
+        """Initialize the map from features (n, n_features) and their classes (n,).
 
-        Those are the principal axes of the features after those have been scaled by how
-        much samples of one class vary, an estimate drawn halfway to equal variances:
-        linear discriminant analysis, but with axes beyond those of the classes seen.
-        With ``start="principal"`` they are the principal axes as they are.
-
-        Parameters
-        ----------
-        features : tensor of shape (n, n_features)
-            With n of them there are n - 1 axes, and random ones in place of others.
-        labels : tensor of shape (n,), int
-            Their classes.
+        Its axes are the principal axes of the features, for start="discriminant" after
+        scaling these by the covariance within classes, shrunk halfway to equal
+        variances: linear discriminant analysis, but with more axes than classes. There
+        are at most n - 1 axes; the other ones stay random.
         """
-        rows = self._unit_parts(features.float())
+        rows = self._scale_parts(features.float())
         if len(rows) < 2:
             return
         self.center.copy_(rows.mean(0))
         rows, axes = _principal(rows - self.center)
-        places = labels.unique(return_inverse=True)[1]
-        means = rows.new_zeros(len(rows), rows.shape[1]).index_add_(0, places, rows)
-        counts = places.bincount(minlength=len(rows)).clamp(min=1)
-        within = rows - (means / counts[:, None])[places]
+        codes = labels.unique(return_inverse=True)[1]
+        means = rows.new_zeros(len(rows), rows.shape[1]).index_add_(0, codes, rows)
+        counts = codes.bincount(minlength=len(rows)).clamp(min=1)
+        within = rows - (means / counts[:, None])[codes]
         covariance = within.T @ within / len(rows)
-        shared = covariance.diagonal().mean()
-        is_zero = shared <= torch.finfo(rows.dtype).eps * rows.square().mean()
+        variance = covariance.diagonal().mean()
+        is_zero = variance <= torch.finfo(rows.dtype).eps * rows.square().mean()
         if self.start == "principal" or is_zero:
-            covariance, shared = torch.eye(len(covariance)), 1.0
-        covariance.mul_(1 - SHRINKAGE).diagonal().add_(SHRINKAGE * shared)
+            covariance, variance = torch.eye(len(covariance)), 1.0
+        covariance.mul_(1 - SHRINKAGE).diagonal().add_(SHRINKAGE * variance)
         factor = torch.linalg.cholesky(covariance)
         scaled = torch.linalg.solve_triangular(factor, rows.T, upper=False).T
-        turned = torch.linalg.solve_triangular(
+        rotated = torch.linalg.solve_triangular(
             factor.T, _principal(scaled)[1].T, upper=True
         ).T
-        weight = (turned @ axes)[: len(self.weight)]
+        weight = (rotated @ axes)[: len(self.weight)]
         size = self.gain * len(weight) ** 0.5 / torch.linalg.matrix_norm(weight)
         self.weight[: len(weight)] = size * weight
 
-    def _unit_parts(self, features):
+    def _scale_parts(self, features):
         parts = features.unflatten(1, (self.n_parts, -1))
-        # Of entries of size one, as standardised inputs have.
+        # To entries of size one, like standardized inputs.
         return nn.functional.normalize(parts, dim=2).flatten(1) * parts.shape[2] ** 0.5
 
 
 def _principal(rows):
-    """Turn centred rows to their principal axes, and tell the axes."""
+    """Return centered rows (n, d) on their principal axes (n, k), and these (k, d)."""
     left, sizes, axes = torch.linalg.svd(rows, full_matrices=False)
     n_axes = min(len(rows) - 1, len(axes))
     return left[:, :n_axes] * sizes[:n_axes], axes[:n_axes]
 
 
-# Side of the maps, about, when a ConvNet begins to widen.
-SIDE_AT_LAST = 16
-
-
 class Linear(nn.Sequential):
-    """A linear map of the standardised inputs.
-
-    Parameters
-    ----------
-    input_shape : tuple of int
-        Shape of a sample.
-    n_components : int
-        Width of the embedding.
-    """
+    """Linear map of the flattened inputs."""
 
     def __init__(self, input_shape, n_components):
         super().__init__(nn.Flatten(), nn.Linear(prod(input_shape), n_components))
@@ -278,7 +228,7 @@ class MLP(nn.Sequential):
     hidden : tuple of int or int, default=(512, 512)
         Widths of the hidden layers.
     dropout : float, default=0.2
-        Share of hidden units that a training step leaves out.
+        Share of hidden units that a training step drops.
     input_dropout : float, default=0.1
         Share of inputs that a training step replaces by their mean.
     """
@@ -294,7 +244,7 @@ class MLP(nn.Sequential):
         hidden = (hidden,) if isinstance(hidden, Integral) else tuple(hidden)
         widths = (prod(input_shape), *hidden)
         layers: list[nn.Module] = [nn.Flatten(), Dropout(input_dropout)]
-        for width_in, width_out in zip(widths, hidden, strict=False):
+        for width_in, width_out in pairwise(widths):
             layers += [
                 nn.Linear(width_in, width_out),
                 nn.BatchNorm1d(width_out),
@@ -305,12 +255,12 @@ class MLP(nn.Sequential):
 
 
 class ConvNet(nn.Module):
-    """A small residual network that adapts to the size of images: their default.
+    """Small residual network that adapts to the size of images: their default.
 
-    Its stem halves images of 23 pixels and more. Blocks of the first width, each after
-    a halving, go on until at most about 22 are left; then comes a block of every other
-    width, with halvings between them. So 8 x 8 pixels are 4 x 4 at the end, 28 x 28
-    are 7 x 7, and 128 x 128 are 8 x 8.
+    The stem halves images of 23 pixels and more. Blocks of the first width follow, each
+    after a halving, until the maps have at most about 22 pixels; then one block of
+    every other width, with a halving between two of them. So images of 8 x 8 pixels end
+    as maps of 4 x 4, 28 x 28 as 7 x 7, and 128 x 128 as 8 x 8.
 
     Parameters
     ----------
@@ -319,15 +269,15 @@ class ConvNet(nn.Module):
     n_components : int
         Width of the embedding.
     widths : tuple of int, default=(32, 64, 128)
-        Channels of the stem, and of the blocks at the end.
+        Channels of the stem and of the last blocks.
     dropout : float, default=0.1
-        Share of pooled features that a training step leaves out.
+        Share of pooled features that a training step drops.
     """
 
     def __init__(self, input_shape, n_components, widths=(32, 64, 128), dropout=0.1):
         super().__init__()
         first = widths[0]
-        n_halvings = max(0, round(log2(max(input_shape[1:]) / SIDE_AT_LAST)))
+        n_halvings = max(0, round(log2(max(input_shape[1:]) / WIDENING_SIDE)))
         stride = 2 if n_halvings else 1
         self.stem = nn.Sequential(
             Conv2d(input_shape[0], first, 5, stride=stride, padding=2, bias=False),
@@ -337,8 +287,8 @@ class ConvNet(nn.Module):
         layers: list[nn.Module] = []
         for _ in range(n_halvings - 1):
             layers += [nn.MaxPool2d(2, ceil_mode=True), ResidualBlock(first, first)]
-        for place, (width_in, width) in enumerate(pairwise(widths)):
-            if place:
+        for i, (width_in, width) in enumerate(pairwise(widths)):
+            if i:
                 layers.append(nn.MaxPool2d(2, ceil_mode=True))
             layers.append(ResidualBlock(width_in, width))
         self.blocks = nn.Sequential(*layers)
@@ -346,12 +296,11 @@ class ConvNet(nn.Module):
         self.head = nn.Linear(2 * widths[-1], n_components)
 
     def forward(self, images):
-        """Embed a batch of shape (n, C, H, W)."""
         return self.head(self.pool(self.blocks(self.stem(images))))
 
 
 class Features(nn.Module):
-    """A linear map for features that another network has computed.
+    """Linear map for features that another network has computed.
 
     Parameters
     ----------
@@ -360,11 +309,11 @@ class Features(nn.Module):
     n_components : int
         Width of the embedding.
     dropout : float, default=0.2
-        Share of features that a training step leaves out.
+        Share of features that a training step drops.
     gain : float, default=30.0
-        Size of the weights at first: the larger, the less a step turns them.
+        Size of the initial weights: the larger, the less a step rotates them.
     start : {"discriminant", "principal"}, default="discriminant"
-        What the map begins with: axes along which classes differ, or samples.
+        Initial axes of the map: those along which classes differ, or samples.
     """
 
     def __init__(
@@ -376,9 +325,8 @@ class Features(nn.Module):
         )
 
     def forward(self, rows):
-        """Embed a batch of rows, or of anything, flattened."""
         return self.head(self.features(rows))
 
     def features(self, rows):
-        """Compute what the head is given."""
+        """Return the inputs of the head: flattened samples."""
         return rows.flatten(1)

@@ -57,7 +57,7 @@ def build(module, input_shape=(3, 32, 32), largest=1, mean=0.5, scale=0.25, **pa
         ("timm/test_vit", 160, 64),  # its own pooling
     ],
 )
-def test_networks_give_mean_and_maximum_of_their_maps(name, size, n_features):
+def test_features_are_the_mean_and_maximum_of_the_maps(name, size, n_features):
     network = build(name, (3, size, size)).eval()
     backbone = network.backbone
     assert backbone.head.in_features == n_features
@@ -79,27 +79,27 @@ def test_networks_give_mean_and_maximum_of_their_maps(name, size, n_features):
 @pytest.mark.parametrize(
     "name", ["shufflenet_v2_x0_5", "mobilenet_v3_small", "densenet121", "resnet18"]
 )
-def test_the_mean_is_what_the_classifier_would_be_given(name):
+def test_the_mean_is_the_input_of_the_classifier(name):
     from torchvision import models
 
     backbone = build(f"torchvision/{name}").backbone.eval()
     model = models.get_model(name, weights=None).eval()
     ours = backbone.body.maps.state_dict()
-    found, unexpected = model.load_state_dict(ours, strict=False)
+    missing, unexpected = model.load_state_dict(ours, strict=False)
     assert not unexpected
-    assert all("classifier" in n or "fc." in n for n in found)
-    given = []
+    assert all("classifier" in n or "fc." in n for n in missing)
+    received = []
     last = [*model.children()][-1]
-    last.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0]))
+    last.register_forward_pre_hook(lambda _, inputs: received.append(inputs[0]))
     images = torch.rand(2, 3, 32, 32)
     with torch.no_grad():
         model(images)
         features = backbone.body(images)
-    expected = given[0].flatten(1)
+    expected = received[0].flatten(1)
     torch.testing.assert_close(features[:, : expected.shape[1]], expected)
 
 
-def test_networks_without_a_chain_lose_their_last_layer_alone():
+def test_networks_without_a_chain_lose_only_their_last_layer():
     class Odd(nn.Module):
         def __init__(self):
             super().__init__()
@@ -117,13 +117,13 @@ def test_networks_without_a_chain_lose_their_last_layer_alone():
     torch.testing.assert_close(model(images), expected)
 
 
-def test_one_channel_stands_for_three():
+def test_one_channel_is_repeated_three_times():
     one, three = build(SHUFFLENET, (1, 32, 32)), build(SHUFFLENET)
     images = torch.rand(2, 1, 32, 32)
     with torch.no_grad():
-        found = one.eval()(images)
+        embedding = one.eval()(images)
         expected = three.eval()(images.expand(-1, 3, -1, -1))
-    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(embedding, expected)
 
 
 def test_names_of_the_state_are_stable():
@@ -141,19 +141,32 @@ def test_names_of_the_state_are_stable():
 @pytest.mark.parametrize(
     ("module", "params", "message"),
     [
-        ("torchvision/resnet19", {}, r"no such .*Close names are \['resnet18'"),
-        ("timm/test_resnets", {}, r"no such .*Close names are \['test_resnet'"),
-        ("torchvision/", {}, r"model\. torchvision\.models\.list_models\(\) names"),
-        ("timm/xyz", {}, r"no such .*model\. timm\.list_models\(\) names"),
-        (SHUFFLENET, {"weights": "BEST"}, r"Allowed are None and .*IMAGENET1K_V1"),
-        ("timm/test_resnet", {"weights": "in22k"}, r"None and \['DEFAULT', 'r160_in"),
-        ("timm/test_resnet.in22k", {"weights": "DEFAULT"}, "in22k' is unknown"),
+        ("torchvision/resnet19", {}, r"no such .*close names are \['resnet18'"),
+        ("timm/test_resnets", {}, r"no such .*close names are \['test_resnet'"),
+        ("torchvision/", {}, r"model; torchvision\.models\.list_models\(\) lists"),
+        ("timm/xyz", {}, r"no such .*model; timm\.list_models\(\) lists"),
+        (SHUFFLENET, {"weights": "BEST"}, r"None or one of .*IMAGENET1K_V1"),
+        (
+            "timm/test_resnet",
+            {"weights": "in22k"},
+            r"None or one of \['DEFAULT', 'r160_in",
+        ),
+        ("timm/test_resnet.in22k", {"weights": "DEFAULT"}, "got 'in22k'"),
         (SHUFFLENET, {"depth": 2}, r"cannot be built with .*'depth': 2"),
         ("timm/test_resnet", {"depth": 2}, r"cannot be built with .*'depth': 2"),
-        ("torchvision/vit_b_32", {}, "cannot be applied to images of 32 x 32"),
+        (
+            "timm/test_vit",
+            {"input_shape": (3, 20, 20)},
+            "cannot be applied to images of 20 x 20",
+        ),
+        (
+            "torchvision/squeezenet1_1",
+            {"input_shape": (3, 8, 8)},
+            "cannot be applied to images of 8 x 8",
+        ),
     ],
 )
-def test_what_does_not_fit_is_refused(module, params, message):
+def test_bad_names_arguments_and_sizes_are_refused(module, params, message):
     with pytest.raises(ValueError, match=message):
         build(module, **params)
 
@@ -171,7 +184,7 @@ def test_a_missing_library_is_named(library, monkeypatch):
         build(f"{library}/resnet18")
 
 
-def test_weights_that_cannot_be_had(monkeypatch, tmp_path):
+def test_missing_weights_are_named(monkeypatch, tmp_path):
     from torchvision import models
 
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
@@ -181,9 +194,9 @@ def test_weights_that_cannot_be_had(monkeypatch, tmp_path):
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", refuse)
     folder = tmp_path / "hub" / "checkpoints"
-    wanted = rf"shufflenetv2_x0.5-[0-9a-f]*\.pth in {folder}, where TORCH_HOME"
+    source = rf"shufflenetv2_x0.5-[0-9a-f]*\.pth in {folder} \(TORCH_HOME\)"
     with pytest.raises(
-        OSError, match=rf"no route to host.*{wanted}.*names others, .*None for random"
+        OSError, match=rf"no route to host.*{source}.*module__weights .* to None \("
     ):
         build(SHUFFLENET, weights="DEFAULT")
     older = models.MobileNet_V2_Weights.IMAGENET1K_V1
@@ -191,8 +204,8 @@ def test_weights_that_cannot_be_had(monkeypatch, tmp_path):
     (folder / Path(older.url).name).touch()
     with pytest.raises(
         OSError,
-        match=r"'IMAGENET1K_V2' of .*mobilenet_v2-7ebf99e0\.pth in .*module__weights "
-        "takes others that are there already, 'IMAGENET1K_V1', and None for random",
+        match=r"'IMAGENET1K_V2' of .*mobilenet_v2-7ebf99e0\.pth in .*"
+        "set module__weights .* to 'IMAGENET1K_V1' or None",
     ):
         build("torchvision/mobilenet_v2", weights="DEFAULT")
     import timm
@@ -205,14 +218,14 @@ def test_weights_that_cannot_be_had(monkeypatch, tmp_path):
         return create(*args, **kwargs)
 
     monkeypatch.setattr(timm, "create_model", create_model)
-    wanted = r"timm/test_resnet\.r160_in1k of Hugging Face .*HF_HOME"
-    with pytest.raises(OSError, match=f"offline.*{wanted}.*None for random"):
+    source = r"timm/test_resnet\.r160_in1k of Hugging Face .*HF_HOME"
+    with pytest.raises(OSError, match=f"offline.*{source}.*to None"):
         build("timm/test_resnet", weights="DEFAULT")
 
 
 @pytest.fixture
 def with_weights(monkeypatch):
-    """Let torchvision find weights for its shufflenet, and say which they are."""
+    """Let torchvision load random weights for its shufflenet; return these."""
     from torchvision import models
 
     with torch.random.fork_rng(devices=[]):
@@ -228,23 +241,23 @@ def with_weights(monkeypatch):
     return asked
 
 
-def test_weights_are_loaded_and_nothing_but_tensors(with_weights):
+def test_only_tensors_are_loaded_from_weights(with_weights):
     network = build(SHUFFLENET, weights="IMAGENET1K_V1")
     assert with_weights.keywords["weights_only"] is True
     assert with_weights.keywords["check_hash"] is True
     prefix = "backbone.body.maps."
-    found = {
+    loaded = {
         name.removeprefix(prefix): value
         for name, value in network.state_dict().items()
         if name.startswith(prefix)
     }
-    assert set(with_weights.state) - set(found) == {"fc.weight", "fc.bias"}
-    assert all(torch.equal(with_weights.state[n], v) for n, v in found.items())
+    assert set(with_weights.state) - set(loaded) == {"fc.weight", "fc.bias"}
+    assert all(torch.equal(with_weights.state[n], v) for n, v in loaded.items())
 
 
-# What frozen norms make of random weights.
+# Frozen norms of random weights.
 @pytest.mark.filterwarnings("ignore:The embedding has collapsed")
-def test_weights_may_be_given_as_torchvision_names_them(with_weights, tmp_path):
+def test_weights_may_be_members_of_torchvisions_enum(with_weights, tmp_path):
     from torchvision.models import ResNet18_Weights, ShuffleNet_V2_X0_5_Weights
 
     X, y = images()
@@ -263,14 +276,14 @@ def test_weights_may_be_given_as_torchvision_names_them(with_weights, tmp_path):
     for wrong in (ResNet18_Weights.IMAGENET1K_V1, ["DEFAULT"], True):
         named.set_params(module__weights=wrong)
         with pytest.raises(
-            ValueError, match=r"Allowed are None and \['DEFAULT', 'IMAG"
+            ValueError, match=r"must be None or one of \['DEFAULT', 'IMAG"
         ):
             named.fit(X, y)
 
 
 @pytest.mark.parametrize("n_channels", [1, 3])
 @pytest.mark.parametrize("largest", [1, 255])
-def test_images_get_the_mean_and_scale_of_the_weights(
+def test_images_are_standardized_as_the_weights_expect(
     with_weights, n_channels, largest
 ):
     network = build(
@@ -283,8 +296,8 @@ def test_images_get_the_mean_and_scale_of_the_weights(
     )
     values = torch.tensor([0.485, 0.456, 0.406]) + torch.tensor([0.229, 0.224, 0.225])
     images = largest * values[None, :, None, None].expand(2, 3, 4, 4)
-    found = network.standardize(images)
-    torch.testing.assert_close(found, torch.ones(2, 3, 4, 4))
+    standardized = network.standardize(images)
+    torch.testing.assert_close(standardized, torch.ones(2, 3, 4, 4))
 
 
 @pytest.mark.parametrize(
@@ -304,14 +317,14 @@ def test_images_get_the_mean_and_scale_of_the_weights(
         (7, 100, None),
     ],
 )
-def test_values_that_the_weights_do_not_know(with_weights, low, high, message):
+def test_values_of_another_scale_are_refused(with_weights, low, high, message):
     # A few bright pixels: neither the mean nor the deviation would tell.
     X, y = images()
     X = np.where(X > 240, high, low).astype(np.uint8 if type(low) is int else float)
     embedder = CircleEmbedder(4, **SMALL)
     if message is None:
         with warnings.catch_warnings():
-            # What frozen norms make of random weights.
+            # Frozen norms of random weights.
             warnings.filterwarnings("ignore", "The embedding has collapsed")
             embedder.fit(X, y)
         return
@@ -333,16 +346,16 @@ def test_settings_for_pretrained_networks(with_weights):
     assert fine_tuning(without_norms, 1.0, 0.5) == (0.5, {"freeze_batch_norm": False})
 
 
-def images(n=32, size=32):
+def images(n=16, size=32):
     rng = np.random.default_rng(0)
     X = rng.integers(0, 256, size=(n, 3, size, size)).astype(np.uint8)
     return X, np.arange(n) % 4
 
 
-SMALL = {"max_epochs": 1, "batch_size": 16, "random_state": 0, "module": SHUFFLENET}
+SMALL = {"max_epochs": 1, "batch_size": 8, "random_state": 0, "module": SHUFFLENET}
 
 
-# What frozen norms make of random weights.
+# Frozen norms of random weights.
 @pytest.mark.filterwarnings("ignore:The embedding has collapsed")
 def test_fit_trains_the_body_and_keeps_its_batch_norms(with_weights):
     X, y = images()
