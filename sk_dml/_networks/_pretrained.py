@@ -1,4 +1,4 @@
-"""Networks of torchvision and timm by name, pretrained or not."""
+"""Networks of torchvision and timm by name, with pretrained or random weights."""
 
 import difflib
 import importlib
@@ -14,26 +14,19 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from sk_dml._networks._default import FeatureHead, MeanMaxPool
 
 LIBRARIES = ("torchvision", "timm")
-# These expect what others do, but their pretrained weights come from elsewhere.
-CENTRED = {"googlenet", "inception_v3"}
+# torchvision's weights of these were trained elsewhere, on values from -1 to 1.
+CENTERED = {"googlenet", "inception_v3"}
 
 # Learning rate of a pretrained body, as a share of its head's.
 BACKBONE_SHARE = 0.1
 
 
 class NamedNet(nn.Module):
-    """A network of a library without its classifier, and a head for the embedding.
+    """A library's network without its classifier, and a head for the embedding.
 
-    Parameters
-    ----------
-    body : torch.nn.Module
-        From images with three channels to features of shape (n, n_features).
-    n_features, n_components : int
-    statistics : tuple (mean, std) or None
-        Of the values in [0, 1] that the weights were trained on, for each of the three
-        channels; None for random weights.
-    start : {"discriminant", "principal"}, default="discriminant"
-        What the head begins with.
+    ``body`` maps images with three channels to features (n, n_features). ``statistics``
+    are the mean and the deviation per channel of the values in [0, 1] that the weights
+    were trained on, None for random weights.
     """
 
     def __init__(
@@ -46,18 +39,17 @@ class NamedNet(nn.Module):
         self.statistics = statistics
 
     def forward(self, images):
-        """Embed a batch of images; one channel stands for three."""
         return self.head(self.features(images))
 
     def features(self, images):
-        """Compute what the head is given."""
+        """Return the head's inputs (n, n_features) for images (n, 1 or 3, H, W)."""
         images = images.expand(-1, 3, -1, -1)
-        # On CPUs with this layout a step takes two thirds of the time.
+        # On CPUs a step takes two thirds of the time in this layout.
         return self.body(images.contiguous(memory_format=torch.channels_last))
 
 
 class _TimmMaps(nn.Module):
-    """A timm network whose feature maps have their channels second."""
+    """A timm network whose feature maps are (n, C, H, W)."""
 
     def __init__(self, model, channels_last):
         super().__init__()
@@ -69,33 +61,10 @@ class _TimmMaps(nn.Module):
 
 
 def build_named(module, params, *, input_shape, n_components):
-    """Build a network that a library knows by name.
+    """Return the NamedNet for "torchvision/NAME" or "timm/NAME".
 
-    Parameters
-    ----------
-    module : str
-        "torchvision/NAME" or "timm/NAME".
-    params : dict
-        Arguments for the library's constructor; ``weights``: "DEFAULT", the name of
-        weights, for torchvision also its enum member, or None for random ones; and
-        ``start``, of the head.
-    input_shape : tuple of int
-        Channels, height and width.
-    n_components : int
-
-    Returns
-    -------
-    NamedNet
-
-    Raises
-    ------
-    ImportError
-        If the library is missing.
-    ValueError
-        If there is no such network, or there are no such weights, or the arguments or
-        the images do not fit.
-    OSError
-        If the weights can be neither found nor downloaded.
+    ``params`` are arguments for the library's constructor, besides ``weights``
+    ("DEFAULT", a name, for torchvision also an enum member, or None) and ``start``.
     """
     library, _, name = module.partition("/")
     if len(input_shape) != 3 or input_shape[0] not in (1, 3):
@@ -116,12 +85,12 @@ def build_named(module, params, *, input_shape, n_components):
     images = images.reshape(2, 3, *input_shape[1:])
     build = _from_torchvision if library == "torchvision" else _from_timm
     body, statistics = build(name, weights, params, images)
-    with torch.no_grad():
-        n_features = _applied(module, body.eval(), images).shape[1]
+    n_features = _apply(module, body.eval(), images).shape[1]
     return NamedNet(body.train(), n_features, n_components, statistics, start)
 
 
 def _from_torchvision(name, weights, params, images):
+    """Return the body, and the statistics that its weights expect."""
     from torchvision import models
 
     module = f"torchvision/{name}"
@@ -132,18 +101,20 @@ def _from_torchvision(name, weights, params, images):
         weights = weights.name
     if weights is not None and str(weights) not in choices:
         raise _unknown_weights(module, weights, choices)
-    if name in CENTRED:
+    if name in CENTERED:
         params = {"aux_logits": False, "init_weights": weights is None, **params}
-    model = _constructed(module, models.get_model_builder(name), params)
+    try:
+        model = models.get_model(name, **params).eval()
+    except (AssertionError, TypeError, ValueError, RuntimeError) as error:
+        raise _not_built(module, params, error) from error
     statistics = None
     if weights is not None:
         weights = choices[weights]
         _load(module, model, weights)
         preset = weights.transforms()
         statistics = tuple(preset.mean), tuple(preset.std)
-        if name in CENTRED:
+        if name in CENTERED:
             statistics = (0.5,) * 3, (0.5,) * 3
-    model.eval()
     trunk = _trunk(module, model, images)
     if trunk is not None:
         return nn.Sequential(OrderedDict(maps=trunk, pool=MeanMaxPool())), statistics
@@ -152,7 +123,7 @@ def _from_torchvision(name, weights, params, images):
 
 
 def _load(module, model, weights):
-    """Load weights of torchvision, and nothing but tensors from their file."""
+    """Load torchvision's weights, and nothing but tensors from their file."""
     try:
         state = weights.get_state_dict(
             progress=sys.stderr.isatty(), check_hash=True, weights_only=True
@@ -160,14 +131,14 @@ def _load(module, model, weights):
     except Exception as error:
         folder = os.path.join(torch.hub.get_dir(), "checkpoints")
         files = {w.name: os.path.basename(w.url) for w in type(weights)}
-        wanted = f"the file {files[weights.name]} in {folder}, where TORCH_HOME says"
-        there = [
+        source = f"{files[weights.name]} in {folder} (TORCH_HOME)"
+        present = [
             name
             for name, file in files.items()
             if name != weights.name and os.path.isfile(os.path.join(folder, file))
         ]
-        raise _not_loaded(module, weights.name, error, wanted, there) from error
-    if "densenet" in module:  # whose files have the names of an early version
+        raise _not_loaded(module, weights.name, error, source, present) from error
+    if "densenet" in module:  # whose files hold the names of an early version
         state = {
             re.sub(r"\.(norm|relu|conv)\.(\d)\.", r".\1\2.", key): value
             for key, value in state.items()
@@ -175,47 +146,40 @@ def _load(module, model, weights):
     missing, _ = model.load_state_dict(state, strict=False)
     if missing:
         raise ValueError(
-            f"module={module!r} with the arguments given has parameters that the "
-            f"weights {weights.name} lack: {missing[:3]}."
+            f"module={module!r} with these arguments has parameters that the weights "
+            f"{weights.name} lack: {missing[:3]}."
         )
 
 
 def _trunk(module, model, images):
-    """Take what comes before the pooling, if it is a chain of submodules.
+    """Return the children before the pooling if they form a chain, else None.
 
-    That it is one is seen by what it returns: what the pooling, or the classifier
-    after it, receives from the whole.
+    They do if, called one after another, they return what the pooling, or the
+    classifier after it, receives in the network itself.
     """
     children = list(model.named_children())
     names = [name for name, _ in children]
-    place = names.index("avgpool") if "avgpool" in names else len(names) - 1
-    received = []
-    hook = children[place][1].register_forward_pre_hook(
-        lambda _, arguments: received.append(arguments[0])
+    n_before = names.index("avgpool") if "avgpool" in names else len(names) - 1
+    received: list[torch.Tensor] = []
+    hook = children[n_before][1].register_forward_pre_hook(
+        lambda _, inputs: received.append(inputs[0])
     )
+    _apply(module, model, images)
+    hook.remove()
+    trunk = nn.Sequential(OrderedDict(children[:n_before]))
+    if "densenet" in module:  # which calls this as a function
+        trunk.add_module("relu_", nn.ReLU())
     try:
         with torch.no_grad():
-            _applied(module, model, images)
-    finally:
-        hook.remove()
-    chain = OrderedDict(children[:place])
-    for more in ({}, {"relu_": nn.ReLU()}):  # DenseNet has none of its own
-        trunk = nn.Sequential(chain | more)
-        try:
-            with torch.no_grad():
-                maps = trunk(images)
-        except (AssertionError, NotImplementedError, RuntimeError, TypeError):
-            return None
-        expected = received[0] if received else maps.new_empty(0)
-        if maps.ndim == 4 and (
-            _are_close(maps, expected) or _are_close(maps.mean((2, 3)), expected)
-        ):
-            return trunk
-    return None
-
-
-def _are_close(found, expected):
-    return found.shape == expected.shape and torch.allclose(found, expected, atol=1e-5)
+            maps = trunk(images)
+    except (AssertionError, NotImplementedError, RuntimeError, TypeError):
+        return None
+    is_chain = maps.ndim == 4 and any(
+        values.shape == tensor.shape and torch.allclose(values, tensor, atol=1e-5)
+        for values in (maps, maps.mean((2, 3)))
+        for tensor in received
+    )
+    return trunk if is_chain else None
 
 
 def _remove_last_linear(model):
@@ -225,6 +189,7 @@ def _remove_last_linear(model):
 
 
 def _from_timm(name, weights, params, images):
+    """Return the body, and the statistics that its weights expect."""
     import timm
 
     module = f"timm/{name}"
@@ -241,23 +206,20 @@ def _from_timm(name, weights, params, images):
             raise _unknown_weights(module, chosen or weights, ["DEFAULT", *tags])
         architecture = f"{architecture}.{chosen}".removesuffix(".")
 
-    def create(**pooling):
-        def constructor(**arguments):
-            return timm.create_model(
-                architecture, num_classes=0, **pooling, **arguments
-            ).eval()
-
-        if weights is None:
-            return _constructed(module, constructor, params)
+    def create(**options):
+        if weights is not None:
+            options["pretrained"] = True
         try:
-            return constructor(pretrained=True, **params)
-        except (TypeError, ValueError) as error:
-            raise _not_built(module, params, error) from error
+            return timm.create_model(
+                architecture, num_classes=0, **options, **params
+            ).eval()
         except Exception as error:
+            is_argument = isinstance(error, AssertionError | TypeError | ValueError)
+            if weights is None or is_argument:
+                raise _not_built(module, params, error) from error
             config = timm.get_pretrained_cfg(architecture)
-            repository = config and config.hf_hub_id
-            wanted = f"{repository} of Hugging Face in its cache, where HF_HOME says"
-            raise _not_loaded(module, weights, error, wanted) from error
+            source = f"{config and config.hf_hub_id} of Hugging Face (HF_HOME)"
+            raise _not_loaded(module, weights, error, source) from error
 
     pooled = create()
     statistics = None
@@ -270,31 +232,18 @@ def _from_timm(name, weights, params, images):
             maps = model(images)
     except (AssertionError, RuntimeError, ValueError):
         return pooled, statistics
-    with torch.no_grad():
-        n_features = _applied(module, pooled, images).shape[-1]
+    n_features = _apply(module, pooled, images).shape[-1]
     if maps.ndim != 4 or n_features not in (maps.shape[1], maps.shape[3]):
         return pooled, statistics
     trunk = _TimmMaps(model, channels_last=maps.shape[1] != n_features)
     return nn.Sequential(OrderedDict(maps=trunk, pool=MeanMaxPool())), statistics
 
 
-def _constructed(module, constructor, params):
+def _apply(module, network, images):
+    """Return a network's outputs without gradients; name the module in errors."""
     try:
-        return constructor(**params)
-    except (AssertionError, TypeError, ValueError, RuntimeError) as error:
-        raise _not_built(module, params, error) from error
-
-
-def _not_built(module, params, error):
-    return ValueError(
-        f"module={module!r} cannot be built with the arguments {params} (net_params "
-        f"gives them as module__*): {error}"
-    )
-
-
-def _applied(module, network, images):
-    try:
-        return network(images)
+        with torch.no_grad():
+            return network(images)
     except (AssertionError, IndexError, RuntimeError, TypeError, ValueError) as error:
         raise ValueError(
             f"module={module!r} cannot be applied to images of "
@@ -303,72 +252,55 @@ def _applied(module, network, images):
 
 
 def _check_name(module, name, names):
+    """Check that a library knows a name."""
     if name not in names:
         close = difflib.get_close_matches(name, names, n=5, cutoff=0.5)
         library = module.partition("/")[0]
         listing = "torchvision.models" if library == "torchvision" else library
-        hint = f"Close names are {close}; " if close else ""
+        hint = f"close names are {close}; " if close else ""
         raise ValueError(
-            f"module={module!r}: {library} has no such classification model. {hint}"
-            f"{listing}.list_models() names all that it has."
+            f"module={module!r}: {library} has no such classification model; {hint}"
+            f"{listing}.list_models() lists all."
         )
+
+
+def _not_built(module, params, error):
+    return ValueError(
+        f"module={module!r} cannot be built with the arguments {params} (module__* in "
+        f"net_params): {error}"
+    )
 
 
 def _unknown_weights(module, weights, choices):
     return ValueError(
-        f"module__weights={weights!r} is unknown for module={module!r}. Allowed are "
-        f"None and {sorted(choices)}."
+        f"module__weights must be None or one of {sorted(choices)} for "
+        f"module={module!r}, got {weights!r}."
     )
 
 
-def _not_loaded(module, weights, error, wanted, there=()):
-    """Say which weights are missing, where, and which others ``there`` are."""
-    others = "names others"
-    if there:
-        others = f"takes others that are there already, {' or '.join(map(repr, there))}"
+def _not_loaded(module, weights, error, source, present=()):
+    """Return the error for weights that were neither found nor downloaded."""
+    choices = " or ".join([*map(repr, present), "None (random weights)"])
     return OSError(
         f"The weights {weights!r} of module={module!r} could not be loaded "
-        f"({type(error).__name__}: {error}). Wanted is {wanted}; it is downloaded "
-        f"once, which needs the internet. In net_params, module__weights {others}, and "
-        "None for random ones."
+        f"({type(error).__name__}: {error}). They are {source}, downloaded once. "
+        f"Offline, set module__weights in net_params to {choices}."
     )
 
 
 def is_pretrained(backbone):
-    """Tell whether a backbone has weights that a library trained.
-
-    Parameters
-    ----------
-    backbone : torch.nn.Module
-
-    Returns
-    -------
-    bool
-    """
+    """Return whether a backbone has weights that a library trained."""
     return isinstance(backbone, NamedNet) and backbone.statistics is not None
 
 
 def fine_tuning(network, lr, backbone_lr):
-    """Choose what a training does differently for a pretrained network.
+    """Return backbone_lr and settings of the net that suit a network's weights.
 
-    Parameters
-    ----------
-    network : torch.nn.Module
-        As build_network makes it.
-    lr : float
-    backbone_lr : float or None
-        What the user gave.
-
-    Returns
-    -------
-    backbone_lr : float or None
-        A share of ``lr`` if none was given and the network is pretrained.
-    settings : dict
-        For the net, unless they are given: batch norms that are pretrained are frozen.
+    A pretrained backbone has, unless given, a share of ``lr``, and frozen batch norms.
     """
     if not is_pretrained(network.backbone):
         return backbone_lr, {}
     if backbone_lr is None:
         backbone_lr = BACKBONE_SHARE * lr
-    norms = any(isinstance(m, _BatchNorm) for m in network.backbone.modules())
-    return backbone_lr, {"freeze_batch_norm": norms}
+    has_norms = any(isinstance(m, _BatchNorm) for m in network.backbone.modules())
+    return backbone_lr, {"freeze_batch_norm": has_norms}

@@ -6,7 +6,7 @@ import torch
 
 from sk_dml import CircleEmbedder
 from sk_dml._networks._augment import (
-    GivenAugmentation,
+    CustomAugmentation,
     RandomAffine,
     RandomResizedCrop,
     _within,
@@ -205,7 +205,7 @@ def test_crops_have_the_size_asked_for():
         ("affine", (3, 8, 8), RandomAffine),
         ("crop", (1, 8, 8), RandomResizedCrop),
         (None, (3, 8, 8), type(None)),
-        (torch.flip, (5,), GivenAugmentation),
+        (torch.flip, (5,), CustomAugmentation),
     ],
 )
 def test_kinds(augment, input_shape, expected):
