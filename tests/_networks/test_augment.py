@@ -24,15 +24,15 @@ def seeded():
 
 
 def ramp(n=50, height=16, width=24, axis=-1):
-    """Make images whose values tell the place along an axis, in pixels."""
+    """Return images whose values are the index along an axis."""
     size = (height, width)[axis]
-    places = torch.arange(size, dtype=torch.float32)
-    places = places if axis == -1 else places[:, None]
-    return places.expand(n, 1, height, width).clone()
+    indices = torch.arange(size, dtype=torch.float32)
+    indices = indices if axis == -1 else indices[:, None]
+    return indices.expand(n, 1, height, width).clone()
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_evaluation_leaves_images_alone(kind):
+def test_evaluation_keeps_images(kind):
     images = torch.randn(3, 2, 9, 7)
     before = torch.get_rng_state()
     assert kind().eval()(images) is images
@@ -50,20 +50,20 @@ def test_shapes_and_ranges_are_kept(kind, dtype, shape):
     changed = kind()(images)
     assert changed.shape == images.shape
     assert changed.dtype == torch.float32
-    flat, found = images.float().flatten(2), changed.flatten(2)
-    assert (found.amax(2) <= flat.amax(2) + 1e-3).all()
-    assert (found.amin(2) >= flat.amin(2) - 1e-3).all()
+    before, after = images.float().flatten(2), changed.flatten(2)
+    assert (after.amax(2) <= before.amax(2) + 1e-3).all()
+    assert (after.amin(2) >= before.amin(2) - 1e-3).all()
     if min(shape[1:]) > 1:
         assert not torch.allclose(changed, images.float())
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_image_is_changed_on_its_own_and_alike_in_all_channels(kind):
+def test_images_change_independently_and_channels_alike(kind):
     image = torch.rand(1, 1, 20, 20)
     changed = kind()(image.expand(30, 2, 20, 20))
     assert len(changed.flatten(1).unique(dim=0)) == 30
     torch.testing.assert_close(changed[:, 0], changed[:, 1])
-    # What stands elsewhere in the batch does not matter.
+    # Other images of the batch do not matter.
     images = torch.rand(4, 1, 20, 20)
     other = images.clone()
     other[1:] = 0
@@ -76,12 +76,12 @@ def test_every_image_is_changed_on_its_own_and_alike_in_all_channels(kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_same_seed_draws_the_same(kind):
     images = torch.rand(5, 3, 12, 12)
-    found = []
+    results = []
     for seed in (3, 3, 4):
         torch.manual_seed(seed)
-        found.append(kind()(images))
-    assert torch.equal(found[0], found[1])
-    assert not torch.allclose(found[0], found[2])
+        results.append(kind()(images))
+    assert torch.equal(results[0], results[1])
+    assert not torch.allclose(results[0], results[2])
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -96,13 +96,13 @@ def test_gradients_flow_and_autocast_costs_no_digits(kind):
         torch.testing.assert_close(kind()(images), expected)
 
 
-def test_affine_does_each_of_its_changes():
+def test_affine_changes_one_by_one():
     none = {"degrees": 0, "scale": 0, "shear": 0, "shift": 0, "bend": 0}
     images = torch.rand(20, 1, 30, 40)
     torch.testing.assert_close(RandomAffine(**none)(images), images)
 
     def slopes(**change):
-        """Measure how values change across the middle, by pixel right and down."""
+        """Return the slopes of values in the middle, by pixel right and down."""
         made = RandomAffine(**{**none, **change})
         torch.manual_seed(0)
         across = made(ramp(400, 30, 40, axis=-1))[:, 0, 10:20, 15:25]
@@ -113,7 +113,7 @@ def test_affine_does_each_of_its_changes():
             for m in (across, down)
         ]
 
-    # A turn keeps lengths and angles, on images that are not square too.
+    # A rotation keeps lengths and angles, also on images that are not square.
     x, y = slopes(degrees=20)
     ones = torch.ones(400)
     torch.testing.assert_close(x.square().sum(1), ones, atol=1e-3, rtol=0)
@@ -122,7 +122,7 @@ def test_affine_does_each_of_its_changes():
     angles = torch.atan2(y[:, 0], x[:, 0]).rad2deg()
     assert 19 < angles.max() <= 20.01
     assert -20.01 <= angles.min() < -19
-    # Scales are apart for the axes, and as often large as small.
+    # Scales differ between the axes, and are symmetric in logarithm.
     x, y = slopes(scale=0.3)
     logs = torch.stack([x[:, 0], y[:, 1]]).log()
     assert 0.28 < logs.abs().max() <= 0.301
@@ -131,29 +131,29 @@ def test_affine_does_each_of_its_changes():
     x, y = slopes(shear=0.2)
     assert 0.19 < x[:, 1].abs().max() <= 0.201
     torch.testing.assert_close(y[:, 1], ones, atol=1e-3, rtol=0)
-    # Shifts come to a share of either side.
+    # Shifts are a share of either side.
     shifts = RandomAffine(**{**none, "shift": 0.1})(ramp(400, 30, 40))
     shifts = shifts[:, 0, 15, 20] - 20
     assert 3.9 < shifts.max() <= 4.001
     assert -4.001 <= shifts.min() < -3.9
-    # Bends move points by a share of the sides, and differ from place to place.
+    # Bends move points by a share of the sides, and differ within an image.
     moved = RandomAffine(**{**none, "bend": 0.02})(ramp(2000, 30, 100))[:, 0]
     moved = moved[:, :, 30:70] - torch.arange(30, 70)
     assert 0.01 < moved.std() / 100 < 0.02
     assert moved.std(dim=(1, 2)).mean() / 100 > 0.005
 
 
-def test_crops_lie_within_images_and_have_the_shares_asked_for():
+def test_crops_lie_within_images_and_have_the_given_shares():
     height, width, n = 32, 48, 2000
     crop = RandomResizedCrop(area=(0.2, 0.6), ratio=4 / 3)
     torch.manual_seed(0)
     x = crop(ramp(n, height, width, axis=-1))[:, 0]
     torch.manual_seed(0)
     y = crop(ramp(n, height, width, axis=-2))[:, 0]
-    for places, size in ((x, width), (y, height)):
-        assert places.min() >= 0
-        assert places.max() <= size - 1
-    # The step from pixel to pixel in the middle says how large the part was.
+    for positions, size in ((x, width), (y, height)):
+        assert positions.min() >= 0
+        assert positions.max() <= size - 1
+    # The step from pixel to pixel in the middle is the size of the part.
     wide = x[:, 16, 24:26].diff(dim=1)[:, 0] * width
     high = y[:, 16:18, 24].diff(dim=1)[:, 0] * height
     assert 0.45 < (wide < 0).float().mean() < 0.55  # those that are mirrored
@@ -170,26 +170,26 @@ def test_crops_lie_within_images_and_have_the_shares_asked_for():
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 7, 12), (2, 1, 1, 5), (2, 1, 1, 1)])
-def test_points_within_have_the_colour_of_the_border(shape):
+def test_clamped_points_have_the_color_of_the_border(shape):
     images = torch.rand(shape)
     grid = 6 * torch.rand(2, 9, 8, 2) - 3
-    expected, found = (
+    expected, clamped = (
         torch.nn.functional.grid_sample(
             images, points, padding_mode=mode, align_corners=False
         )
         for points, mode in ((grid, "border"), (_within(grid, images), "zeros"))
     )
-    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(clamped, expected, atol=1e-5, rtol=0)
 
 
 def test_a_crop_is_no_larger_than_the_image():
     whole = RandomResizedCrop(area=(1.0, 1.0), ratio=2.0)
-    places = whole(ramp(200, 20, 20))
-    assert places.min() == 0
-    assert places.max() == 19
+    positions = whole(ramp(200, 20, 20))
+    assert positions.min() == 0
+    assert positions.max() == 19
 
 
-def test_crops_have_the_size_asked_for():
+def test_crops_have_the_given_size():
     crop = build_augmentation("crop", (3, 20, 30), crop_size=12)
     images = torch.rand(4, 3, 20, 30)
     assert crop(images).shape == (4, 3, 12, 12)
@@ -213,7 +213,7 @@ def test_kinds(augment, input_shape, expected):
 
 
 @pytest.mark.parametrize("augment", ["affine", "crop"])
-def test_rows_are_not_changed_as_images(augment):
+def test_rows_are_refused(augment):
     with pytest.raises(ValueError, match=f"augment='{augment}' is for images"):
         build_augmentation(augment, (5,))
 
@@ -222,7 +222,7 @@ def darker(images):
     return images.float() / 2
 
 
-def test_given_augmentations_take_part_in_training_alone():
+def test_functions_run_in_training_only():
     given = build_augmentation(darker, (1, 4, 4))
     images = torch.full((2, 1, 4, 4), 8, dtype=torch.uint8)
     assert (given(images) == 4).all()
@@ -234,19 +234,21 @@ def test_given_augmentations_take_part_in_training_alone():
 
 
 @pytest.mark.parametrize(
-    "function", [lambda x: x[:, :, :3], lambda x: x[:1], lambda x: x.numpy(), len]
+    "function",
+    [lambda x: x[:, :, :3], lambda x: x[:1], lambda x: x.numpy(), len],
+    ids=["cut", "fewer", "ndarray", "number"],
 )
-def test_given_augmentations_keep_the_shape(function):
+def test_functions_must_keep_the_shape(function):
     given = build_augmentation(function, (1, 4, 4))
     with pytest.raises(ValueError, match=r"augment must return .*\(2, 1, 4, 4\)"):
         given(torch.zeros(2, 1, 4, 4))
 
 
-def test_classes_are_no_augmentations():
+def test_classes_are_refused():
     X, y = images()
     for cls in (torch.nn.Dropout, RandomAffine):
         with pytest.raises(
-            TypeError, match=rf"augment is .*{cls.__name__}\(\)\. Allow"
+            TypeError, match=rf"augment must be .* an instance, {cls.__name__}\(\)"
         ):
             CircleEmbedder(4, augment=cls, **SMALL).fit(X, y)
 
@@ -259,34 +261,39 @@ def fails(images):
     ("augment", "error", "message"),
     [
         (fails, RuntimeError, r"augment=<function fails.*\(16, 1, 8, 8\).*'mean'"),
-        (lambda x: x[:, :, 1:], ValueError, r"shape .*\(16, 1, 8, 8\); got Tensor of"),
+        (lambda x: x[:, :, 1:], ValueError, r"shape .*\(16, 1, 8, 8\), got Tensor \("),
         (lambda x: x > 9, ValueError, r"floats or uint8, got torch\.bool"),
         (lambda x: x.long(), ValueError, r"floats or uint8, got torch\.int64"),
         (lambda x: x / 0, ValueError, "finite values, got NaN or infinity"),
-        (lambda x: x / 255, ValueError, "from 0 to 1 for images .* to 255.*normalises"),
+        (
+            lambda x: x / 255,
+            ValueError,
+            "from 0 to 1 for images .* 255.*normalizing",
+        ),
         (
             lambda x: (x.float() - 117) / 57,
             ValueError,
             "from -2.0.* to 2.4.* from 0 to 255",
         ),
     ],
+    ids=["fails", "shape", "bool", "int", "infinite", "scale", "normalized"],
 )
-def test_what_given_augmentations_do_wrong_is_told(augment, error, message):
+def test_bad_functions_are_refused(augment, error, message):
     X, y = images()
     with pytest.raises(error, match=message):
         CircleEmbedder(4, augment=augment, **SMALL).fit(X, y)
 
 
-def test_given_augmentations_that_normalise_are_told_once():
+def test_functions_that_normalize_raise_one_warning():
     X, y = images()
     settings = {"module": "linear", **SMALL}
     embedder = CircleEmbedder(4, augment=lambda x: (x - 0.5) / 0.25, **settings)
     with pytest.warns(
-        UserWarning, match="from -2 to 2 .* from 0 to 1; transf"
-    ) as found:
+        UserWarning, match="from -2 to 2 .* from 0 to 1, which transform"
+    ) as record:
         embedder.fit(X / 255, y)
-    assert len(found) == 1
-    assert found[0].filename == __file__
+    assert len(record) == 1
+    assert record[0].filename == __file__
     for allowed in (
         lambda x: x + 0.1 * torch.randn_like(x),
         lambda x: (1.5 * x).clamp(0, 1),
@@ -294,7 +301,7 @@ def test_given_augmentations_that_normalise_are_told_once():
         lambda x: 1 - x,
     ):
         fit_quietly(CircleEmbedder(4, augment=allowed, **settings), X / 255, y)
-    # Rows are on no scale.
+    # Rows have no scale.
     embedder.set_params(augment=lambda x: 100 * x - 50)
     fit_quietly(embedder, X.reshape(len(X), -1) / 255, y)
 
@@ -302,23 +309,23 @@ def test_given_augmentations_that_normalise_are_told_once():
 def fit_quietly(embedder, X, y):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        # One epoch on noise may come to nothing.
+        # Short trainings on noise may fail.
         warnings.filterwarnings("ignore", "The (embedding has coll|gradient)")
         embedder.fit(X, y)
 
 
-def test_given_augmentations_may_crop():
+def test_functions_may_crop():
     given = build_augmentation(lambda x: x[..., :3, :3], (1, 4, 4), crop_size=3)
     assert given(torch.zeros(2, 1, 4, 4)).shape == (2, 1, 3, 3)
 
 
-def images(n=64, shape=(8, 8), n_classes=4):
+def images(n=32, shape=(8, 8), n_classes=4):
     rng = np.random.default_rng(0)
     X = rng.integers(0, 256, size=(n, *shape)).astype(np.uint8)
     return X, np.arange(n) % n_classes
 
 
-SMALL = {"max_epochs": 2, "batch_size": 16, "random_state": 0}
+SMALL = {"max_epochs": 1, "batch_size": 16, "random_state": 0}
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (3, 8, 8)])
@@ -339,12 +346,10 @@ def test_micro_batches_see_the_same_changes():
     settings = {**SMALL, "module": "linear", "optimizer": "sgd"}
     whole = CircleEmbedder(4, **settings).fit(X, y)
     pieces = CircleEmbedder(4, micro_batch_size=15, **settings)
-    # As the random numbers of a batch are drawn piece by piece, none are drawn at all
-    # in the comparison with the whole.
+    # Random numbers of a batch are drawn piece by piece: compare without any.
     shifted = [e.set_params(augment=half).fit(X, y) for e in (whole, pieces)]
     np.testing.assert_allclose(*[e.transform(X) for e in shifted], atol=1e-4)
-    # Both passes over a piece must see the same images: the one that gives the
-    # embeddings, and the one that gives the gradients.
+    # The pass for the embeddings and that for the gradients see the same images.
     seen = Seen()
     CircleEmbedder(4, micro_batch_size=8, augment=seen, **settings).fit(X, y)
     batches = torch.stack(Seen.batches).reshape(-1, 2, 2, 8, 1, 8, 8)
@@ -357,7 +362,7 @@ def half(images):
 
 
 class Seen(RandomAffine):
-    """Remembers what it made of the batches."""
+    """Records the changed batches."""
 
     batches: list = []
 
@@ -368,8 +373,7 @@ class Seen(RandomAffine):
         return changed
 
 
-def test_labels_of_a_batch_stay_those_of_its_images():
-    """A network that is trained on changed images knows the unchanged ones."""
+def test_a_network_trained_on_changed_images_knows_the_unchanged_ones():
     X = np.zeros((80, 12, 12), dtype=np.float32)
     y = np.arange(80) % 4
     for i, label in enumerate(y):
