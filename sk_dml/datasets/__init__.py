@@ -1,6 +1,6 @@
-"""Collections of images for retrieval: fetched, drawn, or listed from folders.
+"""Image collections for retrieval: downloaded, drawn, or listed from folders.
 
-Images in files come as a one-dimensional array of paths, which embedders take as it is.
+Files are returned as a one-dimensional array of paths, which embedders accept as X.
 """
 
 from sk_dml._inputs._files import ImageSequence

@@ -1,15 +1,16 @@
-"""What the fetchers of image collections share."""
+"""Shared code of the fetchers of image collections."""
 
 import os
 from contextlib import contextmanager
 from numbers import Integral, Real
 from os import PathLike
 from pathlib import Path
+from textwrap import indent
 
 import numpy as np
 from sklearn.datasets import get_data_home
 from sklearn.utils import Bunch
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
 CONSTRAINTS = {
     "subset": [StrOptions({"all", "train", "test"})],
@@ -22,26 +23,25 @@ CONSTRAINTS = {
 
 PARAMETERS = """\
 subset : {{"all", "train", "test"}}, default="all"
-    Which samples to return: those of all classes, of the classes for training, or of
-    the others. The target of a class is the same in all three.
+    Samples to return: those of all classes, of the training classes, or of the test
+    classes. The target of a class is the same in all three.
 data_home : str or path-like, default=None
-    Where to keep data. None takes scikit-learn's folder, see
+    Folder for the data; None takes scikit-learn's, see
     :func:`sklearn.datasets.get_data_home`. The images are in its subfolder
-    ``sk_dml/{folder}``. Files that you have from elsewhere are used, too, if you put
-    them there under the names that they have in the original.
+    ``sk_dml/{folder}``, where you may also put the original files yourself.
 download_if_missing : bool, default=True
-    Whether to download what is missing. With False, that is an OSError.
+    Whether to download missing files. If False, an OSError is raised instead.
 return_X_y : bool, default=False
-    Whether to return ``(paths, target)`` instead of all.
+    Whether to return ``(paths, target)`` instead of a Bunch.
 n_retries : int, default=3
-    How often to try again after a break in a download, at least 0. It goes on where
-    it broke off, also in a later call.
+    Number of retries after a broken download, at least 0. A retry, or a later call,
+    continues where it broke off.
 delay : float, default=1.0
     Seconds between retries, at least 0."""
 
 RETURNS = """\
 data : :class:`~sklearn.utils.Bunch`
-    With the attributes
+    Attributes:
 
     paths : ndarray of shape (n_samples,), dtype str
         The image files.
@@ -62,60 +62,27 @@ Raises
 OSError
     If files are missing and cannot be downloaded, or are damaged or incomplete."""
 
-GROUPS = """
-    groups : ndarray of shape (n_samples,), dtype str
-        {groups}"""
 
+def fetcher(*, folder, groups=""):
+    """Return a decorator that checks the parameters of a fetcher and documents them."""
+    more = f"\n    groups : ndarray of shape (n_samples,), dtype str\n        {groups}"
+    shared = {
+        "    <shared parameters>": PARAMETERS.format(folder=folder),
+        "    <shared returns>": RETURNS.format(more=more if groups else ""),
+    }
+    check = validate_params(CONSTRAINTS, prefer_skip_nested_validation=True)
 
-def document(*, folder, groups=None):
-    """Fill the shared parameters and return values into the docstring of a fetcher.
-
-    Parameters
-    ----------
-    folder : str
-        Where the files are, below ``sk_dml`` in the data home.
-    groups : str, default=None
-        What the superclasses are, where there are any.
-
-    Returns
-    -------
-    callable
-        A decorator.
-    """
-    more = GROUPS.format(groups=groups) if groups else ""
-
-    def decorate(fetcher):
-        if fetcher.__doc__ is not None:  # python -OO
-            indented = [
-                text.replace("\n", "\n    ").replace("\n    \n", "\n\n")
-                for text in (
-                    PARAMETERS.format(folder=folder),
-                    RETURNS.format(more=more),
-                )
-            ]
-            fetcher.__doc__ = fetcher.__doc__.replace(
-                "<shared parameters>", indented[0]
-            ).replace("<shared returns>", indented[1])
-        return fetcher
+    def decorate(function):
+        for mark, text in shared.items():
+            if function.__doc__:  # None under python -OO
+                function.__doc__ = function.__doc__.replace(mark, indent(text, "    "))
+        return check(function)
 
     return decorate
 
 
 def dataset_folder(data_home, name):
-    """Make the folder of a collection, below scikit-learn's data home.
-
-    Parameters
-    ----------
-    data_home : str, path-like or None
-        As `sklearn.datasets.get_data_home` takes it.
-    name : str
-        Of the collection.
-
-    Returns
-    -------
-    Path
-        An existing folder, absolute.
-    """
+    """Return the absolute folder of a collection, created if it is missing."""
     folder = Path(get_data_home(data_home)).absolute() / "sk_dml" / name
     folder.mkdir(parents=True, exist_ok=True)
     return folder
@@ -123,13 +90,7 @@ def dataset_folder(data_home, name):
 
 @contextmanager
 def reading(path):
-    """Say which file it is that cannot be read.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    """
+    """Raise an OSError that names the file if reading it fails."""
     try:
         yield
     except (ValueError, TypeError, LookupError) as error:
@@ -137,53 +98,22 @@ def reading(path):
 
 
 def files_below(root):
-    """List the files in all folders below a root.
-
-    Parameters
-    ----------
-    root : Path
-        The root.
-
-    Returns
-    -------
-    list of str
-        Their paths relative to the root, with "/", sorted.
-    """
-    found = []
+    """Return all files below a folder, sorted, as relative paths with "/"."""
+    paths = []
     for folder, _, names in os.walk(root):
-        relative = Path(folder).relative_to(root).as_posix()
-        prefix = "" if relative == "." else f"{relative}/"
-        found += [prefix + name for name in names]
-    return sorted(found)
+        relative = Path(folder).relative_to(root)
+        paths += [(relative / name).as_posix() for name in names]
+    return sorted(paths)
 
 
-def check_complete(root, files, *, n_samples, target, n_classes):
-    """Raise an error if a collection is not whole.
-
-    Parameters
-    ----------
-    root : Path
-        Where the images are.
-    files : list of str
-        The images, relative to the root, with "/".
-    n_samples : int
-        How many there should be.
-    target : ndarray of shape (n_samples,)
-        Their classes.
-    n_classes : int
-        How many there should be.
-
-    Raises
-    ------
-    OSError
-        If numbers differ or files are missing.
-    """
+def check_complete(root, files, target, *, n_samples, n_classes):
+    """Check the numbers of images and classes, and that all files (n,) exist."""
     again = f"Remove {root} to fetch it again."
     counts = len(files), len(np.unique(target))
     if counts != (n_samples, n_classes):
         raise OSError(
-            f"{root} is incomplete: found {counts[0]} images of {counts[1]} classes, "
-            f"expected {n_samples} of {n_classes}. {again}"
+            f"{root} is incomplete: expected {n_samples} images of {n_classes} "
+            f"classes, got {counts[0]} of {counts[1]}. {again}"
         )
     missing = sorted(set(files).difference(files_below(root)))
     if missing:
@@ -196,33 +126,9 @@ def check_complete(root, files, *, n_samples, target, n_classes):
 def make_bunch(
     root, files, target, *, target_names, is_train, descr, subset, return_X_y, **more
 ):
-    """Make what a fetcher returns.
+    """Return what a fetcher returns; files, target, is_train and more have shape (n,).
 
-    Parameters
-    ----------
-    root : Path
-        Where the images are.
-    files : list of str
-        The images, relative to the root, with "/".
-    target : array-like of shape (n_samples,)
-        Their classes.
-    target_names : list of str
-        The names of the classes.
-    is_train : array-like of shape (n_samples,)
-        Whether their classes are for training.
-    descr : str
-        The description.
-    subset : {"all", "train", "test"}
-        Which samples to return.
-    return_X_y : bool
-        Whether to return paths and target alone.
-    **more : dict
-        More arrays of shape (n_samples,).
-
-    Returns
-    -------
-    Bunch or tuple
-        See the fetchers.
+    The files are relative to ``root``.
     """
     is_train = np.asarray(is_train, dtype=bool)
     rows = {"all": slice(None), "train": is_train, "test": ~is_train}[subset]

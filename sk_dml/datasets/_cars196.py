@@ -1,19 +1,17 @@
 """Stanford Cars."""
 
 from scipy.io import loadmat
-from sklearn.utils._param_validation import validate_params
 
 from sk_dml.datasets._base import (
-    CONSTRAINTS,
     check_complete,
     dataset_folder,
-    document,
+    fetcher,
     make_bunch,
     reading,
 )
 from sk_dml.datasets._download import Remote, fetch_file, fetch_folder
 
-# The authors publish no sums; these are the ones that public loaders agree on.
+# The authors publish no checksums; public loaders agree on these.
 ANNOTATIONS = Remote(
     "cars_annos.mat",
     ("http://ai.stanford.edu/~jkrause/car196/cars_annos.mat",),
@@ -28,16 +26,15 @@ N_SAMPLES, N_CLASSES, N_TRAIN_CLASSES = 16185, 196, 98
 DESCR = """\
 Stanford Cars (Cars196): 16,185 photographs of cars of 196 makes, models and years.
 
-Split: the first 98 classes for training, the others for test. The authors' own split
-is another one, of the images of every class.
+Split: the first 98 classes for training, the others for test. The authors' own split,
+of the images of every class, is not used.
 
 J. Krause, M. Stark, J. Deng, L. Fei-Fei. "3D Object Representations for Fine-Grained
 Categorization". 4th IEEE Workshop on 3D Representation and Recognition, ICCV 2013.
 """
 
 
-@document(folder="cars196")
-@validate_params(CONSTRAINTS, prefer_skip_nested_validation=True)
+@fetcher(folder="cars196")
 def fetch_cars196(
     *,
     subset="all",
@@ -69,10 +66,10 @@ def fetch_cars196(
 
     Notes
     -----
-    The authors' server has not served the files since 2023. If it still does not, take
-    ``car_ims.tgz``, or the folder ``car_ims`` that it holds (000001.jpg to 016185.jpg),
-    and ``cars_annos.mat`` from elsewhere, and put them into ``sk_dml/cars196`` of the
-    data home. Other editions number their images anew in two folders, and do not fit.
+    The authors' server has not served the files since 2023. You may put copies of
+    ``cars_annos.mat`` and ``car_ims.tgz``, or its folder ``car_ims`` (000001.jpg to
+    016185.jpg), into ``sk_dml/cars196`` of the data home. Other editions, with images
+    in two folders, are numbered differently and do not fit.
 
     References
     ----------
@@ -83,10 +80,8 @@ def fetch_cars196(
     Examples
     --------
     >>> from sk_dml.datasets import fetch_cars196
-    >>> X_train, y_train = fetch_cars196(
-    ...     subset="train", return_X_y=True
-    ... )  # doctest: +SKIP
-    >>> X_train.shape  # doctest: +SKIP
+    >>> X, y = fetch_cars196(subset="train", return_X_y=True)  # doctest: +SKIP
+    >>> X.shape  # doctest: +SKIP
     (8054,)
     """
     folder = dataset_folder(data_home, "cars196")
@@ -98,7 +93,7 @@ def fetch_cars196(
     annotations = fetch_file(ANNOTATIONS, folder, **options)
     root = fetch_folder(ARCHIVE, folder, "car_ims", **options)
     files, target, target_names = _read(annotations)
-    check_complete(root, files, n_samples=N_SAMPLES, target=target, n_classes=N_CLASSES)
+    check_complete(root, files, target, n_samples=N_SAMPLES, n_classes=N_CLASSES)
     return make_bunch(
         root,
         files,
@@ -112,6 +107,7 @@ def fetch_cars196(
 
 
 def _read(path):
+    """Return the files, targets and class names of the annotations."""
     with reading(path):
         content = loadmat(path, variable_names=["annotations", "class_names"])
         rows = content["annotations"].ravel()

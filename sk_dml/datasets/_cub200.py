@@ -1,18 +1,15 @@
 """Caltech-UCSD Birds-200-2011."""
 
-from sklearn.utils._param_validation import validate_params
-
 from sk_dml.datasets._base import (
-    CONSTRAINTS,
     check_complete,
     dataset_folder,
-    document,
+    fetcher,
     make_bunch,
     reading,
 )
 from sk_dml.datasets._download import Remote, fetch_folder
 
-# The sum is that of CaltechDATA.
+# The checksum is that of CaltechDATA.
 ARCHIVE = Remote(
     "CUB_200_2011.tgz",
     ("https://data.caltech.edu/records/65de6-vp158/files/CUB_200_2011.tgz",),
@@ -22,8 +19,8 @@ N_SAMPLES, N_CLASSES, N_TRAIN_CLASSES = 11788, 200, 100
 DESCR = """\
 Caltech-UCSD Birds-200-2011: 11,788 photographs of birds of 200 species.
 
-Split: the first 100 species for training, the others for test. The authors' own split
-is another one, of the images of every class.
+Split: the first 100 species for training, the others for test. The authors' own split,
+of the images of every class, is not used.
 
 C. Wah, S. Branson, P. Welinder, P. Perona, S. Belongie. "The Caltech-UCSD
 Birds-200-2011 Dataset". Technical Report CNS-TR-2011-001, California Institute of
@@ -32,8 +29,7 @@ https://www.vision.caltech.edu/datasets/cub_200_2011/
 """
 
 
-@document(folder="cub200")
-@validate_params(CONSTRAINTS, prefer_skip_nested_validation=True)
+@fetcher(folder="cub200")
 def fetch_cub200(
     *,
     subset="all",
@@ -52,7 +48,7 @@ def fetch_cub200(
     Classes to train           the first 100
     Samples                           11,788
     Samples to train                   5,864
-    Images               JPEG, a few in grey
+    Images               JPEG, a few in gray
     ==================   ===================
 
     Parameters
@@ -72,10 +68,8 @@ def fetch_cub200(
     Examples
     --------
     >>> from sk_dml.datasets import fetch_cub200
-    >>> X_train, y_train = fetch_cub200(
-    ...     subset="train", return_X_y=True
-    ... )  # doctest: +SKIP
-    >>> X_train.shape  # doctest: +SKIP
+    >>> X, y = fetch_cub200(subset="train", return_X_y=True)  # doctest: +SKIP
+    >>> X.shape  # doctest: +SKIP
     (5864,)
     """
     folder = dataset_folder(data_home, "cub200")
@@ -95,15 +89,10 @@ def fetch_cub200(
         target = [int(labels[image]) - 1 for image in images]
         target_names = [classes[str(k + 1)] for k in range(max(target) + 1)]
     files = list(images.values())
-    check_complete(
-        root / "images",
-        files,
-        n_samples=N_SAMPLES,
-        target=target,
-        n_classes=N_CLASSES,
-    )
+    root = root / "images"
+    check_complete(root, files, target, n_samples=N_SAMPLES, n_classes=N_CLASSES)
     return make_bunch(
-        root / "images",
+        root,
         files,
         target,
         target_names=target_names,
@@ -115,11 +104,6 @@ def fetch_cub200(
 
 
 def _read(path):
-    """Read lines of an id and a value."""
+    """Return a dict from lines of a key and a value."""
     with reading(path), path.open(encoding="utf-8") as lines:
-        return dict(_pair(line) for line in lines)
-
-
-def _pair(line):
-    key, value = line.split()
-    return key, value
+        return dict(map(str.split, lines))

@@ -1,4 +1,4 @@
-"""Files from the network: downloaded in pieces, verified, and extracted safely."""
+"""Resumable, verified downloads and safe extraction of archives."""
 
 import hashlib
 import logging
@@ -20,21 +20,14 @@ from sk_dml._utils._warn import warn
 logger = logging.getLogger(__name__)
 
 TIMEOUT = 60.0  # seconds without a byte
-WORTH_A_RETRY = {408, 425, 429}  # of the codes 4xx, which else are final
+TEMPORARY_CODES = {408, 425, 429}  # other codes 4xx are final
 
 
 class Remote(NamedTuple):
-    """A file that others serve.
+    """A file on servers: its name here, its URLs in order, and its checksum.
 
-    Parameters
-    ----------
-    filename : str
-        What to call it here.
-    urls : tuple of str
-        Where it is, in the order to try.
-    checksum : str
-        Of its content: "sha256:" or "md5:" and the digest. MD5 finds damage, but does
-        not keep out a forger; it stands where the data's authors have nothing better.
+    The checksum is "sha256:" or "md5:" and the digest. MD5 finds damage, not forgery,
+    but some authors publish nothing better.
     """
 
     filename: str
@@ -43,48 +36,23 @@ class Remote(NamedTuple):
 
 
 def fetch_file(remote, folder, *, download_if_missing, n_retries, delay):
-    """Find a file in a folder, or download it there.
+    """Return the path of a verified file in a folder, downloaded if it is missing.
 
-    What was downloaded before a break stays as ``<filename>.part1``; the next attempt
-    or the next call asks for the rest. Only a file of the right checksum gets its name.
-
-    Parameters
-    ----------
-    remote : Remote
-        What to fetch.
-    folder : Path
-        An existing folder.
-    download_if_missing : bool
-        Whether to download.
-    n_retries : int
-        How often to try again after a break.
-    delay : float
-        Seconds to wait before that.
-
-    Returns
-    -------
-    Path
-        The verified file.
-
-    Raises
-    ------
-    OSError
-        If the file is missing and must not be, or cannot be, downloaded.
+    After a break, the first part stays as ``<filename>.part1``, and the next attempt or
+    call requests the rest. Only a file with the right checksum gets its name.
     """
     path = folder / remote.filename
     if path.exists():
-        found = _checksum(path, remote.checksum)
-        if found == remote.checksum:
+        checksum = _checksum(path, remote.checksum)
+        if checksum == remote.checksum:
             return path
-        warn(f"{path} is not used: its checksum is {found}, not {remote.checksum}.")
+        warn(f"{path} is not used: its checksum is {checksum}, not {remote.checksum}.")
     if not download_if_missing:
         raise OSError(
             f"{path} is missing or damaged, and download_if_missing is False."
         )
-    # A piece for every URL: what one server says instead spoils no other's.
-    parts = [
-        folder / f"{remote.filename}.part{n}" for n in range(1, len(remote.urls) + 1)
-    ]
+    # One part per URL, as a server may answer with other content.
+    parts = [folder / f"{path.name}.part{i + 1}" for i in range(len(remote.urls))]
     errors = []
     for url, part in zip(remote.urls, parts, strict=True):
         logger.info("Downloading %s to %s", url, path)
@@ -98,31 +66,32 @@ def fetch_file(remote, folder, *, download_if_missing, n_retries, delay):
                 other.unlink(missing_ok=True)
             return path
     raise OSError(
-        f"{remote.filename} cannot be downloaded ({'; '.join(errors)}). If you have it "
-        f"from elsewhere, put it at {path}; its checksum must be {remote.checksum}."
+        f"{path.name} cannot be downloaded ({'; '.join(errors)}). You may put a copy "
+        f"at {path}; its checksum must be {remote.checksum}."
     )
 
 
-def _download(url, part, checksum, n_retries, delay):
+def _download(url, part, expected, n_retries, delay):
+    """Download a file with the expected checksum to ``part``, with retries."""
     for n_left in reversed(range(n_retries + 1)):
-        in_pieces = part.exists()
+        is_resumed = part.exists()
         problem: Exception
         try:
             _append(url, part)
-            found = _checksum(part, checksum)
-            if found == checksum:
+            checksum = _checksum(part, expected)
+            if checksum == expected:
                 return
             part.unlink()
-            problem = OSError(f"the checksum is {found}, not {checksum}")
-            # Two downloads of the same file at a time, or a new file behind an old
-            # URL, spoil what is put together from pieces: worth a fresh start.
-            is_final = not in_pieces
+            problem = OSError(f"the checksum is {checksum}, not {expected}")
+            # Parts of different downloads do not fit together: start again. A whole
+            # download would be the same again.
+            is_final = not is_resumed
         except (OSError, HTTPException) as error:
             problem = error
             is_final = (
                 isinstance(error, HTTPError)
                 and 400 <= error.code < 500
-                and error.code not in WORTH_A_RETRY
+                and error.code not in TEMPORARY_CODES
             )
         if is_final or not n_left:
             raise problem
@@ -131,32 +100,32 @@ def _download(url, part, checksum, n_retries, delay):
 
 
 def _append(url, part):
-    """Download what a file lacks."""
+    """Download the rest of a file."""
     size = part.stat().st_size if part.exists() else 0
     headers = {"User-Agent": "sk_dml"} | ({"Range": f"bytes={size}-"} if size else {})
     try:
         response = urlopen(Request(url, headers=headers), timeout=TIMEOUT)
     except HTTPError as error:
         error.close()
-        if error.code == 416 and size:  # there is nothing behind the last byte
+        if error.code == 416 and size:  # no bytes are left
             return
         raise
     with response:
-        goes_on = response.status == 206
-        place = response.headers.get("Content-Range", "")
-        if goes_on and not place.startswith(f"bytes {size}-"):
-            raise OSError(f"bytes from {size} on were asked for, got {place!r}")
+        is_rest = response.status == 206
+        content_range = response.headers.get("Content-Range", "")
+        if is_rest and not content_range.startswith(f"bytes {size}-"):
+            raise OSError(f"requested bytes from {size} on, got {content_range!r}")
         length = response.headers.get("Content-Length")
-        with part.open("ab" if goes_on else "wb") as file:
+        with part.open("ab" if is_rest else "wb") as file:
             copyfileobj(response, file, 1 << 20)
-    expected = None if length is None else int(length) + size * goes_on
-    found = part.stat().st_size
-    if expected is not None and found != expected:  # urllib takes that for the end
-        raise OSError(f"it broke off after {found} of {expected} bytes")
+    expected = None if length is None else int(length) + size * is_rest
+    size = part.stat().st_size
+    if expected is not None and size != expected:  # which urllib does not check
+        raise OSError(f"it broke off after {size} of {expected} bytes")
 
 
 def _checksum(path, like):
-    """Compute the checksum of a file, of the same kind as another one."""
+    """Return the checksum of a file, of the same kind as ``like``."""
     kind = like.partition(":")[0]
     with path.open("rb") as file:
         digest = hashlib.file_digest(
@@ -166,32 +135,11 @@ def _checksum(path, like):
 
 
 def fetch_folder(remote, folder, member, **options):
-    """Find a folder, or make it from an archive, downloaded where it is missing.
+    """Return ``folder / member``, extracted from an archive if it is missing.
 
-    The archive is extracted aside, moved in one step, and then removed: a folder that
-    is there is whole.
-
-    Parameters
-    ----------
-    remote : Remote
-        The archive: a zip file, or a tar file of any compression.
-    folder : Path
-        An existing folder, for both.
-    member : str
-        The folder at the archive's root that is wanted.
-    **options : dict
-        Given to `fetch_file`.
-
-    Returns
-    -------
-    Path
-        The folder ``folder / member``.
-
-    Raises
-    ------
-    OSError
-        If the archive cannot be had, is damaged, lacks the folder or holds a path that
-        leads outside.
+    ``options`` are those of `fetch_file`. The archive, zip or tar, is extracted aside,
+    its folder ``member`` moved in one step, and then removed: a folder that exists is
+    complete. An OSError is raised if a path in the archive leads outside.
     """
     target = folder / member
     if target.is_dir():
@@ -205,20 +153,21 @@ def fetch_folder(remote, folder, member, **options):
         try:
             os.replace(extracted, target)
         except OSError:
-            if not target.is_dir():  # else another process was faster
+            if not target.is_dir():  # unless another process was faster
                 raise
     archive.unlink(missing_ok=True)
     return target
 
 
 def _extract(archive, folder):
+    """Extract a zip or tar file; refuse paths and links that lead outside."""
     if not hasattr(tarfile, "data_filter"):
-        raise RuntimeError("To extract archives safely takes Python 3.11.4 or newer.")
+        raise RuntimeError("Extracting archives safely needs Python 3.11.4 or newer.")
     try:
         if zipfile.is_zipfile(archive):
             with zipfile.ZipFile(archive) as file:
                 for name in file.namelist():
-                    # zipfile itself would put such a file somewhere else, silently.
+                    # zipfile would write such a file to another path.
                     if not (folder / name).resolve().is_relative_to(folder.resolve()):
                         raise OSError(f"{name!r} leads outside")
                 file.extractall(folder)

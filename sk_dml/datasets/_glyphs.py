@@ -12,15 +12,15 @@ from sklearn.utils._param_validation import Interval, validate_params
 
 from sk_dml._utils._warn import warn
 
-# The text faces with a Unicode map. Computer Modern keeps an encoding of its own, and
-# the others hold symbols or placeholders.
+# Text faces with a Unicode map. Computer Modern has its own encoding, and the others
+# hold symbols or placeholders.
 FACES = ("DejaVuSans*.ttf", "DejaVuSerif*.ttf", "STIXGeneral*.ttf")
-NO_TEXT = "Display"
-N_FACES = 10  # in which a class must stand, at least
+NOT_TEXT = "Display"
+MIN_FACES = 10  # faces that must have the character of a class
 
 OVERSAMPLING = 2
-EM, BASELINE = 0.8, 0.77  # of the image: height of the font, place of the line
-# At jitter=1, at most: degrees, shear, share of the size, and of the image.
+EM, BASELINE = 0.8, 0.77  # height of the font and of the line, as shares of the image
+# Largest changes, at jitter=1: degrees, shear, share of the size, share of the image.
 ROTATION, SHEAR, SCALE, SHIFT = 15.0, 0.2, 0.15, 0.08
 DESCR = """\
 Letters and digits of many scripts, drawn at run time in the text faces that matplotlib
@@ -51,35 +51,34 @@ def load_glyphs(
 ):
     """Draw images of characters, as many classes as a retrieval task needs.
 
-    Classes are the letters and digits that stand in ten or more of the text faces that
-    matplotlib ships: 1,572 with matplotlib 3.11, of the Latin, Greek, Cyrillic and
-    other scripts, in the order of their code points. Nothing is downloaded. It needs
-    matplotlib, say by the extra ``plots``.
+    Classes are the letters and digits of at least ten of the text faces that matplotlib
+    ships: 1,572 with matplotlib 3.11, of the Latin, Greek, Cyrillic and other scripts,
+    in the order of their code points. Nothing is downloaded. matplotlib is required, as
+    the extra ``plots`` installs it.
 
     Parameters
     ----------
     n_classes : int, default=None
-        How many classes, at least 1; the first ones. None takes all.
+        Number of classes, at least 1: the first ones. None takes all.
     n_samples_per_class : int, default=20
-        How many images of every class, at least 1. They take the class's faces in turn,
-        in random order, and each image has jitter of its own.
+        Number of images of every class, at least 1. They take the faces of the class in
+        turn, in random order, each image with its own jitter.
     image_size : int, default=32
         Height and width in pixels, at least 8.
     jitter : float, default=0.5
-        How much the images of a face differ, in [0, 1]. At 1 a character is turned by
-        up to 15 degrees, sheared by up to 0.2, larger or smaller by up to 15 % and
-        shifted by up to 8 % of the image; never beyond its edge. At 0 all images of a
-        face are equal.
+        How much the images of a face differ, in [0, 1]. At 1 a character is rotated by
+        up to 15 degrees, sheared by up to 0.2, scaled by up to 15 % and shifted by up
+        to 8 % of the image, within its edges. At 0 all images of a face are equal.
     random_state : int, RandomState instance or None, default=None
-        Draws the faces and the jitter. With an int, more classes leave the images of
-        the first ones as they are.
+        Draws the faces and the jitter. With an int, the images of a class do not depend
+        on ``n_classes``.
     return_X_y : bool, default=False
-        Whether to return ``(images, target)`` instead of all.
+        Whether to return ``(images, target)`` instead of a Bunch.
 
     Returns
     -------
     data : :class:`~sklearn.utils.Bunch`
-        With the attributes
+        Attributes:
 
         images : ndarray of shape (n_samples, image_size, image_size), dtype uint8
             Ink is 255 on 0.
@@ -105,17 +104,16 @@ def load_glyphs(
     Warns
     -----
     UserWarning
-        If images are equal, for want of jitter or faces.
+        If images are equal because there is no jitter and there are too few faces.
 
     Notes
     -----
-    Some characters look alike but are classes of their own, so no embedding finds every
-    neighbour: 80 to 90 of them, depending on the size, are the same as another in all
-    faces that both have, such as the letter K and the sign of Kelvin, and more are in
-    most faces, such as the Latin A and the Greek Alpha. Raised letters are small, and
-    accents a few pixels.
+    Some classes look alike, so no embedding separates all of them: 80 to 90 characters,
+    depending on the size, equal another one in all faces that both have, such as the
+    letter K and the Kelvin sign, and more do in most faces, such as the Latin A and the
+    Greek Alpha. Superscript letters are small, and accents a few pixels.
 
-    Images are the same to the bit with the same versions of matplotlib and Pillow only.
+    Images are bit-identical only with the same versions of matplotlib and Pillow.
 
     Examples
     --------
@@ -132,8 +130,8 @@ def load_glyphs(
         n_classes = len(names)
     if n_classes > len(names):
         raise ValueError(
-            f"n_classes must be at most {len(names)}, the characters that stand in "
-            f"{N_FACES} or more faces, got {n_classes}."
+            f"n_classes must be at most {len(names)}, the number of characters in "
+            f"{MIN_FACES} or more faces, got {n_classes}."
         )
     names = names[:n_classes]
     rng = check_random_state(random_state)
@@ -141,7 +139,7 @@ def load_glyphs(
         (n_classes * n_samples_per_class, image_size, image_size), dtype=np.uint8
     )
     faces, n_equal = [], 0
-    draw = _Pen(image_size)
+    draw = _Renderer(image_size)
     for k, name in enumerate(names):
         available = faces_of[name]
         order = rng.permutation(len(available))
@@ -153,8 +151,8 @@ def load_glyphs(
             faces.append(face.name)
     if n_equal:
         warn(
-            f"{n_equal} of {len(images)} images equal others of their class: "
-            "n_samples_per_class exceeds the number of faces, and jitter is 0."
+            f"{n_equal} of {len(images)} images equal others of their class, because "
+            "jitter is 0 and n_samples_per_class exceeds the number of faces."
         )
     target = np.repeat(np.arange(n_classes, dtype=np.int64), n_samples_per_class)
     if return_X_y:
@@ -170,7 +168,7 @@ def load_glyphs(
 
 @cache
 def _classes():
-    """Find the characters that are classes, and the faces of each."""
+    """Return the characters that are classes, and a dict of the faces of each."""
     from matplotlib import get_data_path
     from matplotlib.font_manager import get_font
 
@@ -179,7 +177,7 @@ def _classes():
         face
         for pattern in FACES
         for face in folder.glob(pattern)
-        if NO_TEXT not in face.name
+        if NOT_TEXT not in face.name
     )
     characters = {
         face: {
@@ -189,30 +187,28 @@ def _classes():
         }
         for face in faces
     }
-    counts = Counter(name for found in characters.values() for name in found)
-    names = sorted(name for name, count in counts.items() if count >= N_FACES)
+    counts = Counter(name for names in characters.values() for name in names)
+    names = sorted(name for name, count in counts.items() if count >= MIN_FACES)
     return names, {
         name: [face for face in faces if name in characters[face]] for name in names
     }
 
 
-class _Pen:
-    """Draws characters, each face loaded once."""
+class _Renderer:
+    """Draw characters as images (size, size), each face loaded once."""
 
     def __init__(self, image_size):
         self.size = image_size * OVERSAMPLING
         self.fonts = {}
 
     def __call__(self, face, character, amounts):
-        from PIL import Image, ImageDraw, ImageFont  # which matplotlib needs, too
+        from PIL import Image, ImageDraw, ImageFont  # a dependency of matplotlib
 
         if face not in self.fonts:
-            # The basic layout is there in every build of Pillow.
-            self.fonts[face] = ImageFont.truetype(
-                str(face),
-                size=round(EM * self.size),
-                layout_engine=ImageFont.Layout.BASIC,
-            )
+            # Every build of Pillow has the basic layout.
+            layout = ImageFont.Layout.BASIC
+            size = round(EM * self.size)
+            self.fonts[face] = ImageFont.truetype(str(face), size, layout_engine=layout)
         font = self.fonts[face]
         left, top, right, bottom = font.getbbox(character, anchor="ls")
         box = np.array([right - left, bottom - top])
@@ -220,10 +216,10 @@ class _Pen:
         ImageDraw.Draw(ink).text(
             (1 - left, 1 - top), character, font=font, fill=255, anchor="ls"
         )
-        centre = np.array([self.size / 2, BASELINE * self.size + (top + bottom) / 2])
-        matrix, centre = self._place(box / 2, centre, amounts)
+        center = np.array([self.size / 2, BASELINE * self.size + (top + bottom) / 2])
+        matrix, center = self._place(box / 2, center, amounts)
         inverse = np.linalg.inv(matrix)
-        origin = (box + 2) / 2 - inverse @ centre
+        origin = (box + 2) / 2 - inverse @ center
         image = ink.transform(
             (self.size, self.size),
             Image.Transform.AFFINE,
@@ -232,16 +228,15 @@ class _Pen:
         )
         return np.asarray(image.reduce(OVERSAMPLING))
 
-    def _place(self, half, centre, amounts):
-        """Find the linear map and the centre that keep a character in the image."""
-        turn = np.deg2rad(ROTATION) * amounts[0]
-        rotation = np.array(
-            [[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]
-        )
+    def _place(self, half, center, amounts):
+        """Return the linear map (2, 2) and the center that keep a box in the image."""
+        angle = np.deg2rad(ROTATION) * amounts[0]
+        cos, sin = np.cos(angle), np.sin(angle)
+        rotation = np.array([[cos, -sin], [sin, cos]])
         shear = np.array([[1, SHEAR * amounts[1]], [0, 1]])
         matrix = rotation @ shear @ np.diag(1 + SCALE * amounts[2:4])
         room = self.size / 2 - OVERSAMPLING  # a pixel of the image at every edge
         matrix *= min(1, (room / (np.abs(matrix) @ half)).min())
         reach = np.abs(matrix) @ half + OVERSAMPLING
-        centre = centre + SHIFT * self.size * amounts[4:]
-        return matrix, np.clip(centre, reach, self.size - reach)
+        center = center + SHIFT * self.size * amounts[4:]
+        return matrix, np.clip(center, reach, self.size - reach)

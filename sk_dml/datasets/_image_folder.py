@@ -1,4 +1,4 @@
-"""Images in folders, one a class."""
+"""Image folders: one subfolder for each class."""
 
 import os
 from collections import Counter
@@ -11,17 +11,9 @@ from sklearn.utils._param_validation import validate_params
 
 from sk_dml._utils._warn import warn
 
-EXTENSIONS = (
-    ".bmp",
-    ".gif",
-    ".jpeg",
-    ".jpg",
-    ".pgm",
-    ".png",
-    ".ppm",
-    ".tif",
-    ".tiff",
-    ".webp",
+IMAGE_SUFFIXES = (
+    *(".bmp", ".gif", ".jpeg", ".jpg", ".pgm"),
+    *(".png", ".ppm", ".tif", ".tiff", ".webp"),
 )
 
 
@@ -33,11 +25,11 @@ EXTENSIONS = (
     },
     prefer_skip_nested_validation=True,
 )
-def load_image_folder(root, *, extensions=EXTENSIONS, return_X_y=False):
+def load_image_folder(root, *, extensions=IMAGE_SUFFIXES, return_X_y=False):
     """List the images of a folder whose subfolders are the classes.
 
-    Files are listed, not opened. Those in subfolders of a class's folder belong to the
-    class. Hidden files and folders, whose names begin with a dot, are ignored.
+    Files are listed, not opened, at any depth below the folder of a class. Hidden files
+    and folders, whose names begin with a dot, are ignored.
 
     Parameters
     ----------
@@ -45,14 +37,14 @@ def load_image_folder(root, *, extensions=EXTENSIONS, return_X_y=False):
         The folder.
     extensions : sequence of str, default=(".bmp", ".gif", ".jpeg", ".jpg", ".pgm", \
 ".png", ".ppm", ".tif", ".tiff", ".webp")
-        Which files are images, by the end of their names, in upper or lower case.
+        Ends of the names of images, in upper or lower case, each with its dot.
     return_X_y : bool, default=False
-        Whether to return ``(paths, target)`` instead of all.
+        Whether to return ``(paths, target)`` instead of a Bunch.
 
     Returns
     -------
     data : :class:`~sklearn.utils.Bunch`
-        With the attributes
+        Attributes:
 
         paths : ndarray of shape (n_samples,), dtype str
             The files, ``root`` in front, sorted within every class.
@@ -77,9 +69,9 @@ def load_image_folder(root, *, extensions=EXTENSIONS, return_X_y=False):
     Warns
     -----
     UserWarning
-        If anything is left out: files beside the classes' folders, files of other
-        extensions, classes without images, and links to folders within a class, which
-        could run in circles. It says how many.
+        If anything is left out, with counts: files beside the folders of the classes,
+        files with other extensions, classes without images, and links to folders within
+        a class, which could be circular.
 
     Examples
     --------
@@ -99,8 +91,7 @@ def load_image_folder(root, *, extensions=EXTENSIONS, return_X_y=False):
     root = Path(root)
     if not all(isinstance(end, str) and end.startswith(".") for end in extensions):
         raise ValueError(
-            f'extensions must be a sequence such as (".jpg", ".png"), got '
-            f"{extensions!r}."
+            f"extensions must be strings that begin with a dot, got {extensions!r}."
         )
     ends = tuple(end.lower() for end in extensions)
     entries = [entry for entry in sorted(os.listdir(root)) if not _is_hidden(entry)]
@@ -113,39 +104,31 @@ def load_image_folder(root, *, extensions=EXTENSIONS, return_X_y=False):
     n_links = 0
     for name in classes:
         files, n_linked = _files(root / name)
-        found = [file for file in files if file.lower().endswith(ends)]
-        others.update(
-            Path(file).suffix.lower() or "none"
-            for file in files
-            if not file.lower().endswith(ends)
-        )
+        images = sorted(file for file in files if file.lower().endswith(ends))
+        rest = set(files).difference(images)
+        others.update(Path(file).suffix.lower() or "none" for file in rest)
         n_links += n_linked
-        if found:
-            paths += sorted(found)
-            target += [len(names)] * len(found)
+        if images:
+            paths += images
+            target += [len(names)] * len(images)
             names.append(name)
         else:
             empty.append(name)
-    left_out = [
-        f"{count} {what}"
-        for count, what in (
-            (len(entries) - len(classes), "files beside the classes' folders"),
-            (
-                others.total(),
-                f"files of other extensions ({', '.join(sorted(others))})",
-            ),
-            (n_links, "links to folders"),
-            (len(empty), f"classes without images ({_some(empty)})"),
-        )
-        if count
-    ]
+    examples = ", ".join(empty[:3]) + (", ..." if len(empty) > 3 else "")
+    counts = {
+        "files beside the folders of classes": len(entries) - len(classes),
+        f"files with other extensions ({', '.join(sorted(others))})": others.total(),
+        "links to folders": n_links,
+        f"classes without images ({examples})": len(empty),
+    }
+    left_out = ", ".join(f"{n} {kind}" for kind, n in counts.items() if n)
     if not paths:
         raise ValueError(
-            f"{root} holds no image in any subfolder, one a class; looked for "
-            f"{', '.join(ends)}, found {', '.join(left_out) or 'nothing'}."
+            f"root must have a subfolder with images for each class, got {root}, which "
+            f"has {left_out or 'nothing'}; extensions are {', '.join(ends)}."
         )
     if left_out:
-        warn(f"Left out of {root}: {', '.join(left_out)}.")
+        warn(f"Left out of {root}: {left_out}.")
     X, y = np.asarray(paths), np.asarray(target, dtype=np.int64)
     if return_X_y:
         return X, y
@@ -158,7 +141,7 @@ def load_image_folder(root, *, extensions=EXTENSIONS, return_X_y=False):
 
 
 def _files(folder):
-    """List all files below a folder, and count the links to folders."""
+    """Return all files below a folder, and the number of links to folders."""
     files, n_links = [], 0
     for here, folders, names in os.walk(folder, onerror=_raise):
         folders[:] = [name for name in folders if not _is_hidden(name)]
@@ -173,7 +156,3 @@ def _raise(error):
 
 def _is_hidden(name):
     return name.startswith(".")
-
-
-def _some(names, n=3):
-    return ", ".join(names[:n]) + (", ..." if len(names) > n else "")

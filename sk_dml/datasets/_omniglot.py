@@ -1,19 +1,16 @@
 """Omniglot."""
 
-from sklearn.utils._param_validation import validate_params
-
 from sk_dml.datasets._base import (
-    CONSTRAINTS,
     check_complete,
     dataset_folder,
-    document,
+    fetcher,
     files_below,
     make_bunch,
 )
 from sk_dml.datasets._download import Remote, fetch_folder
 
 URL = "https://raw.githubusercontent.com/brendenlake/omniglot/master/python/{}"
-# The authors publish no sums; these are torchvision's.
+# The authors publish no checksums; these are torchvision's.
 BACKGROUND = Remote(
     "images_background.zip",
     (URL.format("images_background.zip"),),
@@ -24,7 +21,7 @@ EVALUATION = Remote(
     (URL.format("images_evaluation.zip"),),
     "md5:6b91aef0f799c5bb55b94e3f2daec811",
 )
-# Images and characters of the two.
+# Numbers of images and characters.
 N_BACKGROUND, N_EVALUATION = (19280, 964), (13180, 659)
 DESCR = """\
 Omniglot: 32,460 drawings of 1,623 characters of 50 alphabets, each by 20 people.
@@ -37,8 +34,7 @@ probabilistic program induction". Science 350, 2015. https://github.com/brendenl
 """
 
 
-@document(folder="omniglot", groups="The alphabets.")
-@validate_params(CONSTRAINTS, prefer_skip_nested_validation=True)
+@fetcher(folder="omniglot", groups="The alphabets.")
 def fetch_omniglot(
     *,
     subset="all",
@@ -76,10 +72,8 @@ def fetch_omniglot(
     Examples
     --------
     >>> from sk_dml.datasets import fetch_omniglot
-    >>> X_train, y_train = fetch_omniglot(
-    ...     subset="train", return_X_y=True
-    ... )  # doctest: +SKIP
-    >>> X_train.shape  # doctest: +SKIP
+    >>> X, y = fetch_omniglot(subset="train", return_X_y=True)  # doctest: +SKIP
+    >>> X.shape  # doctest: +SKIP
     (19280,)
     """
     folder = dataset_folder(data_home, "omniglot")
@@ -87,11 +81,9 @@ def fetch_omniglot(
     target: list[int] = []
     names: list[str] = []
     n_train = 0
-    for remote, (n_samples, n_classes) in (
-        (BACKGROUND, N_BACKGROUND),
-        (EVALUATION, N_EVALUATION),
-    ):
-        n_train = len(files)  # in the end, what came before the last
+    parts = (BACKGROUND, *N_BACKGROUND), (EVALUATION, *N_EVALUATION)
+    for remote, n_samples, n_classes in parts:
+        n_train = len(files)  # after the loop: the images before the last archive
         member = remote.filename.removesuffix(".zip")
         root = fetch_folder(
             remote,
@@ -101,21 +93,20 @@ def fetch_omniglot(
             n_retries=n_retries,
             delay=delay,
         )
-        found = [
-            file
-            for file in files_below(root)
-            if file.count("/") == 2 and file.endswith(".png")
+        images = [
+            path
+            for path in files_below(root)
+            if path.count("/") == 2 and path.endswith(".png")
         ]
-        characters = [file.rpartition("/")[0] for file in found]
-        own_names = sorted(set(characters))
-        codes = {name: code for code, name in enumerate(own_names, len(names))}
-        own_target = [codes[character] for character in characters]
+        characters = [path.rpartition("/")[0] for path in images]
         check_complete(
-            root, found, n_samples=n_samples, target=own_target, n_classes=n_classes
+            root, images, characters, n_samples=n_samples, n_classes=n_classes
         )
-        files += [f"{member}/{file}" for file in found]
-        target += own_target
-        names += own_names
+        new_names = sorted(set(characters))
+        codes = {name: code for code, name in enumerate(new_names, len(names))}
+        files += [f"{member}/{path}" for path in images]
+        target += [codes[character] for character in characters]
+        names += new_names
     return make_bunch(
         folder,
         files,

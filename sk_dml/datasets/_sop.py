@@ -1,19 +1,17 @@
 """Stanford Online Products."""
 
 import numpy as np
-from sklearn.utils._param_validation import validate_params
 
 from sk_dml.datasets._base import (
-    CONSTRAINTS,
     check_complete,
     dataset_folder,
-    document,
+    fetcher,
     make_bunch,
     reading,
 )
 from sk_dml.datasets._download import Remote, fetch_folder
 
-# The authors publish no sum; this is the one that public loaders agree on.
+# The authors publish no checksum; public loaders agree on this one.
 ARCHIVE = Remote(
     "Stanford_Online_Products.zip",
     (
@@ -35,8 +33,7 @@ Structured Feature Embedding". CVPR 2016. https://cvgl.stanford.edu/projects/lif
 """
 
 
-@document(folder="sop", groups="The categories of the products, such as bicycle.")
-@validate_params(CONSTRAINTS, prefer_skip_nested_validation=True)
+@fetcher(folder="sop", groups="The categories of the products, such as bicycle.")
 def fetch_sop(
     *,
     subset="all",
@@ -74,10 +71,8 @@ def fetch_sop(
     Examples
     --------
     >>> from sk_dml.datasets import fetch_sop
-    >>> X_train, y_train = fetch_sop(
-    ...     subset="train", return_X_y=True
-    ... )  # doctest: +SKIP
-    >>> X_train.shape  # doctest: +SKIP
+    >>> X, y = fetch_sop(subset="train", return_X_y=True)  # doctest: +SKIP
+    >>> X.shape  # doctest: +SKIP
     (59551,)
     """
     folder = dataset_folder(data_home, "sop")
@@ -92,9 +87,9 @@ def fetch_sop(
     train, test = (_read(root / f"Ebay_{part}.txt") for part in ("train", "test"))
     rows = train + test
     files = [file for _, _, _, file in rows]
-    # The products have numbers only, from 1 on.
+    # Products have no names, but numbers from 1 on.
     target = np.array([int(row[1]) for row in rows]) - 1
-    check_complete(root, files, n_samples=N_SAMPLES, target=target, n_classes=N_CLASSES)
+    check_complete(root, files, target, n_samples=N_SAMPLES, n_classes=N_CLASSES)
     return make_bunch(
         root,
         files,
@@ -109,7 +104,7 @@ def fetch_sop(
 
 
 def _read(path):
-    """Read rows of image_id, class_id, super_class_id and path, below a heading."""
+    """Return rows of image_id, class_id, super_class_id and path, without header."""
     with reading(path), path.open(encoding="utf-8") as lines:
         next(lines, None)
         rows = [line.split() for line in lines]

@@ -1,4 +1,4 @@
-"""A server on this machine that breaks off, truncates and serves the wrong content."""
+"""A local server that breaks off, truncates and serves wrong content."""
 
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,8 +14,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self):
         server = self.server
-        asked = self.headers.get("Range")
-        server.requests.append((self.path, asked))
+        requested = self.headers.get("Range")
+        server.requests.append((self.path, requested))
         fault = server.faults.pop(0) if server.faults else None
         content = server.files.get(self.path.lstrip("/"))
         if fault == "hang":
@@ -29,9 +29,9 @@ class Handler(BaseHTTPRequestHandler):
             return self.answer(fault if content is not None else 404, b"")
         if fault == "wrong":
             content = content[::-1]
-        if fault == "truncate":  # and calls it the whole
+        if fault == "truncate":  # with the length of this part
             content = content[: len(content) // 2]
-        start = int(asked.removeprefix("bytes=").rstrip("-")) if asked else 0
+        start = int(requested.removeprefix("bytes=").rstrip("-")) if requested else 0
         if fault == "ignore range":
             start = 0
         if start and start >= len(content):
@@ -62,7 +62,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server(monkeypatch):
-    """A server with `files`, and `faults` of the next answers, one each."""
+    """Return a server with `files`, and `faults` for the next answers, one each."""
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
         http.files, http.faults, http.habits = {}, [], set()

@@ -1,4 +1,4 @@
-"""All fetchers, on small folders of the real layouts."""
+"""Fetchers on small folders with the real layouts."""
 
 import hashlib
 import importlib
@@ -15,7 +15,7 @@ from sk_dml import class_disjoint_split, datasets
 
 
 def pack(folder, suffix):
-    """Put all below a folder into an archive."""
+    """Return an archive of the files below a folder."""
     buffer = io.BytesIO()
     files = sorted(p for p in folder.rglob("*") if p.is_file())
     names = [p.relative_to(folder).as_posix() for p in files]
@@ -38,7 +38,7 @@ def write(root, files):
 
 
 def cub200(root):
-    """Three birds; the lines of the labels are not in the order of the images."""
+    """Three birds; labels are not in the order of the images."""
     classes = ["001.Auk", "002.Bunting", "003.Cowbird"]
     images = [f"{name}/{name[4:]}_{i}.jpg" for name in classes for i in (1, 2)]
     top = "CUB_200_2011"
@@ -198,26 +198,26 @@ def collection(request, server, tmp_path, monkeypatch):
 
 
 def test_content(collection):
-    found, expected = collection.fetch(), collection.expected
-    assert found.paths.ndim == 1
-    assert found.paths.dtype.kind == "U"
-    # Every file holds the name that it has in the original.
-    content = [Path(path).read_text() for path in found.paths]
+    bunch, expected = collection.fetch(), collection.expected
+    assert bunch.paths.ndim == 1
+    assert bunch.paths.dtype.kind == "U"
+    # Every file contains its original name.
+    content = [Path(path).read_text() for path in bunch.paths]
     assert content == expected["content"]
-    assert found.target.tolist() == expected["target"]
-    assert found.target.dtype == np.int64
-    assert found.target_names.tolist() == expected["names"]
-    assert found.is_train.tolist() == list(map(bool, expected["is_train"]))
+    assert bunch.target.tolist() == expected["target"]
+    assert bunch.target.dtype == np.int64
+    assert bunch.target_names.tolist() == expected["names"]
+    assert bunch.is_train.tolist() == list(map(bool, expected["is_train"]))
     if "groups" in expected:
-        assert found.groups.tolist() == expected["groups"]
-    assert set(found) == {
+        assert bunch.groups.tolist() == expected["groups"]
+    assert set(bunch) == {
         *("paths", "target", "target_names", "is_train", "DESCR"),
         *(["groups"] if "groups" in expected else []),
     }
-    assert "Split:" in found.DESCR
+    assert "Split:" in bunch.DESCR
 
 
-def test_subsets(collection):
+def test_subsets_and_splits(collection):
     whole = collection.fetch()
     train, test = (collection.fetch(subset=name) for name in ("train", "test"))
     assert train.is_train.all()
@@ -230,9 +230,6 @@ def test_subsets(collection):
     X, y = collection.fetch(subset="test", return_X_y=True)
     np.testing.assert_array_equal(X, test.paths)
     np.testing.assert_array_equal(y, test.target)
-
-
-def test_paths_are_split_like_any_array(collection):
     X, y = collection.fetch(return_X_y=True)
     X_train, X_test, y_train, y_test = class_disjoint_split(X, y=y)
     assert sorted([*X_train, *X_test]) == sorted(X)
@@ -247,15 +244,15 @@ def test_downloads_once(collection, server):
     )
     collection.fetch(download_if_missing=False)
     assert len(server.requests) == n_requests
-    left = {p.suffix for p in collection.folder.iterdir() if p.is_file()}
-    assert left <= {".mat"}  # the archives are gone
+    remaining = {p.suffix for p in collection.folder.iterdir() if p.is_file()}
+    assert remaining <= {".mat"}  # archives are removed
 
 
 def test_survives_a_break(collection, server):
     server.faults = ["break"]
     with pytest.warns(UserWarning, match="broke off"):
-        found = collection.fetch()
-    assert found.target.tolist() == collection.expected["target"]
+        bunch = collection.fetch()
+    assert bunch.target.tolist() == collection.expected["target"]
 
 
 @pytest.mark.parametrize("fault", ["wrong", "truncate", 404])
@@ -279,7 +276,7 @@ def test_download_can_be_forbidden(collection, server):
 
 
 def test_folder_from_elsewhere(collection, server):
-    """Who has the files already puts them into the data home."""
+    """Users may put the files into the data home themselves."""
     for name, content in collection.expected.get("files", {}).values():
         write(collection.folder, {name: content})
     for _, *below in collection.expected["archives"].values():
@@ -288,16 +285,16 @@ def test_folder_from_elsewhere(collection, server):
             if path.is_file():
                 name = path.relative_to(top).as_posix()
                 write(collection.folder, {name: path.read_bytes()})
-    found = collection.fetch(download_if_missing=False)
-    assert found.target.tolist() == collection.expected["target"]
+    bunch = collection.fetch(download_if_missing=False)
+    assert bunch.target.tolist() == collection.expected["target"]
     assert not server.requests
 
 
 def test_archive_from_elsewhere(collection, server):
     for name, content in server.files.items():
         write(collection.folder, {name: content})
-    found = collection.fetch(download_if_missing=False)
-    assert found.target.tolist() == collection.expected["target"]
+    bunch = collection.fetch(download_if_missing=False)
+    assert bunch.target.tolist() == collection.expected["target"]
 
 
 def test_missing_image(collection):
@@ -312,7 +309,7 @@ def test_too_few_classes(collection, monkeypatch):
     for name, value in collection.expected["constants"].items():
         more = (value[0], value[1] + 1) if isinstance(value, tuple) else value + 1
         monkeypatch.setattr(collection.module, name, more)
-    with pytest.raises(OSError, match=r"found \d images of \d classes, expected"):
+    with pytest.raises(OSError, match=r"expected \d images of \d classes, got"):
         collection.fetch()
 
 
@@ -367,14 +364,14 @@ def test_annotations_hold_no_pickle(server, tmp_path, monkeypatch):
 def test_default_home_is_that_of_scikit_learn(server, tmp_path, monkeypatch):
     monkeypatch.setenv("SCIKIT_LEARN_DATA", str(tmp_path / "elsewhere"))
     collection = Collection(omniglot, server, tmp_path, monkeypatch)
-    found = collection.fetch(data_home=None)
-    assert found.paths[0].startswith(
+    bunch = collection.fetch(data_home=None)
+    assert bunch.paths[0].startswith(
         str(tmp_path / "elsewhere" / "sk_dml" / "omniglot")
     )
 
 
 def test_published_numbers():
-    """The docstrings' tables, the descriptions and the checks say the same."""
+    """Tables in docstrings, descriptions and checks agree."""
     for name, module in (
         ("cub200", "_cub200"),
         ("cars196", "_cars196"),

@@ -8,7 +8,7 @@ import pytest
 
 from sk_dml.datasets._download import Remote, fetch_file, fetch_folder
 
-CONTENT = bytes(range(256)) * 4000  # more than a buffer holds
+CONTENT = bytes(range(256)) * 4000  # more than a buffer
 
 
 def checksum(content, kind="sha256"):
@@ -40,7 +40,7 @@ def test_downloads_once(fetch, server, tmp_path, kind):
     assert len(server.requests) == 1
 
 
-def test_break_goes_on_where_it_was(fetch, server):
+def test_a_break_is_resumed(fetch, server):
     server.faults = ["break", "break"]
     with pytest.warns(UserWarning, match="broke off after") as record:
         assert fetch().read_bytes() == CONTENT
@@ -55,7 +55,7 @@ def test_break_goes_on_where_it_was(fetch, server):
     assert sum(server.sent) == len(CONTENT)
 
 
-def test_next_call_goes_on(fetch, server, tmp_path):
+def test_the_next_call_resumes(fetch, server, tmp_path):
     server.faults = ["break"]
     with pytest.raises(OSError, match=r"file\.bin cannot be downloaded.*broke off"):
         fetch(n_retries=0)
@@ -64,7 +64,7 @@ def test_next_call_goes_on(fetch, server, tmp_path):
     assert server.requests[-1][1] == f"bytes={len(CONTENT) // 2}-"
 
 
-def test_break_without_a_length_is_found_by_the_checksum(fetch, server):
+def test_a_break_without_a_length_fails_by_checksum(fetch, server):
     server.habits.add("no length")
     server.faults = ["break"]
     with pytest.raises(OSError, match="checksum"):
@@ -73,14 +73,14 @@ def test_break_without_a_length_is_found_by_the_checksum(fetch, server):
 
 
 @pytest.mark.parametrize("fault", ["wrong", "truncate"])
-def test_wrong_content_gets_no_name(fetch, server, tmp_path, fault):
+def test_wrong_content_is_not_kept(fetch, server, tmp_path, fault):
     server.faults = [fault] * 9
     with pytest.raises(OSError, match="the checksum is sha256:") as error:
         fetch()
     assert checksum(CONTENT) in str(error.value)
     assert str(tmp_path / "file.bin") in str(error.value)
     assert not list(tmp_path.iterdir())
-    assert len(server.requests) == 1  # the whole file again would be the same
+    assert len(server.requests) == 1  # a second whole download would be the same
 
 
 def test_next_url_is_tried(fetch, server):
@@ -95,7 +95,7 @@ def test_next_url_is_tried(fetch, server):
     ]
 
 
-def test_next_url_spoils_no_piece(fetch, server, tmp_path):
+def test_the_next_url_keeps_parts_of_others(fetch, server, tmp_path):
     server.files["other.bin"] = b"Try again later."
     urls = (server.url + "file.bin", server.url + "other.bin")
     server.faults = ["break"]
@@ -106,7 +106,7 @@ def test_next_url_spoils_no_piece(fetch, server, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["file.bin"]
 
 
-def test_no_piece_is_left(fetch, server, tmp_path):
+def test_parts_are_removed(fetch, server, tmp_path):
     server.files["other.bin"] = CONTENT
     server.faults = ["break"]
     fetch(urls=(server.url + "file.bin", server.url + "other.bin"), n_retries=0)
@@ -118,7 +118,7 @@ def test_error_names_every_url(fetch, server):
     with pytest.raises(OSError, match="404") as error:
         fetch(urls=urls)
     assert all(url in str(error.value) for url in urls)
-    assert len(server.requests) == 2  # a missing file is missing the next time, too
+    assert len(server.requests) == 2  # a missing file is not requested again
 
 
 @pytest.mark.parametrize("code", [429, 500, 503])
@@ -154,7 +154,7 @@ def test_silent_server(fetch, server, monkeypatch):
         assert fetch().read_bytes() == CONTENT
 
 
-def test_server_that_babbles(fetch, server):
+def test_server_without_http(fetch, server):
     server.faults = ["babble"]
     with pytest.warns(UserWarning, match="What"):
         assert fetch().read_bytes() == CONTENT
@@ -167,22 +167,22 @@ def test_server_without_ranges(fetch, server, tmp_path):
     assert server.requests == [("/file.bin", "bytes=100-")]
 
 
-def test_other_range_than_asked_for(fetch, server, tmp_path):
+def test_wrong_range(fetch, server, tmp_path):
     (tmp_path / "file.bin.part1").write_bytes(CONTENT[:100])
     server.faults = ["shift"]
-    with pytest.warns(UserWarning, match="bytes from 100 on were asked for"):
+    with pytest.warns(UserWarning, match="requested bytes from 100 on"):
         assert fetch().read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize("size", [100, len(CONTENT), 2 * len(CONTENT)])
-def test_foreign_piece_is_thrown_away(fetch, server, tmp_path, size):
+def test_a_part_of_another_file_is_discarded(fetch, server, tmp_path, size):
     (tmp_path / "file.bin.part1").write_bytes(b"x" * size)
     with pytest.warns(UserWarning, match="checksum"):
         assert fetch().read_bytes() == CONTENT
     assert server.requests[-1][1] is None
 
 
-def test_whole_piece_is_taken(fetch, server, tmp_path):
+def test_a_complete_part_is_used(fetch, server, tmp_path):
     (tmp_path / "file.bin.part1").write_bytes(CONTENT)
     assert fetch().read_bytes() == CONTENT
     assert not sum(server.sent)
@@ -242,12 +242,14 @@ def unpack(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "pack", [tar, zipped, lambda m: tar(m, "w"), lambda m: tar(m, "w:xz")]
+    "pack",
+    [tar, zipped, lambda m: tar(m, "w"), lambda m: tar(m, "w:xz")],
+    ids=["gz", "zip", "plain", "xz"],
 )
 def test_archive_becomes_a_folder(unpack, pack):
     folder = unpack(pack({"data/a/1.txt": b"one", "other/2.txt": b"two"}))
     assert (folder / "a" / "1.txt").read_bytes() == b"one"
-    assert [p.name for p in folder.parent.iterdir()] == ["data"]  # nothing else is left
+    assert [p.name for p in folder.parent.iterdir()] == ["data"]  # and nothing else
     assert unpack(b"not opened") == folder
 
 
@@ -262,12 +264,13 @@ def test_archive_becomes_a_folder(unpack, pack):
         zipped({"data/1": b"", "data/../../evil": b"evil"}),
         zipped({"data/1": b"", "/evil": b"evil"}),
     ],
+    ids=["tar ..", "tar /../..", "link", "link /etc", "zip ..", "zip /../..", "zip /"],
 )
 def test_no_path_leads_outside(unpack, tmp_path, content):
     with pytest.raises(OSError, match=r"cannot be extracted.*(outside|link)"):
         unpack(content)
-    left = [p.name for p in tmp_path.rglob("*")]
-    assert sorted(left) == ["archive", "home"]
+    names = [p.name for p in tmp_path.rglob("*")]
+    assert sorted(names) == ["archive", "home"]
 
 
 @pytest.mark.parametrize("pack", [tar, zipped])
