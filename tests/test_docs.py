@@ -1,18 +1,25 @@
-"""The documentation says what the code does."""
+"""The documentation agrees with the code."""
 
 import csv
+import doctest
 import importlib.util
 import re
 import runpy
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from sk_dml.losses import NormalizedSoftmaxLoss
+from sklearn.preprocessing import FunctionTransformer
 
+import sk_dml
+from sk_dml import scorers
+from sk_dml.losses import NormalizedSoftmaxLoss
+from sk_dml.metrics import _evaluate, _ranks, _retrieval
 from sk_dml.utils import all_embedders
 from tests.embedders import pair_oracles, proxy_oracles
+from tests.metrics import reference
 
 DOCS = Path(__file__).parent.parent / "docs"
 
@@ -105,3 +112,53 @@ def test_tables_of_the_reality_check_hold_its_results(name):
         line = rf"\| {row['method']} \| {score} \| .*\| {' [|] '.join(others)} \|"
         places.append(re.search(line, page).start())
     assert places == sorted(places)
+
+
+def test_map_for_developers_holds_every_part():
+    page = (DOCS / "developers" / "index.md").read_text()
+    root = Path(sk_dml.__file__).parent
+    lines = page.partition("sk_dml/\n")[2].partition("\n\n")[0].splitlines()
+    folder, parts = root, set()
+    for line in lines:
+        if match := re.match(r"    (│   )?[├└]── (\S+)", line):
+            is_inner, name = match.groups()
+            if not is_inner:
+                folder = root / name
+                parts.add(name.rstrip("/"))
+            path = folder / name if is_inner else folder
+            assert path.is_dir() if name.endswith("/") else path.is_file(), name
+    names = {path.relative_to(root).parts[0] for path in root.rglob("*.py")}
+    assert parts == names
+
+
+@pytest.mark.filterwarnings("ignore:.*queries are left out:UserWarning")
+def test_example_of_a_metric_works(monkeypatch):
+    page = (DOCS / "developers" / "adding_a_metric.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    of_ranks, entry, of_embeddings, scorer, of_a_ranking = blocks
+    namespace = {**vars(_ranks)}
+    exec(of_ranks, namespace)
+    monkeypatch.setattr(_ranks, "second_tier", namespace["second_tier"], raising=False)
+    monkeypatch.setattr(_evaluate, "DEEP_METRICS", {**_evaluate.DEEP_METRICS})
+    exec(entry, vars(_evaluate))
+    namespace = {**vars(_retrieval), **vars(scorers)}
+    exec(of_embeddings + scorer, namespace)
+    score = namespace["second_tier_score"]
+    monkeypatch.setattr(sk_dml.metrics, score.__name__, score, raising=False)
+    (example,) = doctest.DocTestFinder().find(score, globs={})
+    assert doctest.DocTestRunner().run(example) == (0, 3)
+
+    rng = np.random.default_rng(0)
+    X, labels = reference.points(rng, 11, spread=2), rng.integers(0, 3, size=11)
+    head = "def score_ranking(relevant, name):\n    n_relevant = sum(relevant)\n"
+    monkeypatch.setattr(reference, "score_ranking", None)
+    exec(head + of_a_ranking, vars(reference))
+    expected = reference.score(
+        reference.exact_distances(X, X),
+        *(labels, labels, "second_tier"),
+        leave_one_out=True,
+    )
+    assert 0 < expected < 1
+    assert score(X, labels) == pytest.approx(expected)
+    scorer = namespace["second_tier"]
+    assert scorer(FunctionTransformer(), X, labels) == pytest.approx(expected)
