@@ -1,7 +1,7 @@
 """Deep metric learning for scikit-learn.
 
-An embedder learns, from labelled rows or images, a space in which samples of one class
-are neighbours. It is a scikit-learn transformer around a network trained with torch.
+An embedder learns, from labeled rows or images, a space in which samples of one class
+are neighbors. It is a scikit-learn transformer around a network trained with torch.
 """
 
 from sk_dml import (

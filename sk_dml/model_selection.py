@@ -1,4 +1,4 @@
-"""Splitters that keep every class whole, on one side of a split."""
+"""Class-disjoint splitters: every class is on one side of a split."""
 
 from contextlib import contextmanager
 
@@ -28,16 +28,10 @@ NO_EFFECT = (
 
 
 def _check_units(y, groups):
-    """Find what must stay whole: the classes, or the superclasses in ``groups``.
+    """Return the units that stay whole: classes, or the superclasses in ``groups``.
 
-    Returns
-    -------
-    units : ndarray of shape (n_samples,)
-        The unit of every sample.
-    sizes : ndarray of shape (n_units,)
-        How many classes every unit holds.
-    name : str
-        What the units are called.
+    These are the unit of every sample (n_samples,), the number of classes in every unit
+    (n_units,), and what the units are called.
     """
     if y is None:
         raise ValueError("The 'y' parameter should not be None: it holds the classes.")
@@ -47,15 +41,14 @@ def _check_units(y, groups):
     _, units = encode_labels(groups, name="groups")
     if len(units) != len(codes):
         raise ValueError(
-            f"groups has {len(units)} entries and y has {len(codes)}; they must be of "
-            "the same length."
+            f"groups must have the length of y, {len(codes)}, got {len(units)}."
         )
     pairs = np.unique(np.column_stack([codes, units]), axis=0)
     split = np.flatnonzero(np.bincount(pairs[:, 0]) > 1)
     if len(split):
         raise ValueError(
-            f"groups must hold every class of y in one group, but {len(split)} of the "
-            f"{len(classes)} classes are in several, for example "
+            f"groups must have every class of y in one group, but {len(split)} of the "
+            f"{len(classes)} classes are in several, such as "
             f"{classes.tolist()[split[0]]!r}."
         )
     return units, np.bincount(pairs[:, 1]), "groups"
@@ -65,29 +58,28 @@ class ClassDisjointKFold(BaseCrossValidator):
     """K-fold cross-validation over classes instead of samples.
 
     Every class is in the test set of exactly one fold, with all of its samples, and in
-    the training set of all others: each fold asks how well an embedding finds classes
-    that it has never seen.
+    the training set of all others: each fold tests an embedding on classes that it has
+    not seen.
 
     Parameters
     ----------
     n_splits : int, default=4
         Number of folds, at least 2 and at most the number of classes.
     shuffle : bool, default=False
-        Whether to shuffle the classes first. Without it, the folds are runs of the
-        sorted classes.
+        Whether to shuffle the classes first. If False, the folds are consecutive parts
+        of the sorted classes.
     random_state : int, RandomState instance or None, default=None
         Orders the classes if ``shuffle=True``.
 
     See Also
     --------
     ClassDisjointShuffleSplit : Random splits of the classes.
-    RepeatedClassDisjointKFold : Repeats this one with other orders.
+    RepeatedClassDisjointKFold : Repeats this splitter with other orders.
 
     Notes
     -----
-    ``groups``, where given to :meth:`split`, are superclasses (alphabets, families):
-    classes of one group stay on the same side, and folds get about equally many
-    classes.
+    ``groups`` in :meth:`split` are superclasses (alphabets, families): classes of one
+    group stay on the same side, and folds get similar numbers of classes.
 
     References
     ----------
@@ -124,7 +116,7 @@ class ClassDisjointKFold(BaseCrossValidator):
         Parameters
         ----------
         X, y, groups : object
-            Ignored, as everywhere in scikit-learn.
+            Ignored, exist for compatibility.
 
         Returns
         -------
@@ -164,10 +156,10 @@ class ClassDisjointShuffleSplit(BaseShuffleSplit):
     n_splits : int, default=10
         Number of splits.
     test_size : float, int or None, default=None
-        Share (in (0, 1)) or number of the classes in the test set, of the groups where
-        ``groups`` are given. None takes what ``train_size`` leaves, or 0.5.
+        Share (in (0, 1)) or number of the classes in the test set, or of the groups if
+        there are ``groups``. None is the complement of ``train_size``, or 0.5.
     train_size : float, int or None, default=None
-        Share or number of the classes in the training set; None takes the rest.
+        Share or number of the classes in the training set; None is the complement.
     random_state : int, RandomState instance or None, default=None
         Draws the classes.
 
@@ -225,7 +217,7 @@ class RepeatedClassDisjointKFold(BaseCrossValidator):
 
     See Also
     --------
-    ClassDisjointKFold : What is repeated.
+    ClassDisjointKFold : Cross-validation without repetition.
 
     Examples
     --------
@@ -253,7 +245,7 @@ class RepeatedClassDisjointKFold(BaseCrossValidator):
         Parameters
         ----------
         X, y, groups : object
-            Ignored, as everywhere in scikit-learn.
+            Ignored, exist for compatibility.
 
         Returns
         -------
@@ -282,14 +274,14 @@ def class_disjoint_split(
     Parameters
     ----------
     *arrays : sequence of array-like of shape (n_samples, ...)
-        What to split, as in :func:`sklearn.model_selection.train_test_split`.
+        Arrays to split, as in :func:`sklearn.model_selection.train_test_split`.
     y : array-like of shape (n_samples,)
         The classes.
     test_size : float, int or None, default=None
-        Share (in (0, 1)) or number of the classes in the test part, of the groups
-        where ``groups`` are given. None takes what ``train_size`` leaves, or 0.5.
+        Share (in (0, 1)) or number of the classes in the test part, or of the groups if
+        there are ``groups``. None is the complement of ``train_size``, or 0.5.
     train_size : float, int or None, default=None
-        Share or number of the classes in the training part; None takes the rest.
+        Share or number of the classes in the training part; None is the complement.
     groups : array-like of shape (n_samples,) or None, default=None
         Superclasses whose classes stay on the same side.
     shuffle : bool, default=False
@@ -338,7 +330,7 @@ def _rows(units, chosen):
 
 @contextmanager
 def _counting(name, number):
-    """Say what scikit-learn was counting when it found the sizes wrong."""
+    """Name in scikit-learn's errors what it counts as samples."""
     try:
         yield
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Helpers: every embedder of the package, and the embedding of any estimator."""
+"""Utilities: list all embedders; embed samples with any fitted estimator."""
 
 from sk_dml._utils._embed import embed
 from sk_dml.embedders import all_embedders

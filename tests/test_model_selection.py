@@ -4,6 +4,7 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
+from joblib import parallel_config
 from sklearn import config_context
 from sklearn.decomposition import PCA
 from sklearn.model_selection import GridSearchCV, check_cv, cross_validate
@@ -77,9 +78,10 @@ def test_inside_search_and_cross_validate(splitter):
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(60, 4)), np.repeat(np.arange(10), 6)
     scoring = {"p1": precision_at_1, "map": map_at_r}
-    results = cross_validate(
-        PCA(2), X, y, cv=splitter, scoring=scoring, n_jobs=2, error_score="raise"
-    )
+    with parallel_config("threading", n_jobs=2):
+        results = cross_validate(
+            PCA(2), X, y, cv=splitter, scoring=scoring, error_score="raise"
+        )
     alone = cross_validate(PCA(2), X, y, cv=splitter, scoring=scoring)
     np.testing.assert_array_equal(results["test_map"], alone["test_map"])
     np.testing.assert_array_equal(results["test_p1"], alone["test_p1"])
@@ -89,7 +91,6 @@ def test_inside_search_and_cross_validate(splitter):
         cv=splitter,
         scoring=scoring,
         refit="map",
-        n_jobs=2,
         error_score="raise",
     ).fit(X, y)
     assert search.n_splits_ == splitter.get_n_splits()
@@ -204,7 +205,7 @@ y = np.repeat(np.arange(4), 3)
         (
             lambda: next(ClassDisjointKFold(2).split(y, y, np.arange(12))),
             ValueError,
-            "4 of the 4 classes are in several, for example 0",
+            "4 of the 4 classes are in several, such as 0",
         ),
         (
             lambda: next(ClassDisjointKFold(2).split(y, y, np.arange(11))),
