@@ -1,4 +1,4 @@
-"""What benchmarks share: the head of a report, and measuring in fresh processes."""
+"""Shared code of the benchmarks: heads of reports, measurements in fresh processes."""
 
 import argparse
 import json
@@ -16,7 +16,7 @@ import torch
 
 
 def header(name, *peers):
-    """Describe the run in a few lines of Markdown."""
+    """Return a few lines of Markdown that describe the run."""
     packages = ("sk-dml", "torch", "skorch", "scikit-learn", "numpy", *peers)
     versions = ", ".join(f"{package} {version(package)}" for package in packages)
     return "\n".join(
@@ -30,7 +30,7 @@ def header(name, *peers):
 
 
 def parse(parser, names):
-    """Parse the command line; in a fresh process, do what it was started for."""
+    """Parse the command line; in a fresh process, make its measurement and exit."""
     parser.add_argument("--call", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.call:
@@ -40,7 +40,7 @@ def parse(parser, names):
 
 
 def show_parts(names, options):
-    """Print the parts that were asked for, each by its function ``show_PART``."""
+    """Print the chosen parts, each by its function ``show_PART``."""
     for part in options.parts:
         show = names[f"show_{part}"]
         print(f"\n## {part}\n\n{show.__doc__}\n")
@@ -67,14 +67,14 @@ def in_process(file, function, threads=1, **arguments):
 
 
 def answer(names, call):
-    """Do in the fresh process what in_process asks for."""
+    """Run the function that in_process names, in the fresh process."""
     function, arguments = json.loads(call)
     print(json.dumps(names[function](**arguments)))
 
 
 def added_memory(loss, n, n_features, labels, limit=None):
     """Measure the memory that a first forward and backward of a loss add, in MB."""
-    # Load what torch loads late before the first reading.
+    # The first call loads parts of torch: make it before measuring.
     torch.randn(8, 8, requires_grad=True).square().sum().backward()
     embeddings = torch.randn(n, n_features, requires_grad=True)
     reset_peak_memory()
@@ -86,11 +86,11 @@ def added_memory(loss, n, n_features, labels, limit=None):
 
 
 def reset_peak_memory():
-    """Make what is resident now the largest memory of this process."""
+    """Reset the peak memory of this process to its resident memory."""
     Path("/proc/self/clear_refs").write_text("5")
 
 
 def peak_memory():
-    """Return the largest memory that this process has had resident, in MB."""
+    """Return the peak resident memory of this process, in MB."""
     status = Path("/proc/self/status").read_text()
     return int(re.search(r"VmHWM:\s*(\d+) kB", status)[1]) / 1024

@@ -1,12 +1,12 @@
 """Images of classes never seen in training: retrieval by MAP@R and precision@1.
 
 The first half of the classes is for training, the second for test (of 81, 41 and 40).
-``omniglot`` and ``glyphs``: .npz files of grey images X with classes y; raw pixels,
+``omniglot`` and ``glyphs``: .npz files of gray images X with classes y; raw pixels,
 embedders with default parameters, the same without augmentation, and a network of three
 convolutions.
 ``grocery``: a folder of photographs with index.csv (path, label), cut to squares of 128
 pixels; the features of torchvision's mobilenet_v2 (IMAGENET1K_V1, found by TORCH_HOME)
-as they are, embedders that fine-tune it, and pytorch-metric-learning with its usual
+unchanged, embedders that fine-tune it, and pytorch-metric-learning with its usual
 recipe on the same network and head: its loss and MPerClassSampler, a DataLoader,
 torchvision's RandomResizedCrop and flip image by image, AdamW at 1e-4 for the network
 and 1e-3 for the head, batch norms frozen; as many epochs as fit into the time of ours.
@@ -88,7 +88,7 @@ def raw(path):
 
 
 def train(path, name, seed, epochs=None, **params):
-    """Train an embedder, with its defaults where nothing else is said."""
+    """Train an embedder, with its defaults for other parameters."""
     X, X_test, y, y_test = load(path)
     if params.get("module") == "three layers":
         params["module"] = ThreeLayers
@@ -137,7 +137,7 @@ def features(path, pool):
 
 
 def peer(path, loss, seed, seconds):
-    """Train with pytorch-metric-learning for a time."""
+    """Train with pytorch-metric-learning for a given time."""
     from pytorch_metric_learning import losses
     from pytorch_metric_learning.samplers import MPerClassSampler
     from torch.utils.data import DataLoader, Dataset
@@ -223,7 +223,7 @@ def show(title, path, runs, seeds, threads):
             print(f"| (epochs of the peer: {results[0][4]}) |||||", flush=True)
 
 
-def grey_runs(names, epochs):
+def gray_runs(names, epochs):
     plain = {"augment": None}
     yield "raw pixels", "raw", {}
     for name in names:
@@ -258,7 +258,7 @@ def main():
     parser.add_argument("--grocery", help="folder with index.csv")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--epochs", type=int, help="of grey images; the default if not")
+    parser.add_argument("--epochs", type=int, help="of gray images; the default if not")
     parser.add_argument("--grocery-epochs", type=int, default=10)
     parser.add_argument("--only", nargs="+", default=["CircleEmbedder"])
     parser.add_argument("--call", help=argparse.SUPPRESS)
@@ -270,10 +270,10 @@ def main():
     print(header("images.py", "torchvision", "pytorch-metric-learning"))
     settings = given.seeds, given.threads
     if given.omniglot:
-        runs = grey_runs(given.only, given.epochs)
+        runs = gray_runs(given.only, given.epochs)
         show("Omniglot", given.omniglot, runs, *settings)
     if given.glyphs:
-        runs = grey_runs(given.only, given.epochs)
+        runs = gray_runs(given.only, given.epochs)
         show("Glyphs", given.glyphs, runs, *settings)
     if given.grocery:
         epochs = given.grocery_epochs

@@ -1,4 +1,4 @@
-"""What it costs that images are in files: memory, and the time of an epoch.
+"""Cost of images in files: memory, and time of an epoch.
 
 ``memory``: fit and transform from 100,000 paths, the files of --folder repeated, each
 in a process of its own; what they add at their largest to the memory after the imports.
@@ -35,7 +35,7 @@ N_CLASSES = 32  # of the throughput
 
 
 class Tiny(nn.Sequential):
-    """A network that takes next to no time: what remains is the reading."""
+    """A network that takes almost no time, so that reading is measured."""
 
     def __init__(self, n_channels, n_components):
         pool = nn.AdaptiveAvgPool2d(4)
@@ -46,7 +46,7 @@ NETWORKS = {"default": None, "tiny": Tiny}
 
 
 def memory_of(folder, n, network, image_size):
-    """Measure what fit and transform add to the memory, and their seconds."""
+    """Measure the memory that fit and transform add, and their seconds."""
     paths, y = load_image_folder(folder, return_X_y=True)
     paths, y = np.resize(paths, n), np.resize(y, n)
     embedder = CircleEmbedder(

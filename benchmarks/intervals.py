@@ -1,4 +1,4 @@
-"""How often confidence intervals of a mean over queries hold the expected score.
+"""Coverage of confidence intervals of a mean over queries.
 
 Classes have a size and a probability that their queries succeed, each drawn from a
 known distribution; the queries are drawn from it. Intervals of 95 % should hold the
@@ -78,7 +78,7 @@ def intervals(values, labels, average, rng):
             method=method,
             rng=rng,
         ).confidence_interval
-    # As if every query were drawn on its own.
+    # As if queries were independent.
     weights = 1 / (len(sizes) * np.bincount(labels)[labels])
     weights = weights if average == "macro" else np.full(len(values), 1 / len(values))
     score = weights @ values

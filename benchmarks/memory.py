@@ -47,8 +47,8 @@ def main():
     )
     square = (11318 * 10) ** 2 * 4 / 2**20
     print(
-        "| SoftTripleLoss | 11,318 classes, 10 centres, 64 wide, batch 128 "
-        f"| {used:.0f} | one matrix of all centres: {square:.0f} MB |"
+        "| SoftTripleLoss | 11,318 classes, 10 centers, 64 wide, batch 128 "
+        f"| {used:.0f} | one matrix of all centers: {square:.0f} MB |"
     )
     for name in PAIRS:
         used = in_process(__file__, "pairs", name=name, n=2048, per_class=32)

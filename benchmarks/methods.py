@@ -1,4 +1,4 @@
-"""All methods side by side, and beside the same losses of pytorch-metric-learning.
+"""Comparison of all methods, and with the losses of pytorch-metric-learning.
 
 Quality, with ``--images`` and ``--rows``: .npz files with X and y. Every method is
 trained with its default parameters on the first half of the classes and scored by
@@ -63,7 +63,7 @@ def has_proxies(name):
 
 
 def peer_embedder(cls):
-    """Make a subclass of an embedder that minimises the peer's loss."""
+    """Return a subclass of an embedder that minimizes the peer's loss."""
     name = cls.__name__.removesuffix("Embedder") + "Loss"
 
     def make_loss(self, n_classes):
@@ -170,7 +170,7 @@ def cells(rows):
 
 
 def cost(names, repeats=15, seconds=60):
-    """Time losses in turns, fewer times where they take long.
+    """Time losses in turns, slow ones less often.
 
     "peer" before a name stands for the peer's.
     """

@@ -1,4 +1,4 @@
-"""What CircleEmbedder reaches with default parameters on classes it was trained on.
+"""Accuracy of CircleEmbedder with default parameters on its training classes.
 
 Accuracy of a 5-fold cross-validated k-NN on wine, breast cancer and digits, on raw
 features, on the embedding, and on the embedding behind a StandardScaler. Mean and

@@ -1,4 +1,4 @@
-"""Fits that are killed at random moments, and what a resumed one ends with.
+"""Fits killed at random moments, and the results of the resumed ones.
 
 Every fit runs in a process of its own and is killed by SIGKILL; after each, the
 checkpoint is read as a whole. The last one runs to its end, and its embedding is
@@ -27,7 +27,7 @@ METHODS = {"circle": CircleEmbedder, "proxies": NormalizedSoftmaxEmbedder}
 
 
 def fit(method, n_samples, max_epochs, directory, output=None):
-    """Fit, and write what came out; return the seconds that it took."""
+    """Fit and write the result; return the seconds."""
     rng = np.random.default_rng(0)
     y = np.arange(n_samples) % 100
     X = rng.normal(size=(100, 16))[y] + rng.normal(size=(n_samples, 16))
@@ -45,7 +45,7 @@ def fit(method, n_samples, max_epochs, directory, output=None):
 
 
 def state_of(directory):
-    """Read a checkpoint as a whole: its epoch, "none" or "torn"."""
+    """Return the epoch of a checkpoint, "none" or "torn"."""
     path = Path(directory) / NAME
     if not path.exists():
         return "none"
@@ -60,7 +60,7 @@ def state_of(directory):
 
 
 def killed(settings, seconds):
-    """Run a fit in a process that is killed so long after the fit began."""
+    """Run a fit in a process that is killed some seconds after the fit began."""
     command = [sys.executable, __file__, "--call", json.dumps(["fit", settings])]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment)
@@ -99,7 +99,7 @@ def main():
             settings |= {"directory": f"{work}/run", "output": f"{work}/resumed.npy"}
             n_killed, states = 0, []
             for _ in range(given.moments):
-                # Fits begin slowly, as torch loads late.
+                # Fits begin slowly, because they load parts of torch.
                 seconds = random.uniform(0, 1.5 + 1.5 * duration / given.moments)
                 n_killed += killed(settings, seconds)
                 states.append(state_of(settings["directory"]))

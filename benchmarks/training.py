@@ -1,4 +1,4 @@
-"""What training costs, beside a hand-written torch loop that does the same work.
+"""Cost of training, compared with a hand-written torch loop for the same work.
 
 ``rows`` and ``images``: an epoch of fit against the bare loop (same network, loss,
 batches and learning rates) with torch's stock AdamW and with its fused one, and against
@@ -40,14 +40,14 @@ PARTS = ("rows", "images", "compile", "growth", "grid", "micro")
 
 
 def rows(n, n_classes=26):
-    """Make random rows: what they hold does not change the work."""
+    """Return random rows; the work does not depend on them."""
     rng = np.random.default_rng(0)
     X = rng.standard_normal((n, 16), dtype=np.float32)
     return X, rng.integers(0, n_classes, size=n)
 
 
 def network_of(embedder):
-    """Copy the network of a fitted embedder, with layers as torch has them."""
+    """Copy the network of a fitted embedder, with layers of torch."""
     network = copy.deepcopy(embedder.net_.module_)
     for module in network.modules():
         for layer in (nn.Conv2d, nn.Dropout):
@@ -57,7 +57,7 @@ def network_of(embedder):
 
 
 def train(network, loss_function, batches, epochs, n_batches, fused=None):
-    """Train as a careful torch user would; return the seconds an epoch."""
+    """Train as a careful torch user would; return the seconds per epoch."""
     parameters = [*network.parameters(), *loss_function.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=1e-3, fused=fused)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -130,14 +130,14 @@ def peer_loop(embedder, X, y):
 
 
 def fit(embedder, X, y):
-    """Time all of fit, set-up included."""
+    """Time a whole fit."""
     start = time.perf_counter()
     embedder.fit(X, y)
     return (time.perf_counter() - start) / embedder.max_epochs
 
 
 def compare(settings, X, y, repeats, runs):
-    """Print the times of several embedders, and what share fit is of the others."""
+    """Print the times of several embedders, and the ratios of fit to the others."""
     names = list(runs)
     ratios = [f"fit / {name}" for name in names[1:]]
     print("| method | batch |", " | ".join([*names, *ratios]), "|")
@@ -160,7 +160,7 @@ RUNS = {"fit": fit, "loop": bare_loop, "fused loop": fused_loop, "peer": peer_lo
 
 
 def show_rows(options):
-    """Rows, 20,000 x 16 unless told otherwise."""
+    """Rows, by default 20,000 x 16."""
     X, y = rows(options.n)
     settings = [
         (cls, batch_size, options.epochs)
@@ -217,7 +217,7 @@ def cost_of(n):
 
 
 def show_growth(options):
-    """Cost by the number of rows; peak memory is what fit adds to the data."""
+    """Cost by the number of rows; peak memory without the data."""
     print("| rows | s an epoch | us a row | data, MB | fit adds, MB | peak / data |")
     print("|---" * 6 + "|")
     for n in (2_000, 20_000, 200_000, 2_000_000):
@@ -249,7 +249,7 @@ def search_time(n, n_jobs):
 
 
 def show_grid(options):
-    """GridSearchCV; threads=None leaves torch as many as there are cores."""
+    """GridSearchCV; with threads=None, torch uses as many as there are cores."""
     print("| threads | n_jobs=1, s | n_jobs=2, s | speed-up |")
     print("|---" * 4 + "|")
     for threads in (1, None):
@@ -296,7 +296,7 @@ def main():
     parser.add_argument("--n", type=int, default=20_000, help="samples")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=2)
-    parser.add_argument("--images", help=".npz file of grey images X with classes y")
+    parser.add_argument("--images", help=".npz file of gray images X with classes y")
     options = parse(parser, globals())
     print(header("training.py", "pytorch-metric-learning"))
     print()

@@ -1,9 +1,9 @@
-"""Compare methods fairly on one file, and draw what came out.
+"""Compare methods fairly on one file, and plot the results.
 
 The file is a .npz with X, rows or images, and y. Half of the classes is for the choice
-of parameters, the other for test. Prints a table and writes it with the trials, the
-settings, plots and a report into a folder. Started again it goes on; started several
-times at once, the processes share the trials.
+of parameters, the other half for test. Prints a table and writes it with the trials,
+the settings, plots and a report to a folder. A second start continues the first;
+several processes at once share the trials.
 
     python examples/compare_methods.py letter.npz --out letter --max-samples 400
 """
@@ -25,7 +25,7 @@ SHOWN = {"precision_at_1": "P@1", "nmi": "NMI", "pairwise_f1": "F1"}
 
 
 def load(path, max_samples, random_state=0):
-    """Read X and y, with so many samples of a class at most."""
+    """Read X and y, with at most max_samples samples of each class."""
     with np.load(path, allow_pickle=False) as file:
         X, y = file["X"], file["y"]
     if max_samples is None:
@@ -67,18 +67,18 @@ def table(result):
 
 
 def number(value, digits=".3f"):
-    """Write a number, if it is one."""
+    """Return a formatted number, or an empty string."""
     return "" if np.isnan(value) else f"{value:{digits}}"
 
 
 def interval(row, name, digits=".3f"):
-    """Write the interval of a value of a row, if chance was in it."""
+    """Return the formatted interval of a value of a row, if there is one."""
     low, high = row[f"{name}_low"], row[f"{name}_high"]
     return "" if np.isnan(low) or low == high else f"{low:{digits}} to {high:{digits}}"
 
 
 def p_value(row):
-    """Write the p-value of a row, corrected for the number of methods."""
+    """Return the formatted p-value of a row, corrected for the number of methods."""
     value = row["p_value_holm"]
     return "< 0.001" if value < 0.001 else number(value)
 

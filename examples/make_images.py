@@ -2,7 +2,7 @@
 
 Takes .npz files with X, images or rows, and y, their classes: the first with images,
 the second with rows, the third with images of very many classes. Trains on the first
-half of the classes and shows the other half, which the embedder has never seen.
+half of the classes and shows the other half, which the embedder has not seen.
 
     python examples/make_images.py images.npz rows.npz many.npz --save docs/images
 """
@@ -29,7 +29,7 @@ SEED = 0
 
 
 def load(path):
-    """Read X and y, and the names of the classes where the file has them."""
+    """Read X and y, and the names of the classes if the file has them."""
     with np.load(path, allow_pickle=False) as file:
         X, y = file["X"], file["y"]
         names = file.get("class_names")
@@ -37,17 +37,17 @@ def load(path):
 
 
 def first_half(y):
-    """Say which samples are of the first half of the classes."""
+    """Return a mask of the samples of the first half of the classes."""
     classes = np.unique(y)
     return np.isin(y, classes[: len(classes) // 2])
 
 
 def save(display, folder, name):
-    """Write a picture, and forget it."""
+    """Write a figure to a file and close it."""
     path = Path(folder, f"{name}.png")
     buffer = io.BytesIO()
     display.figure_.savefig(buffer, dpi=100)
-    # With a palette a picture takes a third of the room.
+    # With a palette a file has a third of the size.
     Image.open(buffer).convert("RGB").quantize(256, kmeans=3).save(path, optimize=True)
     plt.close(display.figure_)
     print(f"{path}: {path.stat().st_size / 1000:.0f} kB", flush=True)
@@ -83,7 +83,7 @@ def draw_all(prefix, path, folder, max_epochs):
     )
     save(display, folder, named("map"))
 
-    # Some at random, and two whose nearest neighbour is of another class.
+    # Random queries, and two whose nearest neighbor is of another class.
     rng = np.random.default_rng(SEED)
     hits = retrieval_values(embedding, y, metrics="precision_at_1")["precision_at_1"]
     wrong = rng.choice(np.flatnonzero(hits == 0), 2, replace=False)

@@ -1,8 +1,8 @@
-"""From a folder of photographs, one subfolder a class, to a picture of what is found.
+"""Retrieval of photographs from a folder with one subfolder per class.
 
 Fine-tunes an ImageNet network on the first half of the classes and searches the other
-half, which it has never seen. Needs the extra ``vision``, and once a network connection
-for the weights; ``--module conv`` does without.
+half, which it has not seen. Needs the extra ``vision``, and once an internet connection
+for the weights; ``--module conv`` needs neither.
 
     python examples/photographs.py FOLDER --save found.png
 """
@@ -17,8 +17,10 @@ from sk_dml.inspection import RetrievalDisplay
 from sk_dml.scorers import retrieval_scorer
 
 parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-parser.add_argument("folder", help="with one subfolder a class")
-parser.add_argument("--save", metavar="FILE", help="write the picture, show none")
+parser.add_argument("folder", help="with one subfolder per class")
+parser.add_argument(
+    "--save", metavar="FILE", help="write the picture instead of showing it"
+)
 parser.add_argument("--module", default="torchvision/mobilenet_v2", help="or conv")
 parser.add_argument("--max-epochs", type=int, default=5)
 options = parser.parse_args()

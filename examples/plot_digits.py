@@ -1,7 +1,7 @@
-"""Look at an embedding of scikit-learn's digits.
+"""Displays of an embedding of scikit-learn's digits.
 
-Trains on five of the ten digits and draws what the embedding makes of all ten, the five
-that it has never seen among them. Shows the pictures, or writes them with ``--save``.
+Trains on five of the ten digits and draws the embedding of all ten, five of which it
+has not seen. Shows the pictures, or writes them with ``--save``.
 
     python examples/plot_digits.py --save pictures
 """
@@ -23,7 +23,7 @@ from sk_dml.inspection import (
 
 
 def displays(max_epochs):
-    """Train, and draw one display of each sort."""
+    """Train, and draw one display of each kind."""
     digits = load_digits()
     X, y, images = digits.data, digits.target, digits.images
     known = y < 5

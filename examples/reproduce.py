@@ -1,10 +1,10 @@
-"""Train and rate a method on photographs, with the settings of a file.
+"""Train and score a method on photographs, with the settings of a file.
 
 The first half of the classes is for training, the other for test. A TOML file names the
-``method``, an embedder, and its ``[parameters]``, entries of ``net_params`` among them.
-With a table ``[reality_check]``, of parameters of RealityCheck, that finds the others.
-Needs the extra ``vision``, and once a network connection for pretrained weights. What
-was begun in the folder ``--out`` goes on.
+``method``, an embedder, and its ``[parameters]``, which may be entries of
+``net_params``. With a table ``[reality_check]``, the parameters of RealityCheck, a
+search finds the others. Needs the extra ``vision``, and once an internet connection for
+pretrained weights. A search in the folder ``--out`` is continued.
 
     python examples/reproduce.py examples/soft_triple_cub200.toml CUB_200_2011
 """
@@ -50,7 +50,7 @@ def load(folder):
 
 
 def reproduce(embedder, X, y, out):
-    """Train on the first half of the classes, and rate on the other."""
+    """Train on the first half of the classes, and score on the other."""
     X_train, X_test, y_train, y_test = class_disjoint_split(X, y=y)
     embedder.set_params(checkpoint_dir=out, verbose=1).fit(X_train, y_train)
     embedding = embedder.transform(X_test)

@@ -1,4 +1,4 @@
-"""Find characters that training has never seen.
+"""Retrieval of characters that training has not seen.
 
 Learns from one half of 200 characters, drawn in the fonts of matplotlib, and searches
 the other half. Takes about a minute on two cores.
@@ -16,7 +16,9 @@ from sk_dml.inspection import RetrievalDisplay
 from sk_dml.metrics import retrieval_scores
 
 parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-parser.add_argument("--save", metavar="FILE", help="write the picture, show none")
+parser.add_argument(
+    "--save", metavar="FILE", help="write the picture instead of showing it"
+)
 parser.add_argument("--max-epochs", type=int, default=20)
 parser.add_argument("--n-classes", type=int, default=200)
 options = parser.parse_args()

@@ -1,10 +1,10 @@
-"""Three embeddings that P@1, NMI and F1 rate alike, and MAP@R tells apart.
+"""Three embeddings with equal P@1, NMI and F1 but different MAP@R.
 
 Made after the toy example of "A Metric Learning Reality Check" (Musgrave, Belongie,
 Lim, ECCV 2020): three classes in two dimensions, in pieces, side by side, and apart.
-P@1, also called recall@1, asks for one neighbour of the right class and no more. NMI
-and F1 see what k-means makes of an embedding; all three times it cuts the wide class
-in two and takes the others for one. MAP@R looks at as many neighbours as a class has.
+P@1, also called recall@1, needs one neighbor of the right class only. NMI and F1
+measure the clusters of k-means, which splits the wide class and merges the other two
+in all three embeddings. MAP@R considers as many neighbors as a class has samples.
 
     python examples/why_map_at_r.py --save why_map_at_r.png
 """
@@ -42,7 +42,7 @@ def rectangle(rng, left, right, low, high):
 
 
 def make_spaces(random_state=0):
-    """Make the embeddings, worst first; and the labels, which are those of all."""
+    """Return the embeddings, the worst first, and their common labels."""
     rng = np.random.default_rng(random_state)
     squares = [(i, j) for i in range(4) for j in range(4)]
     board = [
@@ -70,7 +70,7 @@ def make_spaces(random_state=0):
 
 
 def rate(embedding, labels):
-    """Rate an embedding by all four."""
+    """Return the four scores of an embedding."""
     scores = clustering_scores(embedding, labels, n_init=10, random_state=0)
     scores |= retrieval_scores(embedding, labels)
     return {name: float(scores[name]) for name in NAMES}
@@ -93,7 +93,7 @@ def draw(spaces, labels, scores):
         ax.set_xlabel("\n".join(table), family="monospace", fontsize=12)
         ax.xaxis.label.set_linespacing(1.4)
     figure.supxlabel(
-        "Black crosses: the centres that k-means finds, on which NMI and F1 rest.",
+        "Black crosses: the centers of k-means, which NMI and F1 are based on.",
         fontsize=9,
     )
     return figure
