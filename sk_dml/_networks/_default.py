@@ -300,21 +300,7 @@ class ConvNet(nn.Module):
 
 
 class Features(nn.Module):
-    """Linear map for features that another network has computed.
-
-    Parameters
-    ----------
-    input_shape : tuple of int
-        Shape of a sample.
-    n_components : int
-        Width of the embedding.
-    dropout : float, default=0.2
-        Share of features that a training step drops.
-    gain : float, default=30.0
-        Size of the initial weights: the larger, the less a step rotates them.
-    start : {"discriminant", "principal"}, default="discriminant"
-        Initial axes of the map: those along which classes differ, or samples.
-    """
+    """A FeatureHead, with its parameters, on flattened samples of any shape."""
 
     def __init__(
         self, input_shape, n_components, dropout=0.2, gain=30.0, start="discriminant"

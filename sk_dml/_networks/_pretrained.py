@@ -116,10 +116,7 @@ def _from_torchvision(name, weights, params, images):
         if name in CENTERED:
             statistics = (0.5,) * 3, (0.5,) * 3
     trunk = _trunk(module, model, images)
-    if trunk is not None:
-        return nn.Sequential(OrderedDict(maps=trunk, pool=MeanMaxPool())), statistics
-    _remove_last_linear(model)
-    return model, statistics
+    return _remove_last_linear(model) if trunk is None else _pooled(trunk), statistics
 
 
 def _load(module, model, weights):
@@ -182,10 +179,15 @@ def _trunk(module, model, images):
     return trunk if is_chain else None
 
 
+def _pooled(trunk):
+    return nn.Sequential(OrderedDict(maps=trunk, pool=MeanMaxPool()))
+
+
 def _remove_last_linear(model):
     name = [n for n, m in model.named_modules() if isinstance(m, nn.Linear)][-1]
     parent, _, child = name.rpartition(".")
     setattr(model.get_submodule(parent), child, nn.Identity())
+    return model
 
 
 def _from_timm(name, weights, params, images):
@@ -236,7 +238,7 @@ def _from_timm(name, weights, params, images):
     if maps.ndim != 4 or n_features not in (maps.shape[1], maps.shape[3]):
         return pooled, statistics
     trunk = _TimmMaps(model, channels_last=maps.shape[1] != n_features)
-    return nn.Sequential(OrderedDict(maps=trunk, pool=MeanMaxPool())), statistics
+    return _pooled(trunk), statistics
 
 
 def _apply(module, network, images):
@@ -252,7 +254,6 @@ def _apply(module, network, images):
 
 
 def _check_name(module, name, names):
-    """Check that a library knows a name."""
     if name not in names:
         close = difflib.get_close_matches(name, names, n=5, cutoff=0.5)
         library = module.partition("/")[0]

@@ -126,8 +126,7 @@ def load_glyphs(
     """
     check_matplotlib_support("load_glyphs")
     names, faces_of = _classes()
-    if n_classes is None:
-        n_classes = len(names)
+    n_classes = n_classes or len(names)
     if n_classes > len(names):
         raise ValueError(
             f"n_classes must be at most {len(names)}, the number of characters in "

@@ -94,7 +94,7 @@ def load_image_folder(root, *, extensions=IMAGE_SUFFIXES, return_X_y=False):
             f"extensions must be strings that begin with a dot, got {extensions!r}."
         )
     ends = tuple(end.lower() for end in extensions)
-    entries = [entry for entry in sorted(os.listdir(root)) if not _is_hidden(entry)]
+    entries = [entry for entry in sorted(os.listdir(root)) if not entry.startswith(".")]
     classes = [entry for entry in entries if (root / entry).is_dir()]
     paths: list[str] = []
     target: list[int] = []
@@ -144,15 +144,13 @@ def _files(folder):
     """Return all files below a folder, and the number of links to folders."""
     files, n_links = [], 0
     for here, folders, names in os.walk(folder, onerror=_raise):
-        folders[:] = [name for name in folders if not _is_hidden(name)]
+        folders[:] = [name for name in folders if not name.startswith(".")]
         n_links += sum(os.path.islink(os.path.join(here, name)) for name in folders)
-        files += [os.path.join(here, name) for name in names if not _is_hidden(name)]
+        files += [
+            os.path.join(here, name) for name in names if not name.startswith(".")
+        ]
     return files, n_links
 
 
 def _raise(error):
     raise error
-
-
-def _is_hidden(name):
-    return name.startswith(".")
