@@ -146,9 +146,8 @@ def _files(folder):
     for here, folders, names in os.walk(folder, onerror=_raise):
         folders[:] = [name for name in folders if not name.startswith(".")]
         n_links += sum(os.path.islink(os.path.join(here, name)) for name in folders)
-        files += [
-            os.path.join(here, name) for name in names if not name.startswith(".")
-        ]
+        visible = (name for name in names if not name.startswith("."))
+        files += [os.path.join(here, name) for name in visible]
     return files, n_links
 
 
