@@ -7,7 +7,8 @@ from sklearn.metrics.cluster import pair_confusion_matrix
 from sklearn.utils import check_random_state
 
 from sk_dml._utils._warn import warn
-from sk_dml.metrics._validation import check_embeddings, check_names, unit_rows
+from sk_dml.metrics._validation import check_embeddings, check_names
+from sk_dml.neighbors._distances import unit_rows
 from sk_dml.neighbors._validation import METRICS, check_choice, check_positive
 
 # Above so many samples, k-means takes mini-batches.
@@ -118,7 +119,7 @@ def clustering_scores(
             "be told apart with 2 or more classes, one of them with 2 or more samples."
         )
     if metric == "cosine":
-        X = np.rint(unit_rows(X) / RESOLUTION) * RESOLUTION
+        X = np.rint(unit_rows(X)[0] / RESOLUTION) * RESOLUTION
     clusters = _cluster(X, len(classes), n_init, random_state)
     return {name: float(CLUSTER_METRICS[name](codes, clusters)) for name in names}
 

@@ -9,7 +9,7 @@ from sklearn.utils import check_random_state
 from sk_dml._utils._labels import encode_label_sets
 from sk_dml._utils._warn import warn
 from sk_dml.metrics import _ranks
-from sk_dml.metrics._counting import count_relevant, rate_in_blocks
+from sk_dml.metrics._counting import count_relevant, score_in_blocks
 from sk_dml.metrics._listing import ranks_of_lists
 from sk_dml.metrics._validation import (
     check_embeddings,
@@ -210,7 +210,7 @@ def _search(X, codes, gallery, gallery_codes, names, metric, rng, wants_recall):
     recall = 1.0
     arguments = X, codes, gallery, gallery_codes
     if rng is None:
-        blocks = rate_in_blocks(*arguments, metric=metric, depth=depth, rate=rate)
+        blocks = score_in_blocks(*arguments, metric=metric, depth=depth, score=rate)
     else:
         n_neighbors = int(depth.max())
         lists, recall = ranks_of_lists(

@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 
 import numpy as np
-from sklearn.preprocessing import normalize
 from sklearn.utils import check_random_state
 
 from sk_dml._utils._labels import encode_labels
@@ -117,20 +116,3 @@ def check_interval(average, confidence_level, n_resamples, random_state):
         check_fraction(confidence_level, "confidence_level")
     check_positive(n_resamples, "n_resamples")
     check_random_state(random_state)
-
-
-def unit_rows(X):
-    """Make all rows of length one.
-
-    Parameters
-    ----------
-    X : ndarray of shape (n_samples, n_features)
-
-    Returns
-    -------
-    ndarray of shape (n_samples, n_features), float64
-        Rows of zeros stay.
-    """
-    # First by the largest value, so that no square overflows or vanishes.
-    largest = np.abs(X).max(axis=1, keepdims=True).astype(np.float64)
-    return normalize(X / np.where(largest > 0, largest, 1))

@@ -1,18 +1,15 @@
 """Verification: whether two samples are of one class, judged by their distance."""
 
 import numpy as np
-from sklearn import get_config
 from sklearn.metrics import auc, roc_curve
-from sklearn.utils import check_random_state, gen_batches
+from sklearn.utils import check_random_state
 from sklearn.utils.random import sample_without_replacement
 
 from sk_dml._utils._labels import encode_labels
 from sk_dml._utils._warn import warn
-from sk_dml.metrics._validation import check_embeddings, check_fraction, unit_rows
+from sk_dml.metrics._validation import check_embeddings, check_fraction
+from sk_dml.neighbors._distances import Rows, pair_distances
 from sk_dml.neighbors._validation import METRICS, check_choice, check_positive
-
-# Distances that differ only beyond so many significant bits are ties.
-BITS = 44
 
 
 def verification_scores(
@@ -264,34 +261,12 @@ def _curve(X, labels, metric, n_pairs, random_state):
             "classes): verification needs 2 or more classes, one of them with 2 or "
             "more samples."
         )
-    distances = _pair_distances(X, first, second, metric)
+    rows = Rows(X, metric)
+    distances = pair_distances(rows, first, rows, second)
     false_accepts, true_accepts, scores = roc_curve(
         is_same, -distances, drop_intermediate=False
     )
     return -scores, false_accepts, true_accepts, n_different
-
-
-def _pair_distances(X, first, second, metric):
-    X = unit_rows(X) if metric == "cosine" else X.astype(np.float64, copy=False)
-    distances = np.empty(len(first))
-    block = int(get_config()["working_memory"] * 2**20 / (24 * X.shape[1]))
-    for rows in gen_batches(len(first), max(1, block)):
-        one, other = X[first[rows]], X[second[rows]]
-        if metric == "cosine":
-            distances[rows] = 1 - np.einsum("ij,ij->i", one, other)
-            continue
-        one -= other
-        # By a power of two a pair: nothing is rounded, and no square overflows.
-        _, exponents = np.frexp(np.maximum(one.max(axis=1), -one.min(axis=1)))
-        np.ldexp(one, -exponents[:, None], out=one)
-        # Sums of the same numbers in another order differ in the last digits.
-        digits, powers = np.frexp(np.einsum("ij,ij->i", one, one))
-        squares = np.ldexp(np.rint(np.ldexp(digits, BITS)), powers - BITS)
-        distances[rows] = np.ldexp(np.sqrt(squares), exponents)
-    if metric == "cosine":
-        distances = np.ldexp(np.rint(np.ldexp(distances, BITS - 1)), 1 - BITS)
-        return np.maximum(distances, 0.0) + 0.0  # -0 is 0
-    return distances
 
 
 def sample_pairs(labels, *, n_pairs=100_000, random_state=None):

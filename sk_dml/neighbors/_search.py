@@ -3,7 +3,7 @@
 import numpy as np
 
 from sk_dml.neighbors._approximate import ApproximateSearch
-from sk_dml.neighbors._exact import ExactSearch, Gallery
+from sk_dml.neighbors._exact import ExactSearch
 from sk_dml.neighbors._validation import (
     METRICS,
     SEARCHES,
@@ -130,7 +130,7 @@ def make_search(rows, metric, search, random_state, device=None):
     -------
     ExactSearch or ApproximateSearch
     """
-    exact = ExactSearch(Gallery(rows, metric), device)
+    exact = ExactSearch(rows, metric, device)
     if resolve_search(search, len(rows)) == "exact":
         return exact
     return ApproximateSearch(exact, random_state)

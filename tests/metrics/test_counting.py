@@ -33,8 +33,8 @@ def ranks(
     gallery_codes = codes if gallery is None else gallery_codes
     depth = np.full(len(X), 10**9) if depth is None else depth
     groups = {}
-    for queries, (found,) in _counting.rate_in_blocks(
-        X, codes, gallery, gallery_codes, metric=metric, depth=depth, rate=as_groups
+    for queries, (found,) in _counting.score_in_blocks(
+        X, codes, gallery, gallery_codes, metric=metric, depth=depth, score=as_groups
     ):
         groups |= {int(query): g for query, g in zip(queries, found, strict=True) if g}
     return groups
