@@ -1,4 +1,4 @@
-"""Clustering metrics: how well k-means finds the classes again."""
+"""Clustering metrics: agreement of k-means clusters with the classes."""
 
 import numpy as np
 from sklearn.cluster import KMeans, MiniBatchKMeans
@@ -18,8 +18,8 @@ RESOLUTION = 2.0**-44
 
 
 def _pairwise_f1(codes, clusters):
-    (_, wrong), (missed, found) = pair_confusion_matrix(codes, clusters).tolist()
-    return 2 * found / (2 * found + wrong + missed)
+    (_, wrong), (missed, right) = pair_confusion_matrix(codes, clusters).tolist()
+    return 2 * right / (2 * right + wrong + missed)
 
 
 CLUSTER_METRICS = {
@@ -143,7 +143,7 @@ def _cluster(X, n_clusters, n_init, random_state):
 
 
 def nmi_score(X, labels, *, metric="euclidean", n_init=3, random_state=None):
-    """Normalised mutual information of classes and k-means clusters.
+    """Compute the normalized mutual information of classes and k-means clusters.
 
     Parameters
     ----------
@@ -178,7 +178,7 @@ def nmi_score(X, labels, *, metric="euclidean", n_init=3, random_state=None):
 
 
 def ami_score(X, labels, *, metric="euclidean", n_init=3, random_state=None):
-    """Mutual information of classes and k-means clusters, adjusted for chance.
+    """Compute the mutual information of classes and clusters, adjusted for chance.
 
     Parameters
     ----------
@@ -213,7 +213,7 @@ def ami_score(X, labels, *, metric="euclidean", n_init=3, random_state=None):
 
 
 def pairwise_f1_score(X, labels, *, metric="euclidean", n_init=3, random_state=None):
-    """Harmonic mean of precision and recall over pairs of samples in one cluster.
+    """Compute the harmonic mean of precision and recall over pairs in one cluster.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Verification: whether two samples are of one class, judged by their distance."""
+"""Verification: are two samples of one class, judged by their distance."""
 
 import numpy as np
 from sklearn.metrics import auc, roc_curve
@@ -21,7 +21,7 @@ def verification_scores(
     n_pairs=100_000,
     random_state=None,
 ):
-    """Rate how well distances tell pairs of one class from pairs of two.
+    """Score how well distances tell pairs of one class from pairs of two.
 
     Parameters
     ----------
@@ -200,7 +200,7 @@ def verification_threshold(
 
 
 def _check_rates(rates):
-    """Name the scores of false accept rates."""
+    """Return false accept rates by the names of their scores."""
     named: dict = {}
     for rate in rates:
         check_fraction(rate, "far")
@@ -225,7 +225,7 @@ def _too_few(rates, n_different):
 
 
 def _interpolate(rate, false_accepts, true_accepts, n_different):
-    """Read the true accept rate off the curve, where it is vertical at its top."""
+    """Return the true accept rate of the curve, at its top where it is vertical."""
     count = rate * n_different
     counts = np.round(false_accepts * n_different)
     i = int(np.searchsorted(counts, count + 1e-6, side="right")) - 1
@@ -237,15 +237,10 @@ def _interpolate(rate, false_accepts, true_accepts, n_different):
 
 
 def _curve(X, labels, metric, n_pairs, random_state):
-    """Count what every distance, taken as the threshold, would accept.
+    """Return distances, false and true accept rates, and the number of different pairs.
 
-    Returns
-    -------
-    distances : ndarray of shape (n_distances + 1,)
-        The distinct ones, ascending, after -inf, which accepts nothing.
-    false_accept_rate, true_accept_rate : ndarray of shape (n_distances + 1,)
-    n_different : int
-        How many pairs of different classes there are.
+    The distances (n_distances + 1,) are the distinct ones, ascending, after -inf, which
+    accepts nothing; the rates are those of each as the threshold.
     """
     check_choice(metric, METRICS, "metric")
     X, _, codes = check_embeddings(X, labels)
@@ -315,8 +310,8 @@ def sample_pairs(labels, *, n_pairs=100_000, random_state=None):
     order = np.argsort(codes, kind="stable")
     sizes = np.bincount(codes)
     starts = np.repeat(np.cumsum(sizes) - sizes, sizes)
-    places = np.arange(len(codes))
-    same = _draw(places - starts, n_pairs, rng)
+    indices = np.arange(len(codes))
+    same = _draw(indices - starts, n_pairs, rng)
     different = _draw(starts, n_pairs, rng)
     same[1] += starts[same[0]]
     pairs = order[np.concatenate([same, different], axis=1)]
@@ -325,20 +320,7 @@ def sample_pairs(labels, *, n_pairs=100_000, random_state=None):
 
 
 def _draw(n_partners, n_pairs, rng):
-    """Draw samples, and one of the partners of each, all such pairs equally likely.
-
-    Parameters
-    ----------
-    n_partners : ndarray of shape (n_samples,)
-        How many partners every sample has.
-    n_pairs : int or None
-    rng : RandomState
-
-    Returns
-    -------
-    ndarray of shape (2, n_drawn)
-        The samples, and which of its partners each has.
-    """
+    """Return samples and the number of a partner of each, (2, n_drawn)."""
     until = np.cumsum(n_partners)
     total = int(n_partners.sum())
     if n_pairs is None or total <= n_pairs:

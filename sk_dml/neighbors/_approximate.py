@@ -200,7 +200,7 @@ def draw_sample(n, n_sampled, random_state):
 def recall_of(indices, exact, queries, own):
     """Return the share of true neighbors in lists (n_queries, n_neighbors).
 
-    In a list -1 stands for nothing. No query finds the row ``own`` (n_queries,), -1 for none, of the gallery.
+    -1 stands for nothing found; no query finds the row ``own`` (n_queries,).
     """
     indices = np.sort(indices, axis=1)
     farthest = exact.search(queries, indices.shape[1], own)[0][:, -1:]

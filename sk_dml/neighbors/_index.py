@@ -27,7 +27,7 @@ from sk_dml.neighbors._validation import (
 
 
 class RetrievalIndex(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
-    """A gallery to retrieve from: nearest neighbours, their labels and their graph.
+    """A gallery to retrieve from: nearest neighbors, their labels and their graph.
 
     Fit keeps the rows and, where given, a label or id for each. As a transformer it
     gives the graph that scikit-learn's estimators accept as precomputed distances.
@@ -35,13 +35,13 @@ class RetrievalIndex(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     Parameters
     ----------
     n_neighbors : int, default=10
-        Number of neighbours, at least 1, that methods find where they are not told
+        Number of neighbors, at least 1, that methods find where they are not told
         another.
     metric : {"euclidean", "cosine"}, default="euclidean"
         What makes rows near. The cosine distance is 1 - cos; a row of zeros is at
         distance 1 from all.
     search : {"auto", "exact", "approximate"}, default="auto"
-        "approximate" walks along a graph of neighbours that pynndescent builds in
+        "approximate" walks along a graph of neighbors that pynndescent builds in
         :meth:`fit` [1]_; compiling it takes up to a minute in every process. "auto" is
         exact below 100,000 rows and approximate from there on.
     random_state : int, RandomState instance or None, default=None
@@ -232,7 +232,7 @@ class RetrievalIndex(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             The rows to search for. None searches each row of the gallery among all
             others.
         n_neighbors : int or None, default=None
-            Number of neighbours; None takes that of the constructor.
+            Number of neighbors; None takes that of the constructor.
         return_distance : bool, default=True
             Whether to return the distances too.
 
@@ -270,7 +270,7 @@ class RetrievalIndex(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             The rows to search for. None searches each row of the gallery among all
             others.
         n_neighbors : int or None, default=None
-            Number of neighbours; None takes that of the constructor.
+            Number of neighbors; None takes that of the constructor.
 
         Returns
         -------
@@ -299,7 +299,7 @@ class RetrievalIndex(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             The rows to search for. None searches each row of the gallery among all
             others.
         n_neighbors : int or None, default=None
-            Number of neighbours; None takes that of the constructor.
+            Number of neighbors; None takes that of the constructor.
         mode : {"distance", "connectivity"}, default="distance"
             Whether edges hold their distance, zeros too, or 1.
 
@@ -325,7 +325,7 @@ class RetrievalIndex(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     def transform(self, X):
         """Connect every row with its nearest ones of the gallery, for precomputed use.
 
-        As in scikit-learn's KNeighborsTransformer, there is one neighbour more than
+        As in scikit-learn's KNeighborsTransformer, there is one neighbor more than
         ``n_neighbors``: rows of the gallery find themselves here, and estimators that
         take precomputed graphs leave them out. Copies of a row are as near as itself:
         of more than ``n_neighbors + 1`` only those of the lowest indices are found.
