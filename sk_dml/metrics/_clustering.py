@@ -54,14 +54,13 @@ def clustering_scores(
     metrics : sequence of str, default=("nmi", "ami", "pairwise_f1")
         Any of "nmi", the mutual information divided by the mean of the two entropies;
         "ami", the same adjusted for chance [1]_; and "pairwise_f1", the harmonic mean
-        of precision and recall over pairs of samples, found where they are in the same
-        cluster and right where they are in the same class [2]_.
+        of precision and recall over pairs of samples, retrieved if they are in the same
+        cluster and relevant if they are in the same class [2]_.
     metric : {"euclidean", "cosine"}, default="euclidean"
         "cosine" clusters the rows scaled to length one.
     n_init : int, default=3
-        How often, at least once, k-means starts anew; the clustering with the least
-        squared distances is taken. With mini-batches, it is the best of so many
-        starting points.
+        Number of starts of k-means, at least 1; the clustering with the least squared
+        distances is taken. With mini-batches, the best of so many starting points.
     random_state : int, RandomState instance or None, default=None
         Draws the starting points and the batches.
 
@@ -115,8 +114,8 @@ def clustering_scores(
     X, classes, codes = check_embeddings(X, labels)
     if len(classes) < 2 or len(classes) == len(X):
         raise ValueError(
-            f"labels hold {len(classes)} classes for {len(X)} samples: clusterings can "
-            "be told apart with 2 or more classes, one of them with 2 or more samples."
+            f"labels hold {len(classes)} classes for {len(X)} samples; clustering "
+            "metrics need 2 or more classes, one of them with 2 or more samples."
         )
     if metric == "cosine":
         X = np.rint(unit_rows(X)[0] / RESOLUTION) * RESOLUTION
@@ -154,7 +153,7 @@ def nmi_score(X, labels, *, metric="euclidean", n_init=3, random_state=None):
     metric : {"euclidean", "cosine"}, default="euclidean"
         "cosine" clusters the rows scaled to length one.
     n_init : int, default=3
-        How often k-means starts anew; the best clustering is taken.
+        Number of starts of k-means; the best clustering is taken.
     random_state : int, RandomState instance or None, default=None
         Draws the starting points of k-means.
 
@@ -189,7 +188,7 @@ def ami_score(X, labels, *, metric="euclidean", n_init=3, random_state=None):
     metric : {"euclidean", "cosine"}, default="euclidean"
         "cosine" clusters the rows scaled to length one.
     n_init : int, default=3
-        How often k-means starts anew; the best clustering is taken.
+        Number of starts of k-means; the best clustering is taken.
     random_state : int, RandomState instance or None, default=None
         Draws the starting points of k-means.
 
@@ -224,7 +223,7 @@ def pairwise_f1_score(X, labels, *, metric="euclidean", n_init=3, random_state=N
     metric : {"euclidean", "cosine"}, default="euclidean"
         "cosine" clusters the rows scaled to length one.
     n_init : int, default=3
-        How often k-means starts anew; the best clustering is taken.
+        Number of starts of k-means; the best clustering is taken.
     random_state : int, RandomState instance or None, default=None
         Draws the starting points of k-means.
 

@@ -43,7 +43,7 @@ CHUNK = 64
 # Items that may count before it is asked anew which relevant items they closed.
 NEW = 16
 
-# Share of a squared distance: more than what rounding it takes away.
+# More than the share that rounding takes from a squared distance.
 MARGIN = 2 * ROUNDING
 
 

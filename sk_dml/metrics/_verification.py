@@ -34,7 +34,7 @@ def verification_scores(
     far : float or sequence of float, default=(1e-2, 1e-3)
         False accept rates at which to report the true accept rate, each in (0, 1).
     n_pairs : int or None, default=100_000
-        How many pairs of either kind, of the same class and of different ones, to draw
+        Number of pairs of either kind, of the same class and of different ones, to draw
         at random without replacement; all of a kind where there are no more. None
         takes all pairs, n (n - 1) / 2 of them.
     random_state : int, RandomState instance or None, default=None
@@ -290,7 +290,7 @@ def sample_pairs(labels, *, n_pairs=100_000, random_state=None):
     ValueError
         If n_pairs is below 1, or a label is missing.
     TypeError
-        If n_pairs is no integer, or labels cannot be compared.
+        If n_pairs is not an integer, or labels cannot be compared.
 
     Examples
     --------

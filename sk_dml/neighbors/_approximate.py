@@ -134,7 +134,7 @@ def neighbor_recall(
         The rows searched among. None stands for the queries, each left out of its own
         list.
     metric : {"euclidean", "cosine"}, default="euclidean"
-        What makes rows near.
+        The distance.
     n_sampled : int, default=1000
         Queries to search exactly, at least 1; all of them where there are no more.
     random_state : int, RandomState instance or None, default=None
@@ -150,7 +150,7 @@ def neighbor_recall(
     ValueError
         If shapes or values do not fit.
     TypeError
-        If ``indices`` or ``n_sampled`` are no integers.
+        If ``indices`` or ``n_sampled`` are not integers.
 
     See Also
     --------

@@ -1,28 +1,29 @@
-"""Exact search: candidates by fast products, proven by bounds, in double precision.
+"""Exact search: candidates by fast products, proven by bounds, in double precision."""
 
-How it works. The squared distance of two centered rows is |q|^2 + |g|^2 - 2 q.g, and a
-product of matrices gives the q.g of a block of queries and the whole gallery. In single
-precision that is fast and rounded, but by no more than a share of |q|^2 + |g|^2 that is
-known (Higham's gamma): less this share, the result is a lower bound of the squared
-distance.
-
-1. The rows with the smallest bounds, SPARE more than neighbors are wanted, are the
-   candidates of a query. Their distances are computed as ``_distances`` defines them,
-   by differences in double precision, and sorted, ties by index.
-2. A row that is no candidate has a bound of at least the largest among the candidates.
-   If that is above the k-th distance, and above what ties with it, the list is exact.
-3. Else all rows whose bounds are not above the k-th distance are compared. Where these
-   are many, a product in double precision, with its smaller errors, comes first.
-
-The result is that of comparing everything with everything by differences, to the bit,
-whatever the precision, the blocks, the threads or the device. Of copies of a row only
-the first k + 1 can be in any list: the others are hidden from the products, so that
-many copies leave no doubt to resolve. The rows are centered for small errors, and
-scaled by a power of two to between -1 and 1; a query so far away that the gallery
-collapses in this precision is compared with all of it. Memory: a copy of the gallery in
-single precision, and for every thread a block of bounds, within scikit-learn's
-working_memory.
-"""
+# How it works. The squared distance of two centered rows is |q|^2 + |g|^2 - 2 q.g, and
+# a product of matrices gives the q.g of a block of queries and the whole gallery. In
+# single precision that is fast and rounded, but by no more than a share of |q|^2 +
+# |g|^2 that is known (Higham's gamma): less this share, the result is a lower bound of
+# the squared distance.
+#
+# 1. The rows with the smallest bounds, SPARE more than neighbors are wanted, are the
+#    candidates of a query. Their distances are computed as ``_distances`` defines them,
+#    by differences in double precision, and sorted, ties by index.
+# 2. A row that is no candidate has a bound of at least the largest among the
+#    candidates. If that is above the k-th distance, and above what ties with it, the
+#    list is exact.
+# 3. Else all rows whose bounds are not above the k-th distance are compared. Where
+#    these are many, a product in double precision, with its smaller errors, comes
+#    first.
+#
+# The result is that of comparing everything with everything by differences, to the bit,
+# whatever the precision, the blocks, the threads or the device. Of copies of a row only
+# the first k + 1 can be in any list: the others are hidden from the products, so that
+# many copies leave no doubt to resolve. The rows are centered for small errors, and
+# scaled by a power of two to between -1 and 1; a query so far away that the gallery
+# collapses in this precision is compared with all of it. Memory: a copy of the gallery
+# in single precision, and for every thread a block of bounds, within scikit-learn's
+# working_memory.
 
 from concurrent.futures import ThreadPoolExecutor
 from threading import local

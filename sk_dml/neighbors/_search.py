@@ -71,7 +71,7 @@ def nearest_neighbors(
         fewer than ``n_neighbors`` rows to find, a parameter is unknown, or the device
         is not there.
     TypeError
-        If ``n_neighbors`` is no integer, or the rows are sparse.
+        If ``n_neighbors`` is not an integer, or the rows are sparse.
 
     See Also
     --------
