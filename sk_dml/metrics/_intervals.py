@@ -146,8 +146,8 @@ def check_number_of_classes(n_classes):
     """Refuse one class; warn of few."""
     if n_classes < 2:
         raise ValueError(
-            f"A bootstrap over classes needs 2 or more of them, and is of use with "
-            f"about 20; the scores are of {n_classes} class."
+            f"The scores are of {n_classes} class: a bootstrap over classes needs 2 or "
+            "more, and is of use with about 20."
         )
     if n_classes < FEW_CLASSES:
         warn(
