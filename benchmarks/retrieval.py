@@ -1,11 +1,11 @@
 """Precision@1 and MAP@R of many embeddings, beside what else computes or could.
 
 Beside pytorch-metric-learning's AccuracyCalculator, which searches with faiss, a search
-by faiss-cpu alone and by scikit-learn for as many neighbours as a class has items, and
+by faiss-cpu alone and by scikit-learn for as many neighbors as a class has items, and
 the bare product of all rows in tiles. Medians of runs in turns, and their ratios; the
 largest memory that ours and AccuracyCalculator add to processes of their own. The first
 call, which compiles or loads compiled code, is told apart. Then the approximate search,
-once a size, beside the exact one, for lists of neighbours and scores, on random rows or
+once a size, beside the exact one, for lists of neighbors and scores, on random rows or
 on the principal components of images; compiling is told apart. Needs Linux.
 """
 
@@ -24,7 +24,7 @@ SIZES = [(20_000, 128, 5), (20_000, 128, 200), (60_000, 512, 5), (118_898, 128, 
 
 @functools.cache
 def data(n, n_features, per_class):
-    """Draw classes on the sphere that overlap with their neighbours."""
+    """Draw classes on the sphere that overlap with their neighbors."""
     rng = np.random.default_rng(0)
     labels = np.arange(n) // per_class
     centers = rng.normal(size=(labels[-1] + 1, n_features)).astype(np.float32)
@@ -92,7 +92,7 @@ def components(path, n):
 
 
 def approximate(n, path):
-    """Time lists of 10 neighbours and scores, exact and approximate, once each."""
+    """Time lists of 10 neighbors and scores, exact and approximate, once each."""
     from sk_dml.metrics import retrieval_scores
     from sk_dml.neighbors import nearest_neighbors, neighbor_recall
 

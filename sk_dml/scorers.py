@@ -27,7 +27,7 @@ OPTIONS = {"metric", "average", "n_classes", "n_repeats", "search", "random_stat
 
 
 class RetrievalScorer:
-    """Rate an embedder by searching every sample of X among the others.
+    """Score an embedder by searching every sample of X among the others.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ class RetrievalScorer:
 
     See Also
     --------
-    retrieval_scorer : Makes one.
+    retrieval_scorer : Make one.
     """
 
     def __init__(self, names, **options):
@@ -52,13 +52,13 @@ class RetrievalScorer:
         self.options = options
 
     def __call__(self, estimator, X, y):
-        """Embed X and score it.
+        """Return the score of the embedding of X.
 
         Parameters
         ----------
         estimator : object
             A fitted embedder (any transformer), a Pipeline that ends in one, or a
-            Pipeline that goes on to a graph of neighbours or a predictor, whose steps
+            Pipeline that goes on to a graph of neighbors or a predictor, whose steps
             before it are scored.
         X : array-like of shape (n_samples, ...)
             Samples.
@@ -72,15 +72,15 @@ class RetrievalScorer:
         Raises
         ------
         TypeError
-            If the estimator has nothing that transforms, or what it gives is sparse.
+            If the estimator has no ``transform``, or its output is sparse.
         ValueError
             If no sample has another of its class, or some values are NaN or infinite.
 
         Warns
         -----
         UserWarning
-            If samples are left out: their rows are NaN, as an embedder with
-            ``on_bad_image="skip"`` makes them of images that cannot be read.
+            If samples are left out: their rows are NaN, as those of unreadable images
+            are with ``on_bad_image="skip"``.
         """
         embedding, y = without_missing(np.asarray(embed(estimator, X)), y)
         scores = retrieval_scores(embedding, y, metrics=self.names, **self.options)
@@ -92,37 +92,16 @@ class RetrievalScorer:
 
 
 def without_missing(embedding, y):
-    """Leave out rows of nothing but NaN: samples that have no embedding.
-
-    Parameters
-    ----------
-    embedding : ndarray of shape (n_samples, n_components)
-    y : array-like of shape (n_samples,)
-
-    Returns
-    -------
-    embedding, y
-        Without them.
-
-    Raises
-    ------
-    ValueError
-        If there are no others.
-
-    Warns
-    -----
-    UserWarning
-        If there are any: how many.
-    """
+    """Return embedding and y without rows of nothing but NaN, and warn of these."""
     if embedding.ndim != 2 or embedding.dtype.kind != "f":
         return embedding, y
     missing = np.isnan(embedding).all(axis=1)
     if not missing.any():
         return embedding, y
-    found = f"{missing.sum()} of {len(embedding)} samples have no embedding, but NaN"
+    message = f"{missing.sum()} of {len(embedding)} samples have no embedding, but NaN"
     if missing.all():
-        raise ValueError(f"{found}: there is nothing to score.")
-    warn(f"{found}, and are left out of the score.")
+        raise ValueError(f"{message}: there is nothing to score.")
+    warn(f"{message}, and are left out of the score.")
     check_consistent_length(embedding, y)
     kept = np.flatnonzero(~missing)
     return embedding[kept], _safe_indexing(y, kept)
@@ -176,7 +155,7 @@ def recall_at_k(k, **options):
     Parameters
     ----------
     k : int
-        Number of neighbours, at least 1.
+        Number of neighbors, at least 1.
     **options : dict
         As for :func:`retrieval_scorer`.
 

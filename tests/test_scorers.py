@@ -13,6 +13,7 @@ from sklearn.preprocessing import StandardScaler
 from sk_dml import CircleEmbedder, ClassDisjointKFold, scorers
 from sk_dml.metrics import map_at_r_score, recall_at_k_score, retrieval_scores
 from sk_dml.scorers import retrieval_scorer
+from tests.neighbors.descent import install
 
 
 @pytest.fixture
@@ -139,7 +140,8 @@ def test_names_and_search_are_checked_before_any_fit():
         scorers.recall_at_k(2.5)
 
 
-def test_recall_of_the_search_is_a_score():
+def test_recall_of_the_search_is_a_score(monkeypatch):
+    install(monkeypatch)
     X, y = np.random.default_rng(0).normal(size=(60, 3)), np.arange(60) % 6
     scaler = StandardScaler().fit(X)
     scorer = retrieval_scorer(

@@ -1,17 +1,17 @@
-"""The embedding that an estimator makes, wherever in it the embedder sits."""
+"""Embeddings from estimators and pipelines."""
 
 from scipy.sparse import issparse
 from sklearn.pipeline import Pipeline
 
 
 def embed(estimator, X):
-    """Embed samples with whatever part of an estimator transforms.
+    """Return the embedding of samples by the part of an estimator that transforms.
 
     Parameters
     ----------
     estimator : object
         A fitted embedder (any transformer), a Pipeline that ends in one, or a Pipeline
-        that goes on to a graph of neighbours (a RetrievalIndex, a
+        that goes on to a graph of neighbors (a RetrievalIndex, a
         KNeighborsTransformer) or a predictor, of which the steps before that are used;
         or a search whose best estimator is one of these.
     X : array-like of shape (n_samples, ...)
@@ -51,20 +51,19 @@ def embed(estimator, X):
     if not hasattr(embedder, "transform"):
         raise TypeError(
             f"estimator {type(estimator).__name__} has no transform, so it makes no "
-            "embedding; give an embedder, or a Pipeline that holds one before its last "
-            "step."
+            "embedding; pass an embedder, or a Pipeline with one before its last step."
         )
     embedding = embedder.transform(X)
     if issparse(embedding):
         raise TypeError(
-            f"estimator {embedder!r} gives sparse data of shape {embedding.shape}, "
-            "which is no embedding: it goes on past the embedding, say to a graph of "
-            "neighbours. Give the part of it that ends in the embedder."
+            f"estimator {embedder!r} returns sparse data of shape {embedding.shape}, "
+            "no embedding: it goes on past it, for example to a graph of neighbors. "
+            "Pass the part that ends in the embedder."
         )
     return embedding
 
 
 def _is_graph(step):
-    """Tell transformers that turn embeddings into a graph of neighbours."""
+    """Return whether a step turns embeddings into a graph of neighbors."""
     graphs = "kneighbors_graph", "radius_neighbors_graph"
     return hasattr(step, "transform") and any(hasattr(step, name) for name in graphs)

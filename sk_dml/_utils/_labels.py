@@ -1,4 +1,4 @@
-"""Labels as they come, turned into the integers 0 .. n_classes - 1."""
+"""Labels as integers from 0 to n_classes - 1."""
 
 from collections.abc import Hashable
 from numbers import Integral, Real
@@ -9,25 +9,7 @@ from sklearn.utils import column_or_1d
 
 
 def as_labels(labels):
-    """Make an array of labels without turning numbers into strings.
-
-    Parameters
-    ----------
-    labels : array-like of shape (n_samples,)
-        Any labels.
-
-    Returns
-    -------
-    ndarray of shape (n_samples,)
-        Of dtype object where numpy would turn numbers of a list into strings, or large
-        integers into floats.
-
-    Examples
-    --------
-    >>> from sk_dml._utils._labels import as_labels
-    >>> as_labels([1, "a"])
-    array([1, 'a'], dtype=object)
-    """
+    """Return an array of labels, as objects where numpy would change one of them."""
     if not isinstance(labels, (list, tuple)):
         return np.asarray(labels)
     try:
@@ -57,35 +39,11 @@ def _is_missing(label):
 
 
 def encode_labels(labels, *, name="y"):
-    """Give every class a number, comparing labels as labels and never as floats.
+    """Return the sorted classes and the index of each label's class, (n_samples,).
 
-    Parameters
-    ----------
-    labels : array-like of shape (n_samples,)
-        Strings, integers, booleans or objects of one sortable kind.
-    name : str, default="y"
-        What to call the labels in an error.
-
-    Returns
-    -------
-    classes : ndarray of shape (n_classes,)
-        The distinct labels, sorted.
-    codes : ndarray of shape (n_samples,), dtype int64
-        The place of every label in ``classes``.
-
-    Raises
-    ------
-    ValueError
-        If a label is missing (None, NaN or NaT), or there is not one label a sample.
-    TypeError
-        If labels of several kinds, say strings and integers, are mixed, or they cannot
-        be hashed or sorted.
-
-    Examples
-    --------
-    >>> from sk_dml._utils._labels import encode_labels
-    >>> encode_labels(["cat", "ant", "cat"])
-    (array(['ant', 'cat'], dtype='<U3'), array([1, 0, 1]))
+    Labels are compared as labels, never as floats; ``name`` is theirs in an error. A
+    ValueError is raised for missing labels (None, NaN or NaT) or more than one a
+    sample, a TypeError for labels that cannot be hashed or sorted together.
     """
     labels = _as_column(labels, name)
     mixes, holds = ("mix", "hold") if " and " in name else ("mixes", "holds")
@@ -124,28 +82,7 @@ def _as_column(labels, name):
 
 
 def encode_label_sets(labels, other_labels, *, names):
-    """Give the classes of two sets of labels the same numbers.
-
-    Parameters
-    ----------
-    labels, other_labels : array-like of shape (n,) and (m,)
-        The two sets.
-    names : tuple of two str
-        What to call them in an error.
-
-    Returns
-    -------
-    codes : ndarray of shape (n,), dtype int64
-        The classes of ``labels``.
-    other_codes : ndarray of shape (m,), dtype int64
-        The classes of ``other_labels``.
-
-    Examples
-    --------
-    >>> from sk_dml._utils._labels import encode_label_sets
-    >>> encode_label_sets(["b", "a"], ["c", "b"], names=("labels", "gallery_labels"))
-    (array([1, 0]), array([2, 1]))
-    """
+    """Return codes (n,) and (m,) of two sets of labels, from the same classes."""
     labels, other_labels = map(_as_column, (labels, other_labels), names)
     if labels.dtype.kind != other_labels.dtype.kind:
         # As objects, so that neither 1 and "1" nor two large integers become equal.

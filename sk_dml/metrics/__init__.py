@@ -1,4 +1,4 @@
-"""Retrieval metrics: how well neighbours in an embedding share their class.
+"""Metrics of embeddings: retrieval, clustering and verification.
 
 Every metric is a function of embeddings and labels, as
 :func:`sklearn.metrics.silhouette_score` is. Each sample is searched among the others,

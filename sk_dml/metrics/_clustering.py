@@ -1,4 +1,4 @@
-"""Clustering metrics: how well k-means finds the classes again."""
+"""Clustering metrics: agreement of k-means clusters with the classes."""
 
 import numpy as np
 from sklearn.cluster import KMeans, MiniBatchKMeans
@@ -7,7 +7,8 @@ from sklearn.metrics.cluster import pair_confusion_matrix
 from sklearn.utils import check_random_state
 
 from sk_dml._utils._warn import warn
-from sk_dml.metrics._validation import check_embeddings, check_names, unit_rows
+from sk_dml.metrics._validation import check_embeddings, check_names
+from sk_dml.neighbors._distances import unit_rows
 from sk_dml.neighbors._validation import METRICS, check_choice, check_positive
 
 # Above so many samples, k-means takes mini-batches.
@@ -17,8 +18,8 @@ RESOLUTION = 2.0**-44
 
 
 def _pairwise_f1(codes, clusters):
-    (_, wrong), (missed, found) = pair_confusion_matrix(codes, clusters).tolist()
-    return 2 * found / (2 * found + wrong + missed)
+    (_, wrong), (missed, right) = pair_confusion_matrix(codes, clusters).tolist()
+    return 2 * right / (2 * right + wrong + missed)
 
 
 CLUSTER_METRICS = {
@@ -53,14 +54,13 @@ def clustering_scores(
     metrics : sequence of str, default=("nmi", "ami", "pairwise_f1")
         Any of "nmi", the mutual information divided by the mean of the two entropies;
         "ami", the same adjusted for chance [1]_; and "pairwise_f1", the harmonic mean
-        of precision and recall over pairs of samples, found where they are in the same
-        cluster and right where they are in the same class [2]_.
+        of precision and recall over pairs of samples, retrieved if they are in the same
+        cluster and relevant if they are in the same class [2]_.
     metric : {"euclidean", "cosine"}, default="euclidean"
         "cosine" clusters the rows scaled to length one.
     n_init : int, default=3
-        How often, at least once, k-means starts anew; the clustering with the least
-        squared distances is taken. With mini-batches, it is the best of so many
-        starting points.
+        Number of starts of k-means, at least 1; the clustering with the least squared
+        distances is taken. With mini-batches, the best of so many starting points.
     random_state : int, RandomState instance or None, default=None
         Draws the starting points and the batches.
 
@@ -114,11 +114,11 @@ def clustering_scores(
     X, classes, codes = check_embeddings(X, labels)
     if len(classes) < 2 or len(classes) == len(X):
         raise ValueError(
-            f"labels hold {len(classes)} classes for {len(X)} samples: clusterings can "
-            "be told apart with 2 or more classes, one of them with 2 or more samples."
+            f"labels hold {len(classes)} classes for {len(X)} samples; clustering "
+            "metrics need 2 or more classes, one of them with 2 or more samples."
         )
     if metric == "cosine":
-        X = np.rint(unit_rows(X) / RESOLUTION) * RESOLUTION
+        X = np.rint(unit_rows(X)[0] / RESOLUTION) * RESOLUTION
     clusters = _cluster(X, len(classes), n_init, random_state)
     return {name: float(CLUSTER_METRICS[name](codes, clusters)) for name in names}
 
@@ -142,7 +142,7 @@ def _cluster(X, n_clusters, n_init, random_state):
 
 
 def nmi_score(X, labels, *, metric="euclidean", n_init=3, random_state=None):
-    """Normalised mutual information of classes and k-means clusters.
+    """Compute the normalized mutual information of classes and k-means clusters.
 
     Parameters
     ----------
@@ -153,7 +153,7 @@ def nmi_score(X, labels, *, metric="euclidean", n_init=3, random_state=None):
     metric : {"euclidean", "cosine"}, default="euclidean"
         "cosine" clusters the rows scaled to length one.
     n_init : int, default=3
-        How often k-means starts anew; the best clustering is taken.
+        Number of starts of k-means; the best clustering is taken.
     random_state : int, RandomState instance or None, default=None
         Draws the starting points of k-means.
 
@@ -177,7 +177,7 @@ def nmi_score(X, labels, *, metric="euclidean", n_init=3, random_state=None):
 
 
 def ami_score(X, labels, *, metric="euclidean", n_init=3, random_state=None):
-    """Mutual information of classes and k-means clusters, adjusted for chance.
+    """Compute the mutual information of classes and clusters, adjusted for chance.
 
     Parameters
     ----------
@@ -188,7 +188,7 @@ def ami_score(X, labels, *, metric="euclidean", n_init=3, random_state=None):
     metric : {"euclidean", "cosine"}, default="euclidean"
         "cosine" clusters the rows scaled to length one.
     n_init : int, default=3
-        How often k-means starts anew; the best clustering is taken.
+        Number of starts of k-means; the best clustering is taken.
     random_state : int, RandomState instance or None, default=None
         Draws the starting points of k-means.
 
@@ -212,7 +212,7 @@ def ami_score(X, labels, *, metric="euclidean", n_init=3, random_state=None):
 
 
 def pairwise_f1_score(X, labels, *, metric="euclidean", n_init=3, random_state=None):
-    """Harmonic mean of precision and recall over pairs of samples in one cluster.
+    """Compute the harmonic mean of precision and recall over pairs in one cluster.
 
     Parameters
     ----------
@@ -223,7 +223,7 @@ def pairwise_f1_score(X, labels, *, metric="euclidean", n_init=3, random_state=N
     metric : {"euclidean", "cosine"}, default="euclidean"
         "cosine" clusters the rows scaled to length one.
     n_init : int, default=3
-        How often k-means starts anew; the best clustering is taken.
+        Number of starts of k-means; the best clustering is taken.
     random_state : int, RandomState instance or None, default=None
         Draws the starting points of k-means.
 

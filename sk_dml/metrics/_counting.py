@@ -1,10 +1,35 @@
-"""Rank the relevant items of every query, exactly and without ranking the others.
+"""Ranks of the relevant items of every query, exactly, without ranking the others."""
 
-The squared distances of a query to its relevant items are computed by differences in
-double precision and sorted; of all other items it only counts how many come before
-which of them. That takes one pass over the products of all pairs, in tiles, and memory
-for the relevant pairs.
-"""
+# How it works. A retrieval metric of a query needs, for every relevant item (of the
+# query's class), how many items are nearer and how many are tied with it: `_ranks`. It
+# does not need the order of the irrelevant items among themselves. So nothing else is
+# sorted than the relevant items:
+#
+# 1. The rows are sorted by class, and equal rows of one class become one point with a
+#    weight. The distances of a query to its relevant items are computed as
+#    neighbors._distances defines them and sorted: the pairs of the query.
+# 2. All other pairs are passed once, in tiles of products of matrices that stay in the
+#    cache. Each irrelevant item is counted between the relevant items that it lies
+#    between, or as tied with one: `_kernels`. Sums of these counts are the positions.
+# 3. Metrics that look at the first `depth` ranks only (R, or k) close a relevant item
+#    as soon as so many items are before it. What is farther than the last open one need
+#    not be counted, so that most products end at one comparison.
+#
+# Why it is exact: a product tells two distances apart only beyond a bound of its error;
+# within it, the distance itself decides. Products are taken in single precision. If a
+# sample of pairs shows that they would leave too much in doubt (rows much nearer to
+# each other than to the center), they are taken in double precision instead: the result
+# is the same, the time is not.
+#
+# Invariants: ranks within the depth depend on neither the tiles, nor the threads, nor
+# the precision; a group of tied relevant items is counted at the first of them; a query
+# is never an item of its own.
+#
+# Memory: no distances but those of the relevant pairs, 20 bytes each, and as queries
+# are taken in blocks with PAIR_BYTES for each, never more than working_memory; a
+# centered copy of the rows in single precision; a tile for each thread. Where the
+# queries are the gallery and one block, a tile serves both as rows and as columns:
+# half the products.
 
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
@@ -17,7 +42,7 @@ from sklearn.utils._openmp_helpers import _openmp_effective_n_threads
 from threadpoolctl import threadpool_limits
 
 from sk_dml.metrics._ranks import Ranks
-from sk_dml.neighbors._distances import compare, distance_blocks, equal_rows
+from sk_dml.neighbors._distances import Rows, common_scale, distance_blocks, equal_rows
 
 # Up to so many pairs, and differences of features, what needs no compiled code is quick
 # enough.
@@ -30,84 +55,69 @@ TILE = 1024
 # evaluated at a time.
 PAIR_BYTES, RANKED_PAIRS = 128, 2**19
 
-# Rows that tell where the middle of all is.
+# Rows that the center is estimated from.
 SAMPLE = 1000
+
+# Products that take as long as a distance, times the features.
+DISTANCE_COST = 8000
 
 
 def count_relevant(codes, gallery_codes, is_self):
-    """Count the relevant items of every query.
-
-    Parameters
-    ----------
-    codes : ndarray of shape (n,), int
-        Classes of the queries.
-    gallery_codes : ndarray of shape (n_gallery,), int
-        Classes of the gallery.
-    is_self : bool
-        Whether the queries are the gallery, each without itself.
-
-    Returns
-    -------
-    ndarray of shape (n,)
-    """
+    """Return how many items are relevant to every query, (n_queries,)."""
     sizes = np.bincount(gallery_codes, minlength=codes.max(initial=-1) + 1)
     return sizes[codes] - int(is_self)
 
 
-def rate_in_blocks(X, codes, gallery, gallery_codes, *, metric, depth, rate):
-    """Rate where the relevant items of every query rank.
+def score_in_blocks(X, codes, gallery, gallery_codes, *, metric, depth, score):
+    """Score the ranks of the relevant items of every query.
 
     Parameters
     ----------
-    X : ndarray of shape (n, n_features), float
-        The queries.
-    codes : ndarray of shape (n,), int
-        Their classes.
-    gallery : ndarray of shape (n_gallery, n_features) or None
-        None searches each query among the others.
-    gallery_codes : ndarray of shape (n_gallery,), int
-        The classes of the gallery; without one, ``codes``.
+    X, codes : ndarray of shape (n, n_features) and (n,)
+        The queries and their classes.
+    gallery, gallery_codes : ndarray of shape (n_gallery, n_features) and (n_gallery,)
+        The items; None and ``codes`` search each query among the others.
     metric : {"euclidean", "cosine"}
-        What orders the neighbours.
     depth : ndarray of shape (n,)
         Ranks that matter, equal for queries of one class; relevant items beyond them
         may be missing from the ranks.
-    rate : callable
-        Called with the Ranks of some queries, possibly in several threads at once;
-        returns a tuple of arrays with an entry for each.
+    score : callable
+        Returns a tuple of arrays, (n_queries,), for the Ranks of some queries, possibly
+        in several threads at once.
 
     Yields
     ------
-    queries : ndarray of int
-        Some of the queries; those that nothing is relevant to may never come.
-    values : tuple of ndarray
-        What ``rate`` said of these.
+    indices : ndarray of int
+        Some of the queries; those without relevant items may be missing.
+    scores : tuple of ndarray
+        What ``score`` returned for them.
     """
     n_gallery = len(X) if gallery is None else len(gallery)
     n_pairs = len(X) * n_gallery
     is_small = n_pairs <= min(FEW_PAIRS, FEW_DIFFERENCES / X.shape[1])
-    function = _rate_few if is_small else _rate_many
-    return function(X, codes, gallery, gallery_codes, metric, depth, rate)
+    function = _score_few if is_small else _score_many
+    return function(X, codes, gallery, gallery_codes, metric, depth, score)
 
 
-def _rate_few(X, codes, gallery, gallery_codes, metric, depth, rate):
+def _score_few(X, codes, gallery, gallery_codes, metric, depth, score):
+    """Score by all distances, (n, n_gallery), without compiled code."""
     n_relevant = count_relevant(codes, gallery_codes, gallery is None)
     for rows, squares in distance_blocks(X, gallery, metric=metric):
         groups = []
         for i, values in enumerate(squares):
-            relevant = gallery_codes == codes[rows.start + i]
-            found = values[relevant]
-            found, hits = np.unique(found[found < np.inf], return_counts=True)
-            others = np.sort(values[~relevant])
-            before = np.searchsorted(others, found, "left")
-            tied = np.searchsorted(others, found, "right") - before
-            groups.append(np.stack([np.full(len(found), i), before, hits, tied]))
+            is_relevant = gallery_codes == codes[rows.start + i]
+            relevant = values[is_relevant]
+            relevant, hits = np.unique(relevant[relevant < np.inf], return_counts=True)
+            others = np.sort(values[~is_relevant])
+            before = np.searchsorted(others, relevant, "left")
+            tied = np.searchsorted(others, relevant, "right") - before
+            groups.append(np.stack([np.full(len(relevant), i), before, hits, tied]))
         ranks = _assemble(n_relevant[rows], *np.concatenate(groups, axis=1))
-        yield np.arange(rows.start, rows.stop), rate(ranks)
+        yield np.arange(rows.start, rows.stop), score(ranks)
 
 
 def _assemble(n_relevant, query, before, hits, tied):
-    """Make Ranks of groups, given the irrelevant items before and in each."""
+    """Return Ranks of groups (n_groups,), given irrelevant items before and in each."""
     until = np.cumsum(hits) - hits
     first = np.flatnonzero(np.diff(query, prepend=-1))
     n_groups = np.diff(first, append=len(query))
@@ -117,36 +127,39 @@ def _assemble(n_relevant, query, before, hits, tied):
     )
 
 
-def _rate_many(X, codes, gallery, gallery_codes, metric, depth, rate):
+def _score_many(X, codes, gallery, gallery_codes, metric, depth, score):
+    """Score by counting, in blocks of queries that fit the working memory."""
     is_self = gallery is None
     if not is_self:
+        # Compiled once for both, not for every pair of types.
         dtype = np.result_type(X, gallery)
         X, gallery = (rows.astype(dtype, copy=False) for rows in (X, gallery))
-    queries = _Points(X, codes)
-    items = queries if is_self else _Points(gallery, gallery_codes)
+    queries = _DistinctRows(Rows(X, metric), codes)
+    items = queries if is_self else _DistinctRows(Rows(gallery, metric), gallery_codes)
     n_relevant = count_relevant(codes, gallery_codes, is_self)[queries.order]
     n_threads = _openmp_effective_n_threads()
-    search = _Search(queries, items, metric, n_relevant, depth[queries.order])
+    counter = _Counter(queries, items, n_relevant, depth[queries.order])
     ends = np.cumsum(n_relevant)
     kept = int(get_config()["working_memory"] * 2**20 / PAIR_BYTES)
     with ThreadPoolExecutor(n_threads) as pool:
         for start, stop in _blocks(ends, kept):
-            counts = search.count(start, stop, pool, n_threads)
+            state = counter.count(start, stop, pool, n_threads)
 
-            def rate_block(block, start=start, counts=counts):
+            def score_block(block, start=start, state=state):
                 first, last = block[0] + start, block[1] + start
-                groups = _groups(counts, *block)
-                values = rate(_assemble(n_relevant[first:last], *groups))
+                groups = _groups(state, *block)
+                scores = score(_assemble(n_relevant[first:last], *groups))
+                # Equal rows of one class have equal scores.
                 members, sizes = queries.members(first, last)
-                return members, tuple(np.repeat(value, sizes) for value in values)
+                return members, tuple(np.repeat(values, sizes) for values in scores)
 
             done = ends[start] - n_relevant[start]
             blocks = _blocks(ends[start:stop] - done, RANKED_PAIRS // n_threads)
-            yield from pool.map(rate_block, blocks)
+            yield from pool.map(score_block, blocks)
 
 
 def _blocks(ends, size):
-    """Part queries into blocks with so many relevant pairs, or a single query."""
+    """Yield blocks of queries with so many relevant pairs, or of a single query."""
     start = done = 0
     while start < len(ends):
         stop = max(start + 1, int(np.searchsorted(ends, done + size, "right")))
@@ -154,137 +167,144 @@ def _blocks(ends, size):
         start, done = stop, ends[stop - 1]
 
 
-def _groups(counts, first, last):
-    """Read the groups of some queries out of the counts."""
-    starts = counts.starts[first : last + 1]
+def _groups(state, first, last):
+    """Return query, irrelevant items before, hits and ties of groups, (n_groups,)."""
+    starts = state.starts[first : last + 1]
     pairs = slice(starts[0], starts[-1])
     if starts[0] == starts[-1]:
         return (np.empty(0, dtype=np.int64),) * 4
     query = np.repeat(np.arange(last - first), np.diff(starts))
     within = np.arange(starts[-1] - starts[0]) - (starts[:-1] - starts[0])[query]
-    relevant, tied = counts.relevant[pairs], counts.ties[pairs].astype(np.int64)
-    gaps_until = np.cumsum(counts.gaps[pairs], dtype=np.int64)
+    relevant, tied = state.relevant[pairs], state.n_tied[pairs].astype(np.int64)
+    between_until = np.cumsum(state.n_between[pairs], dtype=np.int64)
     ties_until = np.cumsum(tied) - tied
-    before = gaps_until + ties_until
-    # Sums begin anew with every query.
-    earlier = gaps_until - counts.gaps[pairs] + ties_until
+    before = between_until + ties_until
+    # Sums begin anew with every query; one without pairs may stand behind the last.
+    earlier = between_until - state.n_between[pairs] + ties_until
     before -= earlier[np.minimum(starts[:-1] - starts[0], len(earlier) - 1)][query]
     is_first = within == 0
     is_first[1:] |= relevant[1:] != relevant[:-1]
-    alive = within < counts.alive[first:last][query]
+    is_open = within < state.n_open[first:last][query]
     begins = np.flatnonzero(is_first)
     hits = np.diff(begins, append=len(relevant))
-    kept = begins[alive[begins]]
-    return query[kept], before[kept], hits[alive[begins]], tied[kept]
+    # A closed group has not been counted to the end.
+    kept = begins[is_open[begins]]
+    return query[kept], before[kept], hits[is_open[begins]], tied[kept]
 
 
-class _Points:
+class _DistinctRows:
     """Rows sorted by class, one for all that are equal and of one class."""
 
-    def __init__(self, values, codes):
-        self.values = values
-        place = equal_rows(values)
-        self.everyone = np.lexsort((place, codes))
-        codes, place = codes[self.everyone], place[self.everyone]
-        is_first = (np.diff(codes, prepend=-1) != 0) | (np.diff(place, prepend=-1) != 0)
+    def __init__(self, rows, codes):
+        self.rows = rows
+        numbers = equal_rows(rows.values)
+        self.everyone = np.lexsort((numbers, codes))
+        codes, numbers = codes[self.everyone], numbers[self.everyone]
+        is_first = np.diff(codes, prepend=-1) != 0
+        is_first |= np.diff(numbers, prepend=-1) != 0
         self.first = np.append(np.flatnonzero(is_first), len(codes))
         self.order = self.everyone[self.first[:-1]]
         self.weights = np.diff(self.first).astype(np.int32)
         self.codes = codes[self.first[:-1]]
 
     def members(self, start, stop):
-        """Tell all rows from one point to another, and how many each stands for."""
+        """Return the rows of the points from start to stop, and how many each has."""
         members = self.everyone[self.first[start] : self.first[stop]]
         return members, self.weights[start:stop]
 
 
-class _Search:
-    """A pass over all pairs of queries and items."""
+class _Counter:
+    """A pass over all pairs of queries and items.
 
-    def __init__(self, queries, items, metric, n_relevant, depth):
+    ``left`` and ``right`` are the Points of the queries and of the items with their
+    centered rows, (n_points, n_features), the factors of the products.
+    """
+
+    def __init__(self, queries, items, n_relevant, depth):
         self.queries, self.items = queries, items
         self.is_self = queries is items
         self.n_relevant, self.depth = n_relevant, depth.astype(np.float64)
-        values = (queries.values,) if self.is_self else (queries.values, items.values)
-        self.rows = compare(*values, metric=metric)
+        self.scale = common_scale(queries.rows, items.rows)
         # The middle of a few: it decides how fast results come, not which.
         sample = items.order[:: -(-len(items.order) // SAMPLE)]
-        self.center = np.median(self.rows[1].points(sample), axis=0)
-        self.stands = np.concatenate([[0], np.cumsum(items.weights)])
+        sample = items.rows.values[sample] * np.float64(self.scale)
+        self.center = np.median(sample, axis=0)
+        self.copies_before = np.concatenate([[0], np.cumsum(items.weights)])
         self._use(np.float32)
 
     def _use(self, dtype):
         """Compute products in a precision from now on."""
-        self.right = self._side(self.items, self.rows[1], dtype)
-        self.left = self.right
-        if not self.is_self:
-            self.left = self._side(self.queries, self.rows[0], dtype)
+        self.right = self._points(self.items, dtype)
+        self.left = self.right if self.is_self else self._points(self.queries, dtype)
 
-    def _side(self, points, rows, dtype):
+    def _points(self, distinct, dtype):
+        rows, order = distinct.rows, distinct.order
         n_features = rows.values.shape[1]
-        factors = np.empty((len(points.order), n_features), dtype=dtype)
+        factors = np.empty((len(order), n_features), dtype=dtype)
         norms = np.empty(len(factors))
         for block in gen_batches(len(factors), TILE):
-            centered = rows.points(points.order[block]) - self.center
+            centered = rows.values[order[block]] * np.float64(self.scale) - self.center
             norms[block] = np.einsum("ij,ij->i", centered, centered)
             factors[block] = centered
-        norms += rows.extras[points.order]
+        # A row of zeros is at a right angle to all others, at 2 instead of 1.
+        norms += rows.is_zero[order]
         # What sums of products of rounded factors may be off, in any order of summing;
-        # in double precision norms and differences are so, too.
-        units = n_features + 9 if dtype is np.float32 else 5 * n_features + 40
+        # in double precision norms, differences and lengths of one are so, too.
+        units = n_features + 9 if dtype is np.float32 else 6 * n_features + 50
         errors = units * np.finfo(dtype).eps / 2 * norms + n_features * 2.0**-100
-        errors += rows.resolution
-        limits = norms / 2 - errors - 2 * _kernels().ROUNDING * norms
-        side = _kernels().Side(
+        errors += rows.smallest_square
+        limits = norms / 2 - errors - 2 * _kernels().MARGIN * norms
+        points = _kernels().Points(
             rows.values,
-            rows.scales,
-            rows.extras,
-            points.order,
-            points.weights,
-            points.codes,
+            rows.is_zero,
+            order,
+            distinct.weights,
+            distinct.codes,
             norms,
             errors,
             limits.astype(dtype),
         )
-        return side, factors
+        return points, factors
 
     def count(self, start, stop, pool, n_threads):
-        """Count for the queries from start to stop."""
+        """Return the QueryState of the queries from start to stop, fully counted."""
         n_relevant = self.n_relevant[start:stop]
         starts = np.concatenate([[0], np.cumsum(n_relevant)])
-        counts = _kernels().Counts(
+        state = _kernels().QueryState(
             starts=starts,
             relevant=np.empty(starts[-1]),
-            gaps=np.zeros(starts[-1], dtype=np.int32),
-            ties=np.zeros(starts[-1], dtype=np.int32),
-            alive=n_relevant.copy(),
-            tails=np.zeros(stop - start, dtype=np.int64),
-            before=np.zeros(stop - start, dtype=np.int64),
+            n_between=np.zeros(starts[-1], dtype=np.int32),
+            n_tied=np.zeros(starts[-1], dtype=np.int32),
+            n_open=n_relevant.copy(),
+            last_group=np.zeros(stop - start, dtype=np.int64),
+            n_counted=np.zeros(stop - start, dtype=np.int64),
             n_new=np.zeros(stop - start, dtype=np.int32),
             thresholds=np.empty(stop - start, dtype=self.left[1].dtype),
             depths=self.depth[start:stop],
             rounding=2 * float(np.finfo(self.left[1].dtype).eps),
-            resolution=self.rows[0].resolution,
+            scale=float(self.scale),
+            smallest_square=self.queries.rows.smallest_square,
         )
         queries, factors = _cut(self.left, start, stop)
         classes = self._classes(queries.codes)
-        own = start if self.is_self else -1 - len(queries.codes)
-        _wait(pool.submit(self._fill, part, counts, queries, own) for part in classes)
-        if factors.dtype == np.float32 and self._is_doubtful(counts, queries, factors):
+        # Without a query of its own: no item has that index.
+        offset = start if self.is_self else -1 - len(queries.codes)
+        _wait(pool.submit(self._fill, part, state, queries, offset) for part in classes)
+        if factors.dtype == np.float32 and self._is_doubtful(state, queries, factors):
             self._use(np.float64)
             queries, factors = _cut(self.left, start, stop)
-            counts = counts._replace(
+            state = state._replace(
                 thresholds=np.empty(stop - start),
                 rounding=2 * float(np.finfo(np.float64).eps),
             )
-        _kernels().prune_all(counts, queries, True)
+        _kernels().close_all(state, queries, True)
         with threadpool_limits(1, "blas"):
-            self._count_others(counts, queries, factors, pool, n_threads)
-        _kernels().prune_all(counts, queries, False)
-        return counts
+            self._count_others(state, queries, factors, pool, n_threads)
+        _kernels().close_all(state, queries, False)
+        return state
 
     def _classes(self, codes):
-        """Part the classes: where their queries and items begin and end."""
+        """Yield parts of the classes, (n_classes, 4): ranges of queries and items."""
         firsts = np.flatnonzero(np.diff(codes, prepend=-1))
         lasts = np.append(firsts[1:], len(codes))
         first_items, last_items = (
@@ -295,23 +315,25 @@ class _Search:
         for low, high in _blocks(lasts, TILE):
             yield classes[low:high]
 
-    def _fill(self, classes, counts, queries, own):
+    def _fill(self, classes, state, queries, offset):
         """Compute and sort the similarities to the relevant items."""
         items, _ = self.right
-        _kernels().fill_relevant(queries, items, classes, self.stands, own, counts)
+        _kernels().fill_relevant(
+            queries, items, classes, self.copies_before, offset, state
+        )
         # numpy sorts rows of equal length faster than compiled code sorts each.
-        starts = counts.starts[classes[0, 0] : classes[-1, 1] + 1]
+        starts = state.starts[classes[0, 0] : classes[-1, 1] + 1]
         sizes = np.diff(starts)
         turns = np.flatnonzero(np.diff(sizes, prepend=-1, append=-1))
         for low, high in pairwise(turns):
-            found = counts.relevant[starts[low] : starts[high]]
-            if len(found):
-                found.reshape(high - low, sizes[low]).sort(axis=1)
-        found = counts.relevant[starts[0] : starts[-1]]
-        np.negative(found, out=found)
+            squares = state.relevant[starts[low] : starts[high]]
+            if len(squares):
+                squares.reshape(high - low, sizes[low]).sort(axis=1)
+        squares = state.relevant[starts[0] : starts[-1]]
+        np.negative(squares, out=squares)
 
-    def _is_doubtful(self, counts, queries, factors):
-        """Tell from a few pairs whether products leave too many to differences."""
+    def _is_doubtful(self, state, queries, factors):
+        """Return whether, in a sample of pairs, products leave too many in doubt."""
         items, all_factors = self.right
         some = np.arange(len(factors))[:: -(-len(factors) // 64)]
         others = np.arange(len(all_factors))[:: -(-len(all_factors) // SAMPLE)]
@@ -320,36 +342,40 @@ class _Search:
         margins = queries.errors[some, None] + items.errors[others]
         n_doubtful = 0
         for i, value, margin in zip(some, values, margins, strict=True):
-            found = -counts.relevant[counts.starts[i] : counts.starts[i + 1]]
-            low, high = (np.searchsorted(found, -value + m) for m in (-margin, margin))
+            squares = -state.relevant[state.starts[i] : state.starts[i + 1]]
+            low, high = (
+                np.searchsorted(squares, -value + m) for m in (-margin, margin)
+            )
             n_doubtful += np.sum(
                 (low < high) & (items.codes[others] != queries.codes[i])
             )
-        # A difference takes as long as so many products.
-        return n_doubtful * 8000 > values.size * factors.shape[1]
+        return n_doubtful * DISTANCE_COST > values.size * factors.shape[1]
 
-    def _count_others(self, counts, queries, factors, pool, n_threads):
+    def _count_others(self, state, queries, factors, pool, n_threads):
+        """Count the irrelevant items, tile by tile, in the threads of a pool."""
         items, all_factors = self.right
         # The product of two queries serves both.
         is_symmetric = self.is_self and len(factors) == len(all_factors)
         memory = local()
 
         def count_tiles(rows, tiles):
+            # Once a thread: fresh memory is slow.
             if not hasattr(memory, "tile"):
                 memory.tile = np.empty((TILE, TILE), dtype=factors.dtype)
             for columns in tiles:
                 left, right = factors[rows], all_factors[columns]
                 products = memory.tile[: len(left), : len(right)]
                 np.matmul(left, right.T, out=products)
-                at = rows.start, columns.start
-                _kernels().count_rows(*at, products, queries, items, counts)
-                if is_symmetric and columns.start > rows.start:
+                row, column = rows.start, columns.start
+                _kernels().count_rows(row, column, products, queries, items, state)
+                if is_symmetric and column > row:
                     _kernels().count_columns(
-                        *at[::-1], products, queries, items, counts
+                        column, row, products, queries, items, state
                     )
 
         tiles = list(gen_batches(len(all_factors), TILE))
         if is_symmetric:
+            # Within a turn no two tiles have a query in common.
             for turn in _turns(len(tiles)):
                 _wait(pool.submit(count_tiles, tiles[i], [tiles[j]]) for i, j in turn)
         else:
@@ -366,15 +392,15 @@ def _kernels():
 
 
 def _cut(side, start, stop):
-    """Take the queries from start to stop out of a side and its factors."""
-    side, factors = side
+    """Return the points and factors of the queries from start to stop."""
+    points, factors = side
     ordered = ("order", "weights", "codes", "norms", "errors", "limits")
-    parts = {name: getattr(side, name)[start:stop] for name in ordered}
-    return side._replace(**parts), factors[start:stop]
+    parts = {name: getattr(points, name)[start:stop] for name in ordered}
+    return points._replace(**parts), factors[start:stop]
 
 
 def _turns(n):
-    """Part all pairs of n into turns in which each of the n comes once."""
+    """Yield turns of pairs i <= j of n in which each of the n comes once."""
     for turn in range(n):
         pairs = [(i, (turn - i) % n) for i in range(n)]
         yield [(i, j) for i, j in pairs if i <= j]

@@ -1,4 +1,4 @@
-"""One search for all metrics of all queries."""
+"""Retrieval metrics of every query, from one search."""
 
 import re
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from sklearn.utils import check_random_state
 from sk_dml._utils._labels import encode_label_sets
 from sk_dml._utils._warn import warn
 from sk_dml.metrics import _ranks
-from sk_dml.metrics._counting import count_relevant, rate_in_blocks
+from sk_dml.metrics._counting import count_relevant, score_in_blocks
 from sk_dml.metrics._listing import ranks_of_lists
 from sk_dml.metrics._validation import (
     check_embeddings,
@@ -30,7 +30,7 @@ RANK_METRICS = {
     "r_precision": _ranks.r_precision,
     "map_at_r": _ranks.map_at_r,
 }
-# These look beyond the R nearest neighbours.
+# These look beyond the R nearest neighbors.
 DEEP_METRICS = {
     "mean_average_precision": _ranks.average_precision,
     "mean_reciprocal_rank": _ranks.reciprocal_rank,
@@ -45,21 +45,11 @@ AT_K_METRICS = {"precision": _ranks.precision_at_k, "recall": _ranks.recall_at_k
 
 @dataclass
 class Evaluation:
-    """What one search tells.
+    """Results of one search."""
 
-    Attributes
-    ----------
-    values : dict of str to ndarray of shape (n_queries,)
-        The metrics of every query by name; NaN where it is left out.
-    codes : ndarray of shape (n_queries,), int
-        The classes of the queries.
-    neighbor_recall : float
-        Share of the true neighbours that the search found.
-    """
-
-    values: dict
-    codes: np.ndarray
-    neighbor_recall: float
+    values: dict  # of str to (n_queries,), NaN where a query is left out
+    codes: np.ndarray  # (n_queries,), their classes
+    neighbor_recall: float  # share of the true neighbors that the search found
 
 
 def check_options(
@@ -75,24 +65,7 @@ def check_options(
     random_state=None,
     extra=("neighbor_recall",),
 ):
-    """Check all that can be checked without data.
-
-    Parameters
-    ----------
-    names : str or iterable of str
-        Metrics.
-    metric, average, n_classes, n_repeats, search, confidence_level : object
-        As for :func:`sk_dml.metrics.retrieval_scores`.
-    n_resamples, random_state : object
-        As for :func:`sk_dml.metrics.retrieval_scores`.
-    extra : sequence of str, default=("neighbor_recall",)
-        Metrics that are none of single queries.
-
-    Returns
-    -------
-    tuple of str
-        The names.
-    """
+    """Return names of metrics as a tuple; check all that needs no data."""
     names = check_names(names, [*RANK_METRICS, *DEEP_METRICS, *extra], AT_K)
     check_choice(metric, METRICS, "metric")
     check_choice(search, SEARCHES, "search")
@@ -125,23 +98,7 @@ def evaluate(
     random_state,
     wants_recall=False,
 ):
-    """Search every query, and rate what is found.
-
-    Parameters
-    ----------
-    X, labels, metric, gallery, gallery_labels : object
-        As for :func:`sk_dml.metrics.retrieval_scores`.
-    names : sequence of str
-        Metrics of single queries.
-    n_classes, n_repeats, search, random_state : object
-        As for :func:`sk_dml.metrics.retrieval_scores`.
-    wants_recall : bool, default=False
-        Whether to measure the recall of the neighbours.
-
-    Returns
-    -------
-    Evaluation
-    """
+    """Return the Evaluation of metrics of single queries, from one search."""
     X, codes, gallery, gallery_codes = _check_data(X, labels, gallery, gallery_labels)
     is_self = gallery is None
     if n_classes is not None:
@@ -159,14 +116,14 @@ def evaluate(
     totals = {name: np.zeros(len(X)) for name in names}
     counts, recalls = np.zeros(len(X)), []
     for drawn in draws:
-        # Who has nothing to find is still there to be found.
+        # Queries without relevant samples stay in the gallery as distractors.
         queries, items = (
             slice(None) if drawn is None else np.isin(of, drawn)
             for of in (codes, gallery_codes)
         )
         if not kept[queries].any():
             continue
-        found, recall = _search(
+        scores, recall = _search(
             X[queries],
             codes[queries],
             None if is_self else gallery[items],
@@ -178,7 +135,7 @@ def evaluate(
         )
         recalls.append(recall)
         for name in names:
-            totals[name][queries] += found[name]
+            totals[name][queries] += scores[name]
         counts[queries] += 1
     counts[~kept] = np.nan
     values = {name: total / counts for name, total in totals.items()}
@@ -186,7 +143,7 @@ def evaluate(
 
 
 def _search(X, codes, gallery, gallery_codes, names, metric, rng, wants_recall):
-    """Compute metrics of queries; 0 for those that have nothing to find."""
+    """Return values by metric, (n,), 0 without relevant items, and the recall."""
     largest = len(X) - 1 if gallery is None else len(gallery)
     matches = {name: AT_K.fullmatch(name) for name in names}
     depth = np.maximum(count_relevant(codes, gallery_codes, gallery is None), 1)
@@ -198,19 +155,18 @@ def _search(X, codes, gallery, gallery_codes, names, metric, rng, wants_recall):
             )
         depth = np.maximum(depth, largest if name in DEEP_METRICS else k)
 
-    def rate(ranks):
-        found = []
-        for name, match in matches.items():
-            if match:
-                found.append(AT_K_METRICS[match[1]](ranks, int(match[2])))
-            else:
-                found.append((RANK_METRICS | DEEP_METRICS)[name](ranks))
-        return tuple(found)
+    def score(ranks):
+        return tuple(
+            AT_K_METRICS[match[1]](ranks, int(match[2]))
+            if match
+            else (RANK_METRICS | DEEP_METRICS)[name](ranks)
+            for name, match in matches.items()
+        )
 
     recall = 1.0
     arguments = X, codes, gallery, gallery_codes
     if rng is None:
-        blocks = rate_in_blocks(*arguments, metric=metric, depth=depth, rate=rate)
+        blocks = score_in_blocks(*arguments, metric=metric, depth=depth, score=score)
     else:
         n_neighbors = int(depth.max())
         lists, recall = ranks_of_lists(
@@ -220,16 +176,16 @@ def _search(X, codes, gallery, gallery_codes, names, metric, rng, wants_recall):
             random_state=rng,
             wants_recall=wants_recall,
         )
-        blocks = ((queries, rate(ranks)) for queries, ranks in lists)
+        blocks = ((queries, score(ranks)) for queries, ranks in lists)
     values = {name: np.zeros(len(X)) for name in names}
-    for queries, found in blocks:
-        for name, value in zip(matches, found, strict=True):
+    for queries, scores in blocks:
+        for name, value in zip(matches, scores, strict=True):
             values[name][queries] = value
     return values, recall
 
 
 def _check_n_classes(n_classes, sizes, is_self, names):
-    """Refuse galleries that are larger than the data or too small for the metrics."""
+    """Refuse galleries larger than the data or too small for the metrics."""
     sizes = np.sort(sizes[sizes > 0])
     if n_classes > len(sizes):
         raise ValueError(
@@ -247,12 +203,12 @@ def _check_n_classes(n_classes, sizes, is_self, names):
 
 
 def _deal(gallery_codes, n_classes, n_repeats, rng):
-    """Deal out all classes into galleries of equal numbers of them, time and again."""
+    """Yield random partitions of all classes into galleries of ``n_classes``."""
     classes = np.unique(gallery_codes)
     for _ in range(n_repeats):
         order = rng.permutation(classes)
         for start in range(0, len(classes), n_classes):
-            # The last one is filled up with those that were dealt first.
+            # An incomplete last gallery is filled from the first.
             yield order.take(np.arange(start, start + n_classes), mode="wrap")
 
 
@@ -273,7 +229,7 @@ def _check_data(X, labels, gallery, gallery_labels):
 
 
 def _check_kept(kept, gallery_codes, is_self):
-    """Tell of queries that have nothing to find, and refuse to go on without others."""
+    """Warn of queries without relevant items; refuse data of no others."""
     n_left_out = int((~kept).sum())
     where = "among the other samples" if is_self else "in the gallery"
     if n_left_out == len(kept):
@@ -283,16 +239,16 @@ def _check_kept(kept, gallery_codes, is_self):
             else "labels and gallery_labels have no class in common"
         )
         raise ValueError(
-            f"None of the {len(kept)} queries has a sample of its class {where}, so "
-            f"there is nothing to find: {reason}."
+            f"None of the {len(kept)} queries has a sample of its class {where}: "
+            f"{reason}."
         )
     if n_left_out:
         warn(
-            f"{n_left_out} of {len(kept)} queries are left out of the score: there is "
-            f"no sample of their class {where}."
+            f"{n_left_out} of {len(kept)} queries are left out: they have no sample of "
+            f"their class {where}."
         )
     if (gallery_codes == gallery_codes[0]).all():
         warn(
             "All items to search among are of one class: nothing can be missed, and "
-            "the scores say nothing."
+            "the scores are meaningless."
         )

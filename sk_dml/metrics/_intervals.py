@@ -27,7 +27,7 @@ def class_bootstrap(
     n_resamples=2000,
     random_state=None,
 ):
-    """Confidence interval of a mean score, for the classes at hand being a sample.
+    """Compute a confidence interval of a mean score by resampling whole classes.
 
     The queries of one class succeed and fail together, so that an interval from
     independent queries is far too narrow. Here whole classes are drawn with
@@ -70,8 +70,8 @@ def class_bootstrap(
 
     Notes
     -----
-    The interval is studentised (bootstrap-t [1]_): every resample's deviation is
-    divided by its own standard error, linearised, but at least a fifth of that of the
+    The interval is studentized (bootstrap-t [1]_): every resample's deviation is
+    divided by its own standard error, linearized, but at least a fifth of that of the
     sample, and the quantiles are scaled by the standard error of the sample from the
     jackknife over the classes [2]_, which is the larger where classes are few and of
     unequal size. ``benchmarks/intervals.py`` measures how often it holds the expected
@@ -133,95 +133,56 @@ def class_bootstrap(
 
 
 def class_sums(values, codes, average):
-    """Add up the values of every class, and count them.
-
-    Parameters
-    ----------
-    values : ndarray of shape (n_queries,)
-        NaN where a query is left out.
-    codes : ndarray of shape (n_queries,), int
-    average : {"micro", "macro"}
-        With "macro", the sum of a class is its mean, and counts once.
-
-    Returns
-    -------
-    sums, sizes : ndarray of shape (n_classes,), float64
-        Of the classes that have a value.
-    """
+    """Return sums and numbers of the values of classes that have any, (n_classes,)."""
     kept = ~np.isnan(values)
     sizes = np.bincount(codes[kept])
     sums = np.bincount(codes[kept], values[kept])[sizes > 0]
     sizes = sizes[sizes > 0].astype(np.float64)
+    # For the macro average the sum of a class is its mean, and counts once.
     return (sums, sizes) if average == "micro" else (sums / sizes, np.ones(len(sizes)))
 
 
 def check_number_of_classes(n_classes):
-    """Refuse one class, and warn of few.
-
-    Parameters
-    ----------
-    n_classes : int
-    """
+    """Refuse one class; warn of few."""
     if n_classes < 2:
         raise ValueError(
-            f"The scores are of {n_classes} class: how much they differ between "
-            "classes cannot be seen from that; a bootstrap over classes needs 2 or "
+            f"The scores are of {n_classes} class: a bootstrap over classes needs 2 or "
             "more, and is of use with about 20."
         )
     if n_classes < FEW_CLASSES:
         warn(
             f"An interval from {n_classes} classes is a rough guess and may be far too "
-            "narrow: a bootstrap over classes is of use with about 20."
+            "narrow; use about 20."
         )
 
 
 def interval(sums, sizes, confidence_level, n_resamples, random_state):
-    """Compute the interval of :func:`class_bootstrap`.
-
-    Parameters
-    ----------
-    sums, sizes : ndarray of shape (n_classes,)
-        As :func:`class_sums` gives them, of two or more classes.
-    confidence_level : float
-    n_resamples : int
-    random_state : int, RandomState instance or None
-
-    Returns
-    -------
-    low, high : float
-    """
+    """Return the interval of ``class_bootstrap`` from the results of ``class_sums``."""
     score = sums.sum() / sizes.sum()
     tail = (1 - confidence_level) / 2
     if np.ptp(sums / sizes) < EQUAL:
+        # Clopper and Pearson: other classes are rarer than this share of all.
         rest = 1 - tail ** (1 / len(sizes))
         return float(score * (1 - rest)), float(score + rest * (1 - score))
     residuals = sums - score * sizes
+    # Without a class, the score shifts by so much.
     shifts = residuals / (sizes.sum() - sizes)
     jackknife = np.sqrt(
         (len(sizes) - 1) / len(sizes) * ((shifts - shifts.mean()) ** 2).sum()
     )
     t = _statistics(residuals, sizes, n_resamples, check_random_state(random_state))
+    # Large deviations above the score bound it from below: the quantiles change places.
     below, above = np.quantile(t, [1 - tail, tail])
     low, high = np.clip(score - np.array([below, above]) * jackknife, 0, 1)
     return float(low), float(high)
 
 
 def _statistics(residuals, sizes, n_resamples, rng):
-    """Studentise the deviations of resampled scores from the score.
-
-    Parameters
-    ----------
-    residuals : ndarray of shape (n_classes,)
-        Sum of the class less the score times its size.
-    sizes : ndarray of shape (n_classes,)
-    n_resamples : int
-    rng : RandomState
-
-    Returns
-    -------
-    ndarray of shape (n_resamples,)
-    """
+    """Return the studentized deviations of resampled scores, (n_resamples,)."""
     n_classes = len(sizes)
+    # The score of a resample is a quotient of sums over its classes, and so is its
+    # linearized standard error: sums of squared (residual - shift * size), expanded. So
+    # the sums of five columns serve all resamples, as one product of matrices.
     terms = np.column_stack(
         [sizes, residuals, residuals**2, residuals * sizes, sizes**2]
     )
@@ -233,6 +194,7 @@ def _statistics(residuals, sizes, n_resamples, rng):
         n = min(rows, n_resamples - start)
         drawn = rng.randint(n_classes, size=(n, n_classes))
         drawn += np.arange(n)[:, None] * n_classes
+        # How often each class is in each resample.
         times = np.bincount(drawn.ravel(), minlength=n * n_classes)
         times = times.reshape(n, n_classes).astype(np.float64)
         total, residual, squares, products, sizes_squared = (times @ terms).T

@@ -1,4 +1,4 @@
-"""Rank the relevant items among the nearest neighbours that a search lists."""
+"""Ranks of the relevant items in the lists of an approximate search."""
 
 import numpy as np
 from sklearn import get_config
@@ -10,9 +10,9 @@ from sk_dml.neighbors._approximate import draw_sample, recall_of
 from sk_dml.neighbors._search import make_search
 from sk_dml.neighbors._validation import check_values
 
-# Queries whose lists are evaluated at a time, at most, and the bytes of a neighbour.
+# Queries whose lists are evaluated at a time, at most, and the bytes of a neighbor.
 BLOCK, BYTES = 4096, 100
-# Queries that the recall of the neighbours is measured on.
+# Queries that the recall of the neighbors is measured on.
 SAMPLED = 1000
 
 
@@ -27,25 +27,11 @@ def ranks_of_lists(
     random_state,
     wants_recall,
 ):
-    """Rank the relevant items that an approximate search finds.
+    """Return an iterator of (indices of queries, Ranks), and the recall of lists.
 
-    Parameters
-    ----------
-    X, codes, gallery, gallery_codes, metric : object
-        As for :func:`rate_in_blocks`.
-    n_neighbors : int
-        Neighbours to list.
-    random_state : RandomState instance
-        Seeds the search, and orders what is at equal distance.
-    wants_recall : bool
-        Whether to measure the recall of the neighbours.
-
-    Returns
-    -------
-    blocks : iterator of (ndarray of int, Ranks)
-        Queries, and where their relevant items stand.
-    recall : float
-        The share of the true neighbours among those listed; NaN if not wanted.
+    The lists are of ``n_neighbors`` of an approximate search. The recall is the share
+    of true neighbors in some of them; NaN if not wanted. For the others see
+    ``score_in_blocks``.
     """
     check_values(X, "X")
     is_self = gallery is None
@@ -75,7 +61,7 @@ def ranks_of_lists(
 
 
 def _ranks(n_relevant, distances, is_relevant):
-    """Make Ranks of lists of neighbours; those at equal distance are groups."""
+    """Return Ranks of lists (n, n_neighbors), of which equal distances make groups."""
     depth = distances.shape[1]
     is_first = np.ones(distances.shape, dtype=bool)
     is_first[:, 1:] = distances[:, 1:] != distances[:, :-1]

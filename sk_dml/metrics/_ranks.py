@@ -1,14 +1,29 @@
-"""Rank metrics from where the relevant items stand among the others.
+"""Rank metrics, with ties as expectations."""
 
-Items at equal distance from a query make a group. No order among them is better founded
-than another, so every metric is its mean over all orders of a group, in closed form
-[1]_.
-
-References
-----------
-.. [1] F. McSherry, M. Najork. "Computing Information Retrieval Performance Measures
-       Efficiently in the Presence of Tied Scores". ECIR 2008.
-"""
+# How it works. Items that are tied, seen from a query, make a group. No order among
+# them is better founded than another, and the order of the rows must not matter: so
+# every metric is its mean over all orders of a group, in closed form (McSherry and
+# Najork, "Computing Information Retrieval Performance Measures Efficiently in the
+# Presence of Tied Scores", ECIR 2008).
+#
+# A group is described by four numbers: `position` items are nearer, of which
+# `hits_before` are relevant; it has `size` items, of which `hits` are relevant. Orders
+# of different groups are independent, and a metric is a sum over ranks: so it is a sum
+# over groups, and groups without relevant items add nothing and are left out.
+#
+# In a random order of a group, each of its ranks is relevant with probability hits /
+# size. Given that one is, the other hits - 1 relevant items are spread evenly over the
+# other size - 1 ranks: at the j-th rank of the group, hits_before + 1 + (j - 1) (hits -
+# 1) / (size - 1) relevant items are expected so far. Precision divides that by the
+# rank, position + j; its sum over j is a number of ranks and a harmonic sum, which is a
+# difference of two digamma functions: no loop over ranks, however large the group. A
+# cut at rank R or k cuts the group at a rank, and the same sums end there.
+#
+# For recall the question is whether the first ranks hold any relevant item: only the
+# nearest group decides, by a quotient of binomial coefficients, in logarithms for large
+# groups. For groups of one item all of this is the plain definition.
+#
+# Memory: arrays with an entry for each group.
 
 from dataclasses import dataclass
 
@@ -18,85 +33,41 @@ from scipy.special import digamma, gammaln
 
 @dataclass
 class Ranks:
-    """Where the relevant items of n queries stand, a group of equally near ones a row.
+    """Groups of tied items that hold the relevant items of n queries.
 
-    The groups of a query stand together, the nearest first.
-
-    Attributes
-    ----------
-    n_relevant : ndarray of shape (n,)
-        Relevant items in the whole gallery, R; 0 where there is nothing to find.
-    query : ndarray of shape (n_groups,)
-        Whose group it is.
-    position : ndarray of shape (n_groups,)
-        Items that are nearer than the group.
-    hits_before : ndarray of shape (n_groups,)
-        How many of them are relevant.
-    hits : ndarray of shape (n_groups,)
-        Relevant items in the group, at least 1.
-    size : ndarray of shape (n_groups,)
-        All items in the group.
+    The groups of a query follow each other, the nearest first.
     """
 
-    n_relevant: np.ndarray
-    query: np.ndarray
-    position: np.ndarray
-    hits_before: np.ndarray
-    hits: np.ndarray
-    size: np.ndarray
+    n_relevant: np.ndarray  # (n,), R: relevant items in the whole gallery
+    query: np.ndarray  # (n_groups,), whose group it is
+    position: np.ndarray  # (n_groups,), items that are nearer than the group
+    hits_before: np.ndarray  # (n_groups,), relevant ones among them
+    hits: np.ndarray  # (n_groups,), relevant items in the group, at least 1
+    size: np.ndarray  # (n_groups,), all items in the group
 
     def total(self, terms):
-        """Sum terms of the groups by query."""
+        """Return the sums by query, (n,), of terms of the groups."""
         return np.bincount(self.query, terms, minlength=len(self.n_relevant))
 
     def nearest(self):
-        """Tell the first group of every query that has one."""
+        """Return the index of the first group of every query that has one."""
         return np.flatnonzero(np.diff(self.query, prepend=-1))
 
 
 def precision_at_k(ranks, k):
-    """Share of relevant items among the k nearest neighbours.
-
-    Parameters
-    ----------
-    ranks : Ranks
-    k : int or ndarray of shape (n,)
-
-    Returns
-    -------
-    ndarray of shape (n,)
-    """
+    """Return the share of relevant items among the k nearest, (n,)."""
     k = np.broadcast_to(k, ranks.n_relevant.shape)
     drawn = np.clip(k[ranks.query] - ranks.position, 0, ranks.size)
     return ranks.total(ranks.hits * (drawn / ranks.size)) / np.maximum(k, 1)
 
 
 def r_precision(ranks):
-    """Share of relevant items among the R nearest neighbours.
-
-    Parameters
-    ----------
-    ranks : Ranks
-
-    Returns
-    -------
-    ndarray of shape (n,)
-    """
+    """Return the share of relevant items among the R nearest, (n,)."""
     return precision_at_k(ranks, ranks.n_relevant)
 
 
 def recall_at_k(ranks, k):
-    """Probability that one of the k nearest neighbours is relevant.
-
-    Parameters
-    ----------
-    ranks : Ranks
-    k : int
-
-    Returns
-    -------
-    ndarray of shape (n,)
-    """
+    """Return the probability that one of the k nearest is relevant, (n,)."""
     first = ranks.nearest()
     size, hits = ranks.size[first], ranks.hits[first]
     drawn = np.clip(k - ranks.position[first], 0, size)
@@ -106,36 +77,18 @@ def recall_at_k(ranks, k):
     free = np.where(possible, misses, drawn)
     log_miss = gammaln(free + 1) - gammaln(free - drawn + 1)
     log_miss -= gammaln(size + 1) - gammaln(size - drawn + 1)
-    found = np.zeros(len(ranks.n_relevant))
-    found[ranks.query[first]] = np.where(possible, -np.expm1(log_miss), 1.0)
-    return found
+    recall = np.zeros(len(ranks.n_relevant))
+    recall[ranks.query[first]] = np.where(possible, -np.expm1(log_miss), 1.0)
+    return recall
 
 
 def map_at_r(ranks):
-    """Mean over the ranks up to R of precision, counted where a rank is relevant.
-
-    Parameters
-    ----------
-    ranks : Ranks
-
-    Returns
-    -------
-    ndarray of shape (n,)
-    """
+    """Return the sum of precision@i over relevant ranks i <= R, over R, (n,)."""
     return _average_precision(ranks, ranks.n_relevant[ranks.query])
 
 
 def average_precision(ranks):
-    """Mean over the relevant items of the precision at their ranks.
-
-    Parameters
-    ----------
-    ranks : Ranks
-
-    Returns
-    -------
-    ndarray of shape (n,)
-    """
+    """Return the mean precision at the ranks of relevant items, (n,)."""
     return _average_precision(ranks, np.inf)
 
 
@@ -157,23 +110,15 @@ def _average_precision(ranks, limit):
 
 
 def reciprocal_rank(ranks):
-    """One divided by the rank of the nearest relevant item.
-
-    Parameters
-    ----------
-    ranks : Ranks
-
-    Returns
-    -------
-    ndarray of shape (n,)
-    """
+    """Return one divided by the rank of the nearest relevant item, (n,)."""
     first = ranks.nearest()
     groups = np.stack([ranks.position, ranks.size, ranks.hits], axis=1)[first]
-    distinct, place = np.unique(groups, axis=0, return_inverse=True)
+    # Many queries share a group: each kind is computed once.
+    distinct, kind = np.unique(groups, axis=0, return_inverse=True)
     values = np.array([_expected_reciprocal(*group) for group in distinct])
-    found = np.zeros(len(ranks.n_relevant))
-    found[ranks.query[first]] = values[place] if len(values) else 0.0
-    return found
+    reciprocal = np.zeros(len(ranks.n_relevant))
+    reciprocal[ranks.query[first]] = values[kind] if len(values) else 0.0
+    return reciprocal
 
 
 def _expected_reciprocal(position, size, hits):

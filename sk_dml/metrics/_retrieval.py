@@ -1,4 +1,4 @@
-"""Retrieval metrics, all from one search."""
+"""Retrieval metrics: functions of one metric, and of several from one search."""
 
 import inspect
 
@@ -9,19 +9,13 @@ from sk_dml.metrics._evaluate import check_options, evaluate
 from sk_dml.metrics._intervals import check_number_of_classes, class_sums, interval
 from sk_dml.neighbors._validation import check_positive
 
-# The documentation that the functions share.
-DATA = """\
-X : array-like of shape (n_samples, n_features)
+# The functions of one metric have these parameters in common, and their text.
+PARAMETERS = """X : array-like of shape (n_samples, n_features)
     Embeddings of the queries.
 labels : array-like of shape (n_samples,)
-    Classes of the queries, of any sortable kind."""
-K = """\
-k : int or sequence of int, default=1
-    Number of neighbours, at least 1 and at most the size of the gallery; a sequence
-    takes one search for all."""
-OPTIONS = """\
+    Classes of the queries, of any sortable kind.{k}
 metric : {"euclidean", "cosine"}, default="euclidean"
-    What orders the neighbours.
+    The distance that orders the neighbors.
 gallery : array-like of shape (n_gallery, n_features) or None, default=None
     Embeddings to search among. None searches each sample of X among all others.
 gallery_labels : array-like of shape (n_gallery,) or None, default=None
@@ -29,31 +23,30 @@ gallery_labels : array-like of shape (n_gallery,) or None, default=None
 average : {"micro", "macro"}, default="micro"
     The mean over the queries, or over the classes of the means of their queries.
 n_classes : int or None, default=None
-    Searches galleries of so many classes, at least 2, instead of one of all: data with
-    different numbers of classes compare only so.
+    Number of classes of the galleries searched, at least 2, instead of one gallery
+    of all: only so do data with different numbers of classes compare.
 n_repeats : int, default=5
-    How often all classes are dealt out into galleries of ``n_classes``, at least 1."""
+    Number of random partitions of the classes into galleries of ``n_classes``, at
+    least 1.{search}
+random_state : int, RandomState instance or None, default=None
+    Draws the partitions and seeds an approximate search."""
+K = """
+k : int or sequence of int, default=1
+    Number of neighbors, at least 1 and at most the size of the gallery; a sequence
+    takes one search for all."""
 SEARCH = """
 search : {"exact", "approximate", "auto"}, default="exact"
-    How neighbours are found; "approximate" lists them by pynndescent."""
-RANDOM_STATE = """
-random_state : int, RandomState instance or None, default=None
-    Deals out the classes and seeds an approximate search."""
-SHARED = {
-    "{data}": DATA,
-    "{k}": K,
-    "{options}": OPTIONS + SEARCH + RANDOM_STATE,
-    "{deep_options}": OPTIONS + RANDOM_STATE,
-}
+    How neighbors are found; "approximate" lists them by pynndescent."""
 
 
 def _documented(function):
-    """Complete the docstring of a score."""
+    """Fill the shared parameters into the docstring of a score."""
     if function.__doc__ is not None:  # python -OO
+        names = function.__kwdefaults__
+        shared = PARAMETERS.replace("{k}", K if "k" in names else "")
+        shared = shared.replace("{search}", SEARCH if "search" in names else "")
         text = inspect.cleandoc(function.__doc__)
-        for field, shared in SHARED.items():
-            text = text.replace(field, shared)
-        function.__doc__ = f"{text}\n"
+        function.__doc__ = text.replace("{parameters}", shared) + "\n"
     return function
 
 
@@ -71,14 +64,13 @@ def precision_at_1_score(
     search="exact",
     random_state=None,
 ):
-    """Share of queries whose nearest neighbour is of their class.
+    """Compute the share of queries whose nearest neighbor is of their class.
 
     Also known as recall@1 in the field's papers.
 
     Parameters
     ----------
-    {data}
-    {options}
+    {parameters}
 
     Returns
     -------
@@ -113,13 +105,11 @@ def precision_at_k_score(
     search="exact",
     random_state=None,
 ):
-    """Share of the k nearest neighbours that are of the query's class, averaged.
+    """Compute the mean share of the k nearest neighbors of the query's class.
 
     Parameters
     ----------
-    {data}
-    {k}
-    {options}
+    {parameters}
 
     Returns
     -------
@@ -128,7 +118,7 @@ def precision_at_k_score(
 
     See Also
     --------
-    r_precision_score : With as many neighbours as there are to find.
+    r_precision_score : Takes R neighbors, as many as there are relevant samples.
     retrieval_scores : Several metrics from one search.
 
     Examples
@@ -156,13 +146,11 @@ def recall_at_k_score(
     search="exact",
     random_state=None,
 ):
-    """Share of queries with a sample of their class among the k nearest neighbours.
+    """Compute the share of queries with a sample of their class among the k nearest.
 
     Parameters
     ----------
-    {data}
-    {k}
-    {options}
+    {parameters}
 
     Returns
     -------
@@ -199,14 +187,13 @@ def r_precision_score(
     search="exact",
     random_state=None,
 ):
-    """Share of the R nearest neighbours that are of the query's class, averaged.
+    """Compute the mean share of the R nearest neighbors of the query's class.
 
     R is the number of items of the query's class: a perfect embedding scores 1.
 
     Parameters
     ----------
-    {data}
-    {options}
+    {parameters}
 
     Returns
     -------
@@ -215,7 +202,7 @@ def r_precision_score(
 
     See Also
     --------
-    map_at_r_score : Also asks that the right ones come first.
+    map_at_r_score : Also rewards that relevant ones come first.
     retrieval_scores : Several metrics from one search.
 
     Examples
@@ -242,16 +229,15 @@ def map_at_r_score(
     search="exact",
     random_state=None,
 ):
-    """Mean average precision at R, the Reality Check's measure [1]_.
+    """Compute the mean average precision at R, the measure of the Reality Check [1]_.
 
     For a query with R items of its class, the mean over the ranks i up to R of the
-    precision among the first i neighbours, counted where the i-th is of the class. It
+    precision among the first i neighbors, counted where the i-th is of the class. It
     rewards an embedding for bringing all of a class to the front, in order.
 
     Parameters
     ----------
-    {data}
-    {options}
+    {parameters}
 
     Returns
     -------
@@ -261,7 +247,7 @@ def map_at_r_score(
     See Also
     --------
     mean_average_precision_score : Goes on beyond R.
-    r_precision_score : Does not care about the order of the first R.
+    r_precision_score : Ignores the order of the first R.
     retrieval_scores : Several metrics from one search.
 
     References
@@ -291,15 +277,14 @@ def mean_average_precision_score(
     n_repeats=5,
     random_state=None,
 ):
-    """Mean average precision over the whole ranking.
+    """Compute the mean average precision over the whole ranking.
 
     For a query, the mean over the items of its class of the precision among all items
     up to it.
 
     Parameters
     ----------
-    {data}
-    {deep_options}
+    {parameters}
 
     Returns
     -------
@@ -334,12 +319,11 @@ def mean_reciprocal_rank_score(
     n_repeats=5,
     random_state=None,
 ):
-    """One divided by the rank of the nearest sample of the class, averaged.
+    """Compute the mean of one divided by the rank of the nearest sample of the class.
 
     Parameters
     ----------
-    {data}
-    {deep_options}
+    {parameters}
 
     Returns
     -------
@@ -377,24 +361,7 @@ def _one(name, X, labels, **options):
 
 
 def at_k(kind, k):
-    """Name precision@k or recall@k as :func:`retrieval_scores` does.
-
-    Parameters
-    ----------
-    kind : {"precision", "recall"}
-    k : int
-
-    Returns
-    -------
-    str
-
-    Raises
-    ------
-    TypeError
-        If k is no integer.
-    ValueError
-        If k is below 1.
-    """
+    """Return the name of "precision" or "recall" at k, if k is an integer >= 1."""
     check_positive(k, "k")
     return f"{kind}_at_{k}"
 
@@ -427,9 +394,9 @@ def retrieval_scores(
         Any of "precision_at_1", "r_precision", "map_at_r", "mean_average_precision"
         (over the whole ranking), "mean_reciprocal_rank", "precision_at_<k>" and
         "recall_at_<k>", such as "recall_at_10"; and "neighbor_recall", the share of the
-        true neighbours that an approximate search finds, measured on 1,000 queries.
+        true neighbors that an approximate search finds, measured on 1,000 queries.
     metric : {"euclidean", "cosine"}, default="euclidean"
-        What orders the neighbours.
+        The distance that orders the neighbors.
     gallery : array-like of shape (n_gallery, n_features) or None, default=None
         Embeddings to search among. None searches each sample of X among all others.
     gallery_labels : array-like of shape (n_gallery,) or None, default=None
@@ -437,16 +404,16 @@ def retrieval_scores(
     average : {"micro", "macro"}, default="micro"
         The mean over the queries, or over the classes of the means of their queries.
     n_classes : int or None, default=None
-        Searches galleries of so many classes, at least 2, instead of one of all. The
-        more classes there are to choose from, the lower the scores: those of data with
-        different numbers of classes compare only for an equal ``n_classes``.
+        Number of classes of the galleries searched, at least 2, instead of one gallery
+        of all. The more classes there are to choose from, the lower the scores: those
+        of data with different numbers of classes compare only for an equal
+        ``n_classes``.
     n_repeats : int, default=5
-        How often all classes are dealt out into galleries of ``n_classes``, at least 1.
-        Where they do not come out even, the last gallery of a deal is filled up with
-        the classes of the first. A query has the mean of the galleries that hold its
-        class: one or more in every deal.
+        Number of random partitions of the classes into galleries of ``n_classes``, at
+        least 1; an incomplete last gallery is filled from the first. The value of a
+        query is the mean over the galleries that hold its class.
     search : {"exact", "approximate", "auto"}, default="exact"
-        How neighbours are found. "approximate" lists them by pynndescent; what is
+        How neighbors are found. "approximate" lists them by pynndescent; what is
         missing in its lists counts as not found. "auto" does so from 250,000 items to
         search among on, unless a metric needs the whole ranking.
     confidence_level : float or None, default=None
@@ -455,7 +422,7 @@ def retrieval_scores(
     n_resamples : int, default=2000
         Resamples of the bootstrap, at least 1.
     random_state : int, RandomState instance or None, default=None
-        Deals out the classes, seeds an approximate search and draws the resamples.
+        Draws the partitions, seeds an approximate search and draws the resamples.
 
     Returns
     -------
@@ -474,9 +441,9 @@ def retrieval_scores(
     Warns
     -----
     UserWarning
-        If queries are left out, because the gallery holds nothing of their class; it
-        says how many. If all items are of one class, so that nothing can be missed. If
-        an interval is asked for from fewer than 10 classes.
+        If queries are left out, because the gallery holds nothing of their class, and
+        how many. If all items are of one class, so that nothing can be missed. If an
+        interval is of fewer than 10 classes.
 
     See Also
     --------
@@ -485,13 +452,13 @@ def retrieval_scores(
     Notes
     -----
     A gallery item is relevant to a query if it is of the same class; R is the number of
-    items relevant to a query. Neighbours at equal distance count with the mean over all
-    their orders, so that scores do not depend on the order of the rows.
+    items relevant to a query. Neighbors at equal distance count with the mean over all
+    their orders, so that scores do not depend on the order of the rows. Distances and
+    ties are those of :class:`sk_dml.neighbors.RetrievalIndex`.
 
-    With ``n_classes``, classes of which nothing is to be found (a single sample, or no
-    query) are dealt out too: they are there to be mistaken for others. Scores then vary
-    with ``random_state``, the less the more ``n_repeats``; an interval is one over the
-    classes, and does not hold this noise.
+    With ``n_classes``, classes without queries, or with a single sample, are in the
+    galleries too, as distractors. Scores then vary with ``random_state``, the less the
+    more ``n_repeats``; intervals, which are over the classes, do not hold this noise.
 
     All intervals of one call are from the same resamples of the classes.
 
@@ -509,39 +476,39 @@ def retrieval_scores(
     >>> {name: round(score, 2) for name, score in scores.items()}
     {'precision_at_1': 0.96, 'recall_at_5': 0.99}
     """
+    options = {
+        "metric": metric,
+        "n_classes": n_classes,
+        "n_repeats": n_repeats,
+        "search": search,
+    }
     names = check_options(
         metrics,
-        metric=metric,
         average=average,
-        n_classes=n_classes,
-        n_repeats=n_repeats,
-        search=search,
         confidence_level=confidence_level,
         n_resamples=n_resamples,
         random_state=random_state,
+        **options,
     )
     rng = check_random_state(random_state)
     # One seed for the intervals of all metrics, whatever else is drawn.
     seed = None if confidence_level is None else rng.randint(2**31 - 1)
-    found = evaluate(
+    evaluation = evaluate(
         X,
         labels,
         [name for name in names if name != "neighbor_recall"],
-        metric=metric,
         gallery=gallery,
         gallery_labels=gallery_labels,
-        n_classes=n_classes,
-        n_repeats=n_repeats,
-        search=search,
         random_state=rng,
         wants_recall="neighbor_recall" in names,
+        **options,
     )
     scores: dict = {}
     for name in names:
         if name == "neighbor_recall":
-            scores[name] = found.neighbor_recall
+            scores[name] = evaluation.neighbor_recall
             continue
-        sums, sizes = class_sums(found.values[name], found.codes, average)
+        sums, sizes = class_sums(evaluation.values[name], evaluation.codes, average)
         scores[name] = float(sums.sum() / sizes.sum())
         if seed is not None:
             if len(scores) == 1:
@@ -574,23 +541,22 @@ def retrieval_values(
     labels : array-like of shape (n_samples,)
         Classes of the queries, of any sortable kind.
     metrics : sequence of str, default=("precision_at_1", "map_at_r")
-        As for :func:`retrieval_scores`, but for "neighbor_recall", which is none of
-        single queries.
+        As for :func:`retrieval_scores`, except "neighbor_recall".
     metric : {"euclidean", "cosine"}, default="euclidean"
-        What orders the neighbours.
+        The distance that orders the neighbors.
     gallery : array-like of shape (n_gallery, n_features) or None, default=None
         Embeddings to search among. None searches each sample of X among all others.
     gallery_labels : array-like of shape (n_gallery,) or None, default=None
         Classes of the gallery.
     n_classes : int or None, default=None
-        Searches galleries of so many classes; a query has the mean of those that hold
-        its class.
+        Number of classes of the galleries searched; the value of a query is the mean
+        over those that hold its class.
     n_repeats : int, default=5
-        How often all classes are dealt out into galleries, at least 1.
+        Number of random partitions of the classes into galleries, at least 1.
     search : {"exact", "approximate", "auto"}, default="exact"
-        How neighbours are found.
+        How neighbors are found.
     random_state : int, RandomState instance or None, default=None
-        Deals out the classes and seeds an approximate search.
+        Draws the partitions and seeds an approximate search.
 
     Returns
     -------

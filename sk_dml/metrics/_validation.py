@@ -1,9 +1,8 @@
-"""What the metrics accept, and what they say to the rest."""
+"""Validation of embeddings and parameters of metrics."""
 
 from collections.abc import Iterable
 
 import numpy as np
-from sklearn.preprocessing import normalize
 from sklearn.utils import check_random_state
 
 from sk_dml._utils._labels import encode_labels
@@ -13,19 +12,7 @@ AVERAGES = ("micro", "macro")
 
 
 def check_embeddings(X, labels):
-    """Check embeddings and their labels.
-
-    Parameters
-    ----------
-    X : array-like of shape (n_samples, n_features)
-    labels : array-like of shape (n_samples,)
-
-    Returns
-    -------
-    X : ndarray of shape (n_samples, n_features), float32 or float64
-    classes : ndarray of shape (n_classes,)
-    codes : ndarray of shape (n_samples,), dtype int64
-    """
+    """Return float rows (n, n_features), their classes and codes (n,)."""
     X = check_rows(X, "X")
     classes, codes = encode_labels(labels, name="labels")
     check_length(codes, "labels", X, "X")
@@ -33,14 +20,7 @@ def check_embeddings(X, labels):
 
 
 def check_length(labels, name, rows, rows_name):
-    """Refuse labels that are more or fewer than what they label.
-
-    Parameters
-    ----------
-    labels, rows : sized
-    name, rows_name : str
-        What to call them in an error.
-    """
+    """Refuse labels that are more or fewer than what they label."""
     if len(labels) != len(rows):
         raise ValueError(
             f"{name} has {len(labels)} entries and {rows_name} has {len(rows)} rows; "
@@ -49,24 +29,7 @@ def check_length(labels, name, rows, rows_name):
 
 
 def check_names(names, known, pattern=None):
-    """Check names of metrics.
-
-    Parameters
-    ----------
-    names : str or iterable of str
-    known : sequence of str
-    pattern : re.Pattern or None, default=None
-        What other names have to match.
-
-    Returns
-    -------
-    tuple of str
-
-    Raises
-    ------
-    ValueError
-        If there is none, one is unknown, or one comes twice.
-    """
+    """Return names of metrics as a tuple: known ones, or such as match a pattern."""
     single = isinstance(names, str) or not isinstance(names, Iterable)
     names = (names,) if single else tuple(names)
     unknown = [
@@ -87,14 +50,7 @@ def check_names(names, known, pattern=None):
 
 
 def check_fraction(value, name):
-    """Check a number between 0 and 1.
-
-    Parameters
-    ----------
-    value : float
-    name : str
-        Name of the parameter.
-    """
+    """Refuse what is not a number between 0 and 1."""
     message = f"{name} must be a number in (0, 1), got {value!r}."
     if not isinstance(value, float | np.floating | int):
         raise TypeError(message)
@@ -103,34 +59,9 @@ def check_fraction(value, name):
 
 
 def check_interval(average, confidence_level, n_resamples, random_state):
-    """Check the parameters of an interval.
-
-    Parameters
-    ----------
-    average : str
-    confidence_level : float or None
-    n_resamples : int
-    random_state : int, RandomState instance or None
-    """
+    """Check the parameters of an interval."""
     check_choice(average, AVERAGES, "average")
     if confidence_level is not None:
         check_fraction(confidence_level, "confidence_level")
     check_positive(n_resamples, "n_resamples")
     check_random_state(random_state)
-
-
-def unit_rows(X):
-    """Make all rows of length one.
-
-    Parameters
-    ----------
-    X : ndarray of shape (n_samples, n_features)
-
-    Returns
-    -------
-    ndarray of shape (n_samples, n_features), float64
-        Rows of zeros stay.
-    """
-    # First by the largest value, so that no square overflows or vanishes.
-    largest = np.abs(X).max(axis=1, keepdims=True).astype(np.float64)
-    return normalize(X / np.where(largest > 0, largest, 1))

@@ -1,18 +1,15 @@
-"""Verification: whether two samples are of one class, judged by their distance."""
+"""Verification: are two samples of one class, judged by their distance."""
 
 import numpy as np
-from sklearn import get_config
 from sklearn.metrics import auc, roc_curve
-from sklearn.utils import check_random_state, gen_batches
+from sklearn.utils import check_random_state
 from sklearn.utils.random import sample_without_replacement
 
 from sk_dml._utils._labels import encode_labels
 from sk_dml._utils._warn import warn
-from sk_dml.metrics._validation import check_embeddings, check_fraction, unit_rows
+from sk_dml.metrics._validation import check_embeddings, check_fraction
+from sk_dml.neighbors._distances import Rows, pair_distances
 from sk_dml.neighbors._validation import METRICS, check_choice, check_positive
-
-# Distances that differ only beyond so many significant bits are ties.
-BITS = 44
 
 
 def verification_scores(
@@ -24,7 +21,7 @@ def verification_scores(
     n_pairs=100_000,
     random_state=None,
 ):
-    """Rate how well distances tell pairs of one class from pairs of two.
+    """Score how well distances tell pairs of one class from pairs of two.
 
     Parameters
     ----------
@@ -37,7 +34,7 @@ def verification_scores(
     far : float or sequence of float, default=(1e-2, 1e-3)
         False accept rates at which to report the true accept rate, each in (0, 1).
     n_pairs : int or None, default=100_000
-        How many pairs of either kind, of the same class and of different ones, to draw
+        Number of pairs of either kind, of the same class and of different ones, to draw
         at random without replacement; all of a kind where there are no more. None
         takes all pairs, n (n - 1) / 2 of them.
     random_state : int, RandomState instance or None, default=None
@@ -203,7 +200,7 @@ def verification_threshold(
 
 
 def _check_rates(rates):
-    """Name the scores of false accept rates."""
+    """Return false accept rates by the names of their scores."""
     named: dict = {}
     for rate in rates:
         check_fraction(rate, "far")
@@ -228,7 +225,7 @@ def _too_few(rates, n_different):
 
 
 def _interpolate(rate, false_accepts, true_accepts, n_different):
-    """Read the true accept rate off the curve, where it is vertical at its top."""
+    """Return the true accept rate of the curve, at its top where it is vertical."""
     count = rate * n_different
     counts = np.round(false_accepts * n_different)
     i = int(np.searchsorted(counts, count + 1e-6, side="right")) - 1
@@ -240,15 +237,10 @@ def _interpolate(rate, false_accepts, true_accepts, n_different):
 
 
 def _curve(X, labels, metric, n_pairs, random_state):
-    """Count what every distance, taken as the threshold, would accept.
+    """Return distances, false and true accept rates, and the number of different pairs.
 
-    Returns
-    -------
-    distances : ndarray of shape (n_distances + 1,)
-        The distinct ones, ascending, after -inf, which accepts nothing.
-    false_accept_rate, true_accept_rate : ndarray of shape (n_distances + 1,)
-    n_different : int
-        How many pairs of different classes there are.
+    The distances (n_distances + 1,) are the distinct ones, ascending, after -inf, which
+    accepts nothing; the rates are those of each as the threshold.
     """
     check_choice(metric, METRICS, "metric")
     X, _, codes = check_embeddings(X, labels)
@@ -264,34 +256,12 @@ def _curve(X, labels, metric, n_pairs, random_state):
             "classes): verification needs 2 or more classes, one of them with 2 or "
             "more samples."
         )
-    distances = _pair_distances(X, first, second, metric)
+    rows = Rows(X, metric)
+    distances = pair_distances(rows, first, rows, second)
     false_accepts, true_accepts, scores = roc_curve(
         is_same, -distances, drop_intermediate=False
     )
     return -scores, false_accepts, true_accepts, n_different
-
-
-def _pair_distances(X, first, second, metric):
-    X = unit_rows(X) if metric == "cosine" else X.astype(np.float64, copy=False)
-    distances = np.empty(len(first))
-    block = int(get_config()["working_memory"] * 2**20 / (24 * X.shape[1]))
-    for rows in gen_batches(len(first), max(1, block)):
-        one, other = X[first[rows]], X[second[rows]]
-        if metric == "cosine":
-            distances[rows] = 1 - np.einsum("ij,ij->i", one, other)
-            continue
-        one -= other
-        # By a power of two a pair: nothing is rounded, and no square overflows.
-        _, exponents = np.frexp(np.maximum(one.max(axis=1), -one.min(axis=1)))
-        np.ldexp(one, -exponents[:, None], out=one)
-        # Sums of the same numbers in another order differ in the last digits.
-        digits, powers = np.frexp(np.einsum("ij,ij->i", one, one))
-        squares = np.ldexp(np.rint(np.ldexp(digits, BITS)), powers - BITS)
-        distances[rows] = np.ldexp(np.sqrt(squares), exponents)
-    if metric == "cosine":
-        distances = np.ldexp(np.rint(np.ldexp(distances, BITS - 1)), 1 - BITS)
-        return np.maximum(distances, 0.0) + 0.0  # -0 is 0
-    return distances
 
 
 def sample_pairs(labels, *, n_pairs=100_000, random_state=None):
@@ -320,7 +290,7 @@ def sample_pairs(labels, *, n_pairs=100_000, random_state=None):
     ValueError
         If n_pairs is below 1, or a label is missing.
     TypeError
-        If n_pairs is no integer, or labels cannot be compared.
+        If n_pairs is not an integer, or labels cannot be compared.
 
     Examples
     --------
@@ -340,8 +310,8 @@ def sample_pairs(labels, *, n_pairs=100_000, random_state=None):
     order = np.argsort(codes, kind="stable")
     sizes = np.bincount(codes)
     starts = np.repeat(np.cumsum(sizes) - sizes, sizes)
-    places = np.arange(len(codes))
-    same = _draw(places - starts, n_pairs, rng)
+    indices = np.arange(len(codes))
+    same = _draw(indices - starts, n_pairs, rng)
     different = _draw(starts, n_pairs, rng)
     same[1] += starts[same[0]]
     pairs = order[np.concatenate([same, different], axis=1)]
@@ -350,20 +320,7 @@ def sample_pairs(labels, *, n_pairs=100_000, random_state=None):
 
 
 def _draw(n_partners, n_pairs, rng):
-    """Draw samples, and one of the partners of each, all such pairs equally likely.
-
-    Parameters
-    ----------
-    n_partners : ndarray of shape (n_samples,)
-        How many partners every sample has.
-    n_pairs : int or None
-    rng : RandomState
-
-    Returns
-    -------
-    ndarray of shape (2, n_drawn)
-        The samples, and which of its partners each has.
-    """
+    """Return samples and the number of a partner of each, (2, n_drawn)."""
     until = np.cumsum(n_partners)
     total = int(n_partners.sum())
     if n_pairs is None or total <= n_pairs:

@@ -1,4 +1,4 @@
-"""Nearest neighbours: the one place where the package searches."""
+"""Nearest neighbors: exact and approximate search."""
 
 from sk_dml.neighbors._approximate import neighbor_recall
 from sk_dml.neighbors._index import RetrievalIndex

@@ -1,4 +1,4 @@
-"""Approximate search by pynndescent, and how much of the truth it finds."""
+"""Approximate search by pynndescent, and the share of the true neighbors it finds."""
 
 from typing import Any
 
@@ -7,8 +7,8 @@ from sklearn import get_config
 from sklearn.utils import check_random_state
 from threadpoolctl import threadpool_limits
 
-from sk_dml.neighbors._distances import equal_rows
-from sk_dml.neighbors._exact import ExactSearch, Gallery, batches
+from sk_dml.neighbors._distances import Rows, batches, equal_rows, pair_distances
+from sk_dml.neighbors._exact import ExactSearch
 from sk_dml.neighbors._validation import (
     METRICS,
     check_choice,
@@ -20,12 +20,12 @@ from sk_dml.neighbors._validation import (
 
 # Edges of the graph that a search walks along, pynndescent's own default.
 DEGREE = 30
-# Queries at a time, and pairs of which distances are computed.
+# Queries at a time.
 BLOCK = 2**13
 
 
 class ApproximateSearch:
-    """The nearest rows of a gallery, most of them, by nearest-neighbour descent.
+    """The nearest rows of a gallery, most of them, by nearest-neighbor descent.
 
     Parameters
     ----------
@@ -38,11 +38,12 @@ class ApproximateSearch:
     def __init__(self, exact: ExactSearch, random_state=None):
         seed = check_random_state(random_state).randint(2**31 - 1)
         self.exact = exact
-        self.gallery = gallery = exact.gallery
-        # Copies of a row would be each other's only neighbours in the graph.
-        place = equal_rows(gallery.rows)
-        self.members = np.argsort(place, kind="stable")
-        self.sizes = np.bincount(place)
+        values = exact.gallery.values
+        # Copies of a row would be each other's only neighbors in the graph: it holds
+        # the distinct rows, and a list is filled up with the copies of what is found.
+        numbers = equal_rows(values)
+        self.members = np.argsort(numbers, kind="stable")
+        self.sizes = np.bincount(numbers)
         self.starts = np.cumsum(self.sizes) - self.sizes
         self.index: Any = None
         if len(self.sizes) <= DEGREE + 1:
@@ -50,8 +51,8 @@ class ApproximateSearch:
         # Slow to import, and not needed before.
         from pynndescent import NNDescent
 
-        different = self.members[self.starts]
-        points, _ = gallery.centered(gallery.rows[different], np.float32)
+        distinct = values[self.members[self.starts]]
+        points, _ = exact.centering.apply(distinct, np.float32)
         with threadpool_limits():  # numba leaves OpenMP as many threads as cores
             self.index = NNDescent(
                 points, metric="euclidean", n_neighbors=DEGREE, random_state=seed
@@ -59,33 +60,18 @@ class ApproximateSearch:
             self.index.prepare()
 
     def search(self, queries, n_neighbors, own=None):
-        """Find nearest rows for every query.
-
-        Parameters
-        ----------
-        queries : ndarray of shape (n_queries, n_features)
-            Finite, of the gallery's width.
-        n_neighbors : int
-            At most the size of the gallery, less one where ``own`` is given.
-        own : ndarray of shape (n_queries,), int, or None, default=None
-            A row of the gallery for each query that it shall not find.
-
-        Returns
-        -------
-        distances : ndarray of shape (n_queries, n_neighbors), float64
-        indices : ndarray of shape (n_queries, n_neighbors), int64
-        """
+        """Return distances and indices of near rows, as ``ExactSearch.search`` does."""
         own = np.full(len(queries), -1) if own is None else own
         distances = np.empty((len(queries), n_neighbors))
         indices = np.empty((len(queries), n_neighbors), dtype=np.int64)
         is_done = np.zeros(len(queries), dtype=bool)
-        n_found = n_neighbors + 1  # one for the query itself
-        if self.index is not None and n_found <= len(self.sizes):
+        n_wanted = n_neighbors + 1  # one for the query itself
+        if self.index is not None and n_wanted <= len(self.sizes):
             # Some 100 bytes for every row found, once or twice.
-            available = get_config()["working_memory"] * 2**20 / (200 * n_found)
+            available = get_config()["working_memory"] * 2**20 / (200 * n_wanted)
             for block in batches(len(queries), max(1, min(BLOCK, int(available)))):
                 distances[block], indices[block], is_done[block] = self._search_block(
-                    queries[block], n_neighbors, own[block], n_found
+                    queries[block], n_neighbors, own[block]
                 )
         missing = np.flatnonzero(~is_done)
         if len(missing):
@@ -94,36 +80,33 @@ class ApproximateSearch:
             )
         return distances, indices
 
-    def _search_block(self, queries, n_neighbors, own, n_found):
-        gallery = self.gallery
-        queries, is_zero = gallery.as_queries(queries)
-        points, is_far = gallery.centered(queries, np.float32)
+    def _search_block(self, queries, n_neighbors, own):
+        n_wanted = n_neighbors + 1
+        gallery = self.exact.gallery
+        queries = Rows(queries, gallery.metric)
+        points, is_far = self.exact.centering.apply(queries.values, np.float32)
         with threadpool_limits():  # an index from a pickle begins here
-            found, _ = self.index.query(points, k=n_found)
-        # The descent may get stuck: it says -1, or says the same twice.
-        ordered = np.sort(found, axis=1)
+            distinct, _ = self.index.query(points, k=n_wanted)
+        # Where the descent gets stuck, it returns -1, or one row twice.
+        ordered = np.sort(distinct, axis=1)
         is_done = (ordered[:, 0] >= 0) & (ordered[:, 1:] > ordered[:, :-1]).all(axis=1)
-        is_done &= ~(is_zero | is_far)
-        found[~is_done] = np.arange(n_found)
+        is_done &= ~(queries.is_zero | is_far)
+        distinct[~is_done] = np.arange(n_wanted)
 
-        # All copies of what was found, as many as may be wanted.
-        sizes = np.minimum(self.sizes[found], n_found)
+        # All copies of the distinct rows, as many as may be wanted.
+        sizes = np.minimum(self.sizes[distinct], n_wanted)
         nearer = np.cumsum(sizes, axis=1) - sizes
-        sizes = np.minimum(sizes, np.maximum(n_found - nearer, 1)).ravel()
+        sizes = np.minimum(sizes, np.maximum(n_wanted - nearer, 1)).ravel()
         ends = np.cumsum(sizes)
         within = np.arange(ends[-1]) - np.repeat(ends - sizes, sizes)
-        columns = self.members[np.repeat(self.starts[found].ravel(), sizes) + within]
-        rows = np.repeat(np.repeat(np.arange(len(found)), n_found), sizes)
-        gaps = np.empty(len(rows))
-        for batch in batches(len(rows), BLOCK):
-            gaps[batch] = gallery.distances(
-                queries[rows[batch]], columns[batch][:, None]
-            )[:, 0]
-        gaps[columns == own[rows]] = np.inf
-        order = np.lexsort((columns, gaps, rows))
-        starts = np.searchsorted(rows, np.arange(len(found)))
+        columns = self.members[np.repeat(self.starts[distinct].ravel(), sizes) + within]
+        rows = np.repeat(np.repeat(np.arange(len(distinct)), n_wanted), sizes)
+        distances = pair_distances(queries, rows, gallery, columns)
+        distances[columns == own[rows]] = np.inf
+        order = np.lexsort((columns, distances, rows))
+        starts = np.searchsorted(rows, np.arange(len(distinct)))
         nearest = order[starts[:, None] + np.arange(n_neighbors)]
-        return gaps[nearest], columns[nearest], is_done
+        return distances[nearest], columns[nearest], is_done
 
 
 def neighbor_recall(
@@ -135,10 +118,10 @@ def neighbor_recall(
     n_sampled=1000,
     random_state=None,
 ):
-    """Share of the true nearest neighbours that a search found.
+    """Return the share of the true nearest neighbors that a search found.
 
     Some of the queries are searched exactly. Of several rows as near as the last of
-    the true neighbours, each counts as a true one.
+    the true neighbors, each counts as a true one.
 
     Parameters
     ----------
@@ -151,7 +134,7 @@ def neighbor_recall(
         The rows searched among. None stands for the queries, each left out of its own
         list.
     metric : {"euclidean", "cosine"}, default="euclidean"
-        What makes rows near.
+        The distance.
     n_sampled : int, default=1000
         Queries to search exactly, at least 1; all of them where there are no more.
     random_state : int, RandomState instance or None, default=None
@@ -167,7 +150,7 @@ def neighbor_recall(
     ValueError
         If shapes or values do not fit.
     TypeError
-        If ``indices`` or ``n_sampled`` are no integers.
+        If ``indices`` or ``n_sampled`` are not integers.
 
     See Also
     --------
@@ -202,23 +185,12 @@ def neighbor_recall(
     check_positive(n_sampled, "n_sampled")
     sample = draw_sample(len(queries), n_sampled, random_state)
     own = sample if is_self else np.full(len(sample), -1)
-    exact = ExactSearch(Gallery(gallery, metric))
+    exact = ExactSearch(gallery, metric)
     return recall_of(indices[sample], exact, queries[sample], own)
 
 
 def draw_sample(n, n_sampled, random_state):
-    """Draw some of n, or all where there are no more.
-
-    Parameters
-    ----------
-    n, n_sampled : int
-    random_state : int, RandomState instance or None
-
-    Returns
-    -------
-    ndarray of int
-        In order.
-    """
+    """Draw some of n indices, in order, or all of them."""
     if n_sampled >= n:
         return np.arange(n)
     random = check_random_state(random_state)
@@ -226,27 +198,18 @@ def draw_sample(n, n_sampled, random_state):
 
 
 def recall_of(indices, exact, queries, own):
-    """Compare lists of neighbours with those of an exact search.
+    """Return the share of true neighbors in lists (n_queries, n_neighbors).
 
-    Parameters
-    ----------
-    indices : ndarray of shape (n_queries, n_neighbors), int
-        The lists; -1 where nothing was found.
-    exact : ExactSearch
-    queries : ndarray of shape (n_queries, n_features)
-    own : ndarray of shape (n_queries,), int
-        What no query shall find; -1 for nothing.
-
-    Returns
-    -------
-    float
-        The share of true neighbours, as of :func:`neighbor_recall`.
+    -1 stands for nothing found; no query finds the row ``own`` (n_queries,).
     """
-    gallery, indices = exact.gallery, np.sort(indices, axis=1)
-    distances, _ = exact.search(queries, indices.shape[1], own)
-    as_queries, is_zero = gallery.as_queries(queries)
-    gaps = gallery.distances(as_queries, np.maximum(indices, 0))
-    gaps[is_zero] = 1.0
-    is_true = (gaps <= distances[:, -1:]) & (indices >= 0) & (indices != own[:, None])
+    indices = np.sort(indices, axis=1)
+    farthest = exact.search(queries, indices.shape[1], own)[0][:, -1:]
+    distances = pair_distances(
+        Rows(queries, exact.gallery.metric),
+        np.repeat(np.arange(len(queries)), indices.shape[1]),
+        exact.gallery,
+        np.maximum(indices, 0).ravel(),
+    ).reshape(indices.shape)
+    is_true = (distances <= farthest) & (indices >= 0) & (indices != own[:, None])
     is_true[:, 1:] &= indices[:, 1:] != indices[:, :-1]
     return float(is_true.mean())

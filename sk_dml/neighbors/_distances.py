@@ -1,6 +1,18 @@
-"""Rows made comparable: squared distances of points, equal where they should be."""
+"""Distances and ties: one definition for the index, the metrics and the displays.
 
-from dataclasses import dataclass
+The squared Euclidean distance of two rows is the sum, feature after feature, of the
+squares of their differences in double precision, rounded to 44 significant bits. For
+the cosine the rows are first scaled to length one, of which half the squared distance
+is 1 - cos, and what is below 2**-96, the rounding error of equal directions, is 0; a
+row of zeros is at distance 1 from every row. Two rows are tied, seen from a query, if
+these rounded squares are equal: equal rows always are, and so are, but for one pair in
+hundreds, rows that are equally far and whose squares add up to other last digits. Among
+tied rows the index lists the one of lower index first; the metrics take the mean over
+all orders. Everything that compares distances does so by ``pair_distances``, by
+``distance_blocks`` or, compiled, by ``metrics._kernels.squared_distance``: the same
+operations in the same order, so that they agree to the bit. Scaling all rows by a power
+of two changes none of them, unless squares leave the range of double precision.
+"""
 
 import numpy as np
 from scipy.spatial.distance import cdist
@@ -9,173 +21,153 @@ from sklearn.utils import gen_batches
 
 from sk_dml.neighbors._validation import METRICS, check_choice
 
-# Directions are rounded to multiples of it, and squared distances between them.
-RESOLUTION = 2.0**-44
-# Squared distances keep 44 of their 53 bits: sums of the same numbers in another order
-# differ in the last ones.
+# Keeps 44 of the 53 bits of a number (Veltkamp's splitting): sums of the same squares
+# in another order differ in the last ones.
 SPLIT = 2.0**9 + 1
-# The largest feature: products neither overflow nor, soon, underflow in any precision.
+# Largest relative error of a rounded square.
+ROUNDING = 2.0**-44
+# Squared distances of unit rows below it are 0: rounding leaves equal directions apart.
+SMALLEST_UNIT_SQUARE = 2.0**-96
+# The metrics scale all rows so that the largest feature is about this: products neither
+# overflow nor, soon, underflow in any precision.
 LARGEST = 2.0**40
+# Squares outside of this range may have lost digits or overflowed.
+SAFE_SQUARES = (2.0**-900, 2.0**1000)
+# Numbers to work on at a time: few enough for the processor's cache.
+CACHED = 2**17
 
-# Rows that are converted, or looked at to find their centre, at a time.
-BLOCK = 2048
 
-
-@dataclass
 class Rows:
-    """Rows as they came, and what makes them points.
+    """Rows of a metric, between which distances are Euclidean.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n_rows, n_features), float32 or float64
+        Finite.
+    metric : {"euclidean", "cosine"}
 
     Attributes
     ----------
-    values : ndarray of shape (n, n_features), float32 or float64
-        The rows.
-    scales : ndarray of shape (n,), float64
-        What each is multiplied with.
-    extras : ndarray of shape (n,), float64
-        What is added to all squared distances of each, to those of directions that are
-        none: so they are at a right angle to all.
-    resolution : float
-        Features are rounded to multiples of it; 0 leaves them.
+    values : ndarray of shape (n_rows, n_features)
+        The rows, for the cosine of length one and float64.
+    is_zero : ndarray of shape (n_rows,), bool
+        Rows without a direction; none of them for the Euclidean distance.
+    smallest_square : float
+        Squared distances below it are 0.
     """
 
-    values: np.ndarray
-    scales: np.ndarray
-    extras: np.ndarray
-    resolution: float
+    def __init__(self, rows, metric):
+        check_choice(metric, METRICS, "metric")
+        self.metric = metric
+        self.smallest_square = 0.0
+        if metric == "cosine":
+            self.values, self.is_zero = unit_rows(rows)
+            self.smallest_square = SMALLEST_UNIT_SQUARE
+        else:
+            self.values, self.is_zero = rows, np.zeros(len(rows), dtype=bool)
 
     def __len__(self):
         return len(self.values)
 
-    def points(self, which=slice(None)):
-        """Convert rows.
 
-        Parameters
-        ----------
-        which : slice or ndarray of int
+def unit_rows(rows):
+    """Return float64 rows of length one and which are zero, (n, n_features) and (n,).
 
-        Returns
-        -------
-        ndarray of shape (n_rows, n_features), float64
-        """
-        points = self.values[which] * self.scales[which, None]
-        if self.resolution:
-            points /= self.resolution
-            np.rint(points, out=points)
-            points *= self.resolution
-        return points
-
-
-def compare(queries, gallery=None, *, metric="euclidean"):
-    """Prepare rows for comparison by the squared distances of points.
-
-    Parameters
-    ----------
-    queries : ndarray of shape (n_queries, n_features), float
-        The rows to compare.
-    gallery : ndarray of shape (n_gallery, n_features) or None, default=None
-        None compares the queries with each other.
-    metric : {"euclidean", "cosine"}, default="euclidean"
-        What makes rows near.
-
-    Returns
-    -------
-    queries, gallery : Rows
-        The same object twice if there is no gallery.
-
-    Raises
-    ------
-    ValueError
-        If there is no such metric.
+    Proportional rows become equal to the bit, and rows of zeros stay.
     """
-    check_choice(metric, METRICS, "metric")
-    arrays = [queries] if gallery is None else [queries, gallery]
-    largest = max(float(max(array.max(), -array.min())) for array in arrays)
-    if 0 < largest < 2.0**-900:
-        # What scales these would not be a number.
-        return compare(*(array * 2.0**200 for array in arrays), metric=metric)
-    # By a power of two, which rounds nothing.
-    size = LARGEST / 2.0 ** np.ceil(np.log2(largest)) if largest > 0 else 1.0
-    make = _directions if metric == "cosine" else _scaled
-    sides = [make(array, size) for array in arrays]
-    return sides[0], sides[-1]
+    # The quotients of proportional rows are equal; no square overflows or vanishes.
+    largest = np.abs(rows).max(axis=1, keepdims=True).astype(np.float64)
+    is_zero = largest[:, 0] == 0
+    largest[is_zero] = 1.0
+    with np.errstate(under="ignore"):
+        units = rows / largest
+        lengths = np.sqrt(np.square(units).sum(axis=1, keepdims=True))
+    lengths[is_zero] = 1.0
+    units /= lengths
+    return units, is_zero
 
 
-def _scaled(values, size):
-    return Rows(values, np.full(len(values), size), np.zeros(len(values)), 0.0)
-
-
-def _directions(values, size):
-    lengths = np.empty(len(values))
-    for block in gen_batches(len(values), BLOCK):
-        rows = values[block] * np.float64(size)
-        peaks = np.abs(rows).max(axis=1)
-        rows /= np.where(peaks > 0, peaks, 1.0)[:, None]
-        with np.errstate(under="ignore"):
-            lengths[block] = peaks * np.sqrt(np.einsum("ij,ij->i", rows, rows))
-    is_none = lengths == 0
-    # Rounded, so that equal directions are equal points.
-    scales = size / np.where(is_none, np.inf, lengths)
-    return Rows(values, scales, is_none.astype(np.float64), RESOLUTION)
-
-
-def rounded(squares, resolution):
-    """Round squared distances, in place, so that equal ones are equal.
-
-    Parameters
-    ----------
-    squares : ndarray of float64
-    resolution : float
-        Of the rows.
-
-    Returns
-    -------
-    ndarray of float64
-    """
-    if resolution:
-        squares /= resolution
-        np.rint(squares, out=squares)
-        squares *= resolution
-    else:
-        upper = squares * SPLIT
-        np.subtract(upper, upper - squares, out=squares)
+def round_squares(squares, smallest=0.0):
+    """Round squared distances, in place, so that tied ones are equal."""
+    upper = squares * SPLIT
+    np.subtract(upper, upper - squares, out=squares)
+    if smallest:
+        squares[squares < smallest] = 0.0
     return squares
 
 
+def pair_distances(rows, indices, others, other_indices):
+    """Return the distances of some rows to as many others, (n_pairs,), float64."""
+    distances = np.empty(len(indices))
+    for batch in batches(len(indices), max(1, CACHED // rows.values.shape[1])):
+        i, j = indices[batch], other_indices[batch]
+        differences = others.values[j].astype(np.float64)
+        differences -= rows.values[i]
+        with np.errstate(over="ignore", under="ignore"):
+            squares = _sums_of_squares(differences)
+            if rows.metric == "cosine":
+                round_squares(squares, rows.smallest_square)
+                squares[rows.is_zero[i] | others.is_zero[j]] = 2.0
+                # The clip takes away no more than rounding errors.
+                distances[batch] = np.minimum(squares, 4.0) / 2
+            else:
+                distances[batch] = _lengths(differences, squares)
+    return distances
+
+
+def _sums_of_squares(differences):
+    # Cumulated, as numpy's sum takes the terms in another order.
+    return np.square(differences).cumsum(axis=1)[:, -1]
+
+
+def _lengths(differences, squares):
+    """Return rounded lengths, (n,), also where the squares are out of range."""
+    smallest, largest = SAFE_SQUARES
+    unsafe = ~((squares > smallest) & (squares < largest))
+    lengths = np.sqrt(round_squares(np.where(unsafe, 0.0, squares)))
+    if unsafe.any():
+        differences = differences[unsafe]
+        sizes = np.abs(differences).max(axis=1)
+        with np.errstate(divide="ignore"):
+            powers = np.clip(np.ceil(np.log2(sizes)), -1000, 1000)
+        squares = _sums_of_squares(differences * 2.0 ** -powers[:, None])
+        lengths[unsafe] = np.sqrt(round_squares(squares)) * 2.0**powers
+    return lengths
+
+
+def common_scale(*sides):
+    """Return the power of two that the metrics multiply all rows with."""
+    if sides[0].metric == "cosine":
+        return 1.0
+    largest = max(float(max(side.values.max(), -side.values.min())) for side in sides)
+    if largest == 0:
+        return 1.0
+    return LARGEST * 2.0 ** -np.clip(np.ceil(np.log2(largest)), -960, 1000)
+
+
 def distance_blocks(queries, gallery=None, *, metric="euclidean", copies=4):
-    """Compute all squared distances, a block of queries at a time.
+    """Yield all squared distances, a block of queries at a time.
 
-    Equal rows are at equal distances to the bit, so that ties are ties; so are, but for
-    one in hundreds, rows that differ and are equally far.
-
-    Parameters
-    ----------
-    queries : ndarray of shape (n_queries, n_features), float
-        The rows to compare.
-    gallery : ndarray of shape (n_gallery, n_features) or None, default=None
-        None compares the queries with each other and leaves every one out of its own
-        gallery, by its index.
-    metric : {"euclidean", "cosine"}, default="euclidean"
-        What makes rows near. For "cosine" the squared distance is 2 - 2 cos.
-    copies : int, default=4
-        How many arrays of the size of a block the caller needs at once; blocks are as
-        large as scikit-learn's ``working_memory`` allows.
+    Without a gallery, every query is at infinity from itself, by its index. Squares
+    are of rows times ``common_scale``. The caller needs so many ``copies`` of a block.
 
     Yields
     ------
     rows : slice
         The queries of the block.
     squares : ndarray of shape (block, n_gallery), float64
-        Of scaled rows; infinity for a query itself.
     """
-    left, right = compare(queries, gallery, metric=metric)
-    points = right.points()
+    left = Rows(queries, metric)
+    right = left if gallery is None else Rows(gallery, metric)
+    scale = common_scale(left, right)
+    points = right.values * np.float64(scale)
     available = get_config()["working_memory"] * 2**20
     block = max(1, int(available / (8 * copies * len(right))))
     for rows in gen_batches(len(left), block):
-        squares = cdist(left.points(rows), points, "sqeuclidean")
-        squares += left.extras[rows, None]
-        squares += right.extras
-        rounded(squares, left.resolution)
+        squares = cdist(left.values[rows] * np.float64(scale), points, "sqeuclidean")
+        round_squares(squares, left.smallest_square)
+        squares[left.is_zero[rows]] = 2.0
+        squares[:, right.is_zero] = 2.0
         if gallery is None:
             index = np.arange(rows.start, rows.stop)
             squares[index - rows.start, index] = np.inf
@@ -183,24 +175,23 @@ def distance_blocks(queries, gallery=None, *, metric="euclidean", copies=4):
 
 
 def equal_rows(values):
-    """Give equal rows equal numbers, and others different ones.
-
-    Parameters
-    ----------
-    values : ndarray of shape (n, n_features), float
-
-    Returns
-    -------
-    ndarray of shape (n,), int64
-    """
+    """Return numbers, (n,), that are equal where rows of (n, n_features) are."""
     weights = np.arange(1, 2 * values.shape[1], 2, dtype=np.uint64)
     weights *= np.uint64(0x9E3779B97F4A7C15)
     hashes = np.empty(len(values), dtype=np.uint64)
-    for block in gen_batches(len(values), BLOCK):
+    for block in batches(len(values), max(1, CACHED // values.shape[1])):
         bits = (values[block].astype(np.float64) + 0.0).view(np.uint64)  # -0.0 is 0.0
         hashes[block] = (bits ^ (bits >> np.uint64(32))) @ weights
-    _, first, place = np.unique(hashes, return_index=True, return_inverse=True)
-    copies = np.flatnonzero(first[place] != np.arange(len(values)))
-    if (values[copies] != values[first[place[copies]]]).any():
-        place = np.unique(values + 0.0, axis=0, return_inverse=True)[1].ravel()
-    return place
+    _, first, numbers = np.unique(hashes, return_index=True, return_inverse=True)
+    copies = np.flatnonzero(first[numbers] != np.arange(len(values)))
+    # Rows that differ may have one hash: then they are compared themselves.
+    if (values[copies] != values[first[numbers[copies]]]).any():
+        numbers = np.unique(values + 0.0, axis=0, return_inverse=True)[1].ravel()
+    return numbers
+
+
+def batches(n_rows, size):
+    """Yield slices of so many rows."""
+    # scikit-learn's gen_batches checks its parameters, too slowly for inner loops.
+    for start in range(0, n_rows, size):
+        yield slice(start, min(start + size, n_rows))

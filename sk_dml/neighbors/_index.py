@@ -1,4 +1,4 @@
-"""RetrievalIndex: a gallery to search, as a scikit-learn estimator."""
+"""RetrievalIndex, the search as a scikit-learn estimator."""
 
 from numbers import Integral
 
@@ -27,21 +27,20 @@ from sk_dml.neighbors._validation import (
 
 
 class RetrievalIndex(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
-    """A gallery to retrieve from: nearest neighbours, their labels and their graph.
+    """A gallery to retrieve from: nearest neighbors, their labels and their graph.
 
     Fit keeps the rows and, where given, a label or id for each. As a transformer it
-    gives the graph that scikit-learn's estimators accept as precomputed distances.
+    returns the graph that scikit-learn's estimators accept as precomputed distances.
 
     Parameters
     ----------
     n_neighbors : int, default=10
-        Number of neighbours, at least 1, that methods find where they are not told
-        another.
+        Default number of neighbors, at least 1.
     metric : {"euclidean", "cosine"}, default="euclidean"
-        What makes rows near. The cosine distance is 1 - cos; a row of zeros is at
-        distance 1 from all.
+        The distance. That of the cosine is 1 - cos; a row of zeros is at distance 1
+        from all.
     search : {"auto", "exact", "approximate"}, default="auto"
-        "approximate" walks along a graph of neighbours that pynndescent builds in
+        "approximate" walks along a graph of neighbors that pynndescent builds in
         :meth:`fit` [1]_; compiling it takes up to a minute in every process. "auto" is
         exact below 100,000 rows and approximate from there on.
     random_state : int, RandomState instance or None, default=None
@@ -73,13 +72,13 @@ class RetrievalIndex(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
 
     Notes
     -----
-    Behind an embedder, the index holds embeddings and is asked with embeddings. It has
-    no way to tell raw rows that happen to be as wide: ``index.kneighbors(X)`` wants
-    ``embedder.transform(X)``, and the index of a pipeline is asked by
-    ``pipeline[-1].kneighbors(pipeline[:-1].transform(X))``.
+    After an embedder, the index holds embeddings and searches for embeddings: call
+    ``index.kneighbors(embedder.transform(X))``, in a pipeline
+    ``pipeline[-1].kneighbors(pipeline[:-1].transform(X))``. Raw rows of the same width
+    are not recognized.
 
-    A pipeline gives one y to all of its steps. For an embedder that learns from classes
-    and an index that gives ids, fit the embedder first, as the examples show.
+    A pipeline passes one y to all of its steps. For an embedder that learns from
+    classes and an index of ids, fit the embedder first, as the examples show.
 
     References
     ----------
@@ -165,7 +164,7 @@ class RetrievalIndex(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         """
         rows = np.array(check_rows(X, "X"), order="C")  # a copy
         labels = None if y is None else check_ids(y, rows)
-        # What :meth:`add` goes by, whatever set_params does meanwhile.
+        # For `add`, whatever set_params does meanwhile.
         settings = self.metric, self.search, self.random_state, self.device
         search = make_search(rows, *settings)
         # From here on nothing fails.
@@ -232,7 +231,7 @@ class RetrievalIndex(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             The rows to search for. None searches each row of the gallery among all
             others.
         n_neighbors : int or None, default=None
-            Number of neighbours; None takes that of the constructor.
+            Number of neighbors; None takes that of the constructor.
         return_distance : bool, default=True
             Whether to return the distances too.
 
@@ -270,7 +269,7 @@ class RetrievalIndex(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             The rows to search for. None searches each row of the gallery among all
             others.
         n_neighbors : int or None, default=None
-            Number of neighbours; None takes that of the constructor.
+            Number of neighbors; None takes that of the constructor.
 
         Returns
         -------
@@ -299,7 +298,7 @@ class RetrievalIndex(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             The rows to search for. None searches each row of the gallery among all
             others.
         n_neighbors : int or None, default=None
-            Number of neighbours; None takes that of the constructor.
+            Number of neighbors; None takes that of the constructor.
         mode : {"distance", "connectivity"}, default="distance"
             Whether edges hold their distance, zeros too, or 1.
 
@@ -325,7 +324,7 @@ class RetrievalIndex(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     def transform(self, X):
         """Connect every row with its nearest ones of the gallery, for precomputed use.
 
-        As in scikit-learn's KNeighborsTransformer, there is one neighbour more than
+        As in scikit-learn's KNeighborsTransformer, there is one neighbor more than
         ``n_neighbors``: rows of the gallery find themselves here, and estimators that
         take precomputed graphs leave them out. Copies of a row are as near as itself:
         of more than ``n_neighbors + 1`` only those of the lowest indices are found.

@@ -1,9 +1,9 @@
-"""Nearest neighbours of rows, exactly or approximately."""
+"""The search for nearest neighbors, exact or approximate."""
 
 import numpy as np
 
 from sk_dml.neighbors._approximate import ApproximateSearch
-from sk_dml.neighbors._exact import ExactSearch, Gallery
+from sk_dml.neighbors._exact import ExactSearch
 from sk_dml.neighbors._validation import (
     METRICS,
     SEARCHES,
@@ -31,7 +31,7 @@ def nearest_neighbors(
     random_state=None,
     device=None,
 ):
-    """Find the nearest neighbours of every query.
+    """Find the nearest neighbors of every query.
 
     Parameters
     ----------
@@ -41,12 +41,12 @@ def nearest_neighbors(
         The rows to search among. None searches each query among all others: it is left
         out of its own list by its index, so that copies of it are found.
     n_neighbors : int, default=10
-        Number of neighbours, at least 1 and at most the size of the gallery.
+        Number of neighbors, at least 1 and at most the size of the gallery.
     metric : {"euclidean", "cosine"}, default="euclidean"
-        What makes rows near. The cosine distance is 1 - cos; a row of zeros is at
+        The distance. That of the cosine is 1 - cos; a row of zeros is at
         distance 1 from all.
     search : {"exact", "approximate", "auto"}, default="exact"
-        "approximate" walks along a graph of neighbours that pynndescent builds [1]_. It
+        "approximate" walks along a graph of neighbors that pynndescent builds [1]_. It
         compiles first, which takes up to a minute in every process, and pays on large
         galleries. Galleries of 31 different rows or fewer are searched exactly. "auto"
         is exact below 100,000 rows of the gallery and approximate from there on.
@@ -71,7 +71,7 @@ def nearest_neighbors(
         fewer than ``n_neighbors`` rows to find, a parameter is unknown, or the device
         is not there.
     TypeError
-        If ``n_neighbors`` is no integer, or the rows are sparse.
+        If ``n_neighbors`` is not an integer, or the rows are sparse.
 
     See Also
     --------
@@ -80,13 +80,13 @@ def nearest_neighbors(
 
     Notes
     -----
-    Distances are those of double precision, computed from differences. The exact search
-    takes candidates from products of matrices in single precision, whose error is
-    bounded, and compares more rows wherever the bound leaves a doubt. With ``device``
-    torch takes them in double precision: what it takes for single precision depends on
-    settings, such as those of TF32, that may round more than the bound allows. Blocks
-    keep to scikit-learn's ``working_memory``, on a device too; it also holds the
-    gallery.
+    Distances are computed from differences in double precision; their squares keep 44
+    of 53 bits, so that equal distances are equal and ties are those of the metrics. The
+    exact search takes candidates from products of matrices in single precision, whose
+    error is bounded, and compares more rows wherever the bound leaves a doubt. With
+    ``device``, torch takes the products in double precision: its settings for single
+    precision, such as TF32, may round more than the bound allows. Blocks keep to
+    scikit-learn's ``working_memory``, on a device too; it also holds the gallery.
 
     References
     ----------
@@ -115,41 +115,15 @@ def nearest_neighbors(
 
 
 def make_search(rows, metric, search, random_state, device=None):
-    """Prepare a gallery for searches.
-
-    Parameters
-    ----------
-    rows : ndarray of shape (n_gallery, n_features)
-        Finite.
-    metric : {"euclidean", "cosine"}
-    search : {"exact", "approximate", "auto"}
-    random_state : int, RandomState instance or None
-    device : str, torch.device or None
-
-    Returns
-    -------
-    ExactSearch or ApproximateSearch
-    """
-    exact = ExactSearch(Gallery(rows, metric), device)
+    """Return an ExactSearch or ApproximateSearch of rows (n_gallery, n_features)."""
+    exact = ExactSearch(rows, metric, device)
     if resolve_search(search, len(rows)) == "exact":
         return exact
     return ApproximateSearch(exact, random_state)
 
 
 def resolve_search(search, n_rows):
-    """Tell how a gallery is searched.
-
-    Parameters
-    ----------
-    search : {"exact", "approximate", "auto"}
-    n_rows : int
-        Size of the gallery.
-
-    Returns
-    -------
-    str
-        "exact" or "approximate".
-    """
+    """Return how a gallery of so many rows is searched, never "auto"."""
     if search != "auto":
         return search
     return "exact" if n_rows < AUTO_APPROXIMATE else "approximate"

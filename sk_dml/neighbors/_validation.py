@@ -1,4 +1,4 @@
-"""Labels and ids of rows, of any kind."""
+"""Validation of rows, parameters and ids."""
 
 from numbers import Integral
 
@@ -14,18 +14,7 @@ LARGEST = 1e300
 
 
 def check_rows(rows, name):
-    """Check rows to search for or among.
-
-    Parameters
-    ----------
-    rows : array-like of shape (n_rows, n_features)
-    name : str
-        What to call them in an error.
-
-    Returns
-    -------
-    ndarray of shape (n_rows, n_features), float32 or float64
-    """
+    """Return rows (n_rows, n_features) as float32 or float64, finite and dense."""
     if isinstance(rows, (list, tuple)):
         try:
             rows = np.asarray(rows)
@@ -51,26 +40,14 @@ def check_rows(rows, name):
         raise ValueError(f"{name} is empty: it has shape {rows.shape}.")
     if rows.ndim != 2:
         raise ValueError(
-            f"{name} must be a 2D array of shape (n_rows, n_features), got one of "
-            f"shape {rows.shape}. Reshape your data."
+            f"{name} must be a 2D array of shape (n_rows, n_features), got shape "
+            f"{rows.shape}. Reshape your data."
         )
     return check_values(rows, name)
 
 
 def check_values(rows, name):
-    """Refuse NaN, infinity and values too large for distances.
-
-    Parameters
-    ----------
-    rows : ndarray of shape (n_rows, n_features)
-    name : str
-        What to call them in an error.
-
-    Returns
-    -------
-    ndarray of shape (n_rows, n_features)
-        The same rows.
-    """
+    """Return the rows; refuse NaN, infinity and values too large for distances."""
     # No sum or product of the rows, which could overflow; NaN stays NaN.
     largest = float(max(rows.max(), -rows.min()))
     if largest <= LARGEST:
@@ -78,7 +55,7 @@ def check_values(rows, name):
     for kind, is_bad in (
         ("NaN", np.isnan),
         ("infinity", np.isinf),
-        (f"values beyond {LARGEST:g}, too large for distances,", _is_large),
+        (f"values beyond {LARGEST:g},", lambda rows: np.abs(rows) > LARGEST),
     ):
         bad = is_bad(rows).any(axis=1)
         if bad.any():
@@ -89,19 +66,8 @@ def check_values(rows, name):
     raise AssertionError("unreachable: the largest value is beyond the limit")
 
 
-def _is_large(rows):
-    return np.abs(rows) > LARGEST
-
-
 def check_same_width(rows, name, gallery, gallery_name="gallery"):
-    """Refuse rows of another width than the gallery's.
-
-    Parameters
-    ----------
-    rows, gallery : ndarray of shape (n_rows, n_features) and (n_gallery, n_features)
-    name, gallery_name : str
-        What to call them in an error.
-    """
+    """Refuse rows of another width than the gallery's."""
     if rows.shape[1] != gallery.shape[1]:
         raise ValueError(
             f"{name} has {rows.shape[1]} features ({len(rows)} rows) and "
@@ -111,38 +77,13 @@ def check_same_width(rows, name, gallery, gallery_name="gallery"):
 
 
 def check_choice(value, allowed, name):
-    """Refuse what is not among the choices of a parameter.
-
-    Parameters
-    ----------
-    value : object
-    allowed : tuple of str
-    name : str
-        Name of the parameter.
-    """
+    """Refuse what is not among the choices of a parameter."""
     if not isinstance(value, str) or value not in allowed:
         raise ValueError(f"{name} must be one of {allowed}, got {value!r}.")
 
 
 def check_n_neighbors(n_neighbors, n_gallery, *, is_self, extra=0):
-    """Check that the gallery holds as many neighbours as are asked for.
-
-    Parameters
-    ----------
-    n_neighbors : int
-        What the caller asked for.
-    n_gallery : int
-        Rows of the gallery.
-    is_self : bool
-        Whether the queries are the gallery itself, each without itself.
-    extra : int, default=0
-        How many more neighbours are needed than the caller asked for.
-
-    Returns
-    -------
-    int
-        ``n_neighbors + extra``.
-    """
+    """Return how many neighbors to find, if the gallery holds as many."""
     check_positive(n_neighbors, "n_neighbors")
     if n_neighbors + extra > n_gallery - is_self:
         wanted = f"n_neighbors={n_neighbors}"
@@ -156,14 +97,7 @@ def check_n_neighbors(n_neighbors, n_gallery, *, is_self, extra=0):
 
 
 def check_positive(number, name):
-    """Check a number of things.
-
-    Parameters
-    ----------
-    number : int
-    name : str
-        Name of the parameter.
-    """
+    """Refuse what is not an integer of at least 1."""
     if isinstance(number, bool) or not isinstance(number, Integral):
         raise TypeError(f"{name} must be an integer >= 1, got {number!r}.")
     if number < 1:
@@ -171,19 +105,7 @@ def check_positive(number, name):
 
 
 def check_ids(y, X):
-    """Make an array of ids, whatever they are, one for each row.
-
-    Parameters
-    ----------
-    y : array-like of shape (n_samples, ...)
-    X : ndarray of shape (n_samples, n_features)
-        The rows.
-
-    Returns
-    -------
-    ndarray of shape (n_samples, ...)
-        A copy.
-    """
+    """Return a copy of ids of any kind, (n_samples, ...), one for each row."""
     ids = _as_ids(y)
     if ids.ndim == 0 or len(ids) != len(X):
         came = f"a {type(y).__name__}" if ids.ndim == 0 else f"{len(ids)}"
@@ -212,17 +134,7 @@ def _as_ids(y):
 
 
 def join_ids(labels, more):
-    """Append ids without changing any of them.
-
-    Parameters
-    ----------
-    labels, more : ndarray of shape (n_samples, ...)
-        From :func:`check_ids`.
-
-    Returns
-    -------
-    ndarray of shape (n_samples, ...)
-    """
+    """Append ids (n_samples, ...) of ``check_ids`` without changing any of them."""
     if labels.shape[1:] != more.shape[1:]:
         raise ValueError(
             f"y must hold labels or ids of shape {labels.shape[1:]}, as the gallery "

@@ -1,4 +1,4 @@
-"""Retrieval metrics by brute force: every order of tied neighbours, one by one."""
+"""Retrieval metrics by brute force: every order of tied neighbors, one by one."""
 
 from fractions import Fraction
 from itertools import groupby, permutations, product

@@ -6,6 +6,9 @@ from sklearn import config_context
 
 from sk_dml.metrics import _counting
 
+# All of them call compiled code.
+pytestmark = pytest.mark.xdist_group("numba")
+
 DATA = {
     "normal": lambda rng: rng.normal(size=(300, 9)),
     "single precision": lambda rng: rng.normal(size=(300, 9)).astype(np.float32),
@@ -33,8 +36,8 @@ def ranks(
     gallery_codes = codes if gallery is None else gallery_codes
     depth = np.full(len(X), 10**9) if depth is None else depth
     groups = {}
-    for queries, (found,) in _counting.rate_in_blocks(
-        X, codes, gallery, gallery_codes, metric=metric, depth=depth, rate=as_groups
+    for queries, (found,) in _counting.score_in_blocks(
+        X, codes, gallery, gallery_codes, metric=metric, depth=depth, score=as_groups
     ):
         groups |= {int(query): g for query, g in zip(queries, found, strict=True) if g}
     return groups

@@ -13,6 +13,7 @@ from sk_dml.metrics import (
     retrieval_values,
 )
 from tests.metrics.reference import NAMES, points, random_data
+from tests.neighbors.descent import install
 
 X = np.arange(6.0)[:, None]
 y = ["a", "a", "b", "b", "c", "c"]
@@ -272,7 +273,8 @@ def test_deals_are_even():
     assert np.abs(meetings - 1500 * 3 / 21).max() < 5 * np.sqrt(1500 * 3 / 21)
 
 
-def test_approximate_search_finds_nearly_the_same():
+def test_approximate_search_finds_nearly_the_same(monkeypatch):
+    install(monkeypatch)
     rng = np.random.default_rng(0)
     labels = np.arange(900) % 60
     rows = rng.normal(size=(60, 8))[labels] + 0.5 * rng.normal(size=(900, 8))

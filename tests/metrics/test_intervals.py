@@ -205,7 +205,7 @@ y = [0, 0, 1, 1]
 @pytest.mark.parametrize(
     ("values", "labels", "options", "message"),
     [
-        ([0, 1, 0, 1], ["a"] * 4, {}, "are of 1 class: .*cannot be seen"),
+        ([0, 1, 0, 1], ["a"] * 4, {}, "are of 1 class: .* needs 2 or"),
         ([0, 1, 0, 1.5], y, {}, r"in \[0, 1\], but 1 of 4 are not, for example 1\.5"),
         ([0, 1, 0, -np.inf], y, {}, "values contains infinity"),
         ([0, 1, 0], y, {}, "labels has 4 entries and values has 3 rows"),

@@ -1,4 +1,4 @@
-"""Metrics of lists of neighbours, as of an approximate search."""
+"""Metrics of lists of neighbors, as of an approximate search."""
 
 import tracemalloc
 

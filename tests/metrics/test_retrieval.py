@@ -3,20 +3,26 @@ import pytest
 from sklearn import config_context
 from threadpoolctl import threadpool_info
 
+from sk_dml import metrics
 from sk_dml.metrics import (
     _counting,
     map_at_r_score,
     precision_at_1_score,
+    precision_at_k_score,
+    recall_at_k_score,
     retrieval_scores,
     retrieval_values,
 )
 from tests.metrics import reference
 from tests.metrics.reference import NAMES, exact_distances, points, random_data
 
+# Most of them call compiled code.
+pytestmark = pytest.mark.xdist_group("numba")
+
 LARGE = 2**24
 
 
-@pytest.fixture(autouse=True, params=["few", "many", "many in blocks"])
+@pytest.fixture(params=["few", "many", "many in blocks"])
 def way(request, monkeypatch):
     """Search as for few rows, and as for many in small tiles and blocks."""
     if request.param != "few":
@@ -38,6 +44,7 @@ LABELS = {
 }
 
 
+@pytest.mark.usefixtures("way")
 @pytest.mark.filterwarnings("ignore:.*queries are left out:UserWarning")
 @pytest.mark.parametrize("make_labels", LABELS.values(), ids=list(LABELS))
 @pytest.mark.parametrize("seed", range(4))
@@ -54,6 +61,7 @@ def test_leave_one_out_equals_reference(seed, make_labels):
         assert found[name] == pytest.approx(expected, abs=1e-12)
 
 
+@pytest.mark.usefixtures("way")
 @pytest.mark.filterwarnings("ignore:.*queries are left out:UserWarning")
 @pytest.mark.filterwarnings("ignore:All items .* are of one class:UserWarning")
 @pytest.mark.parametrize("make_labels", LABELS.values(), ids=list(LABELS))
@@ -74,6 +82,7 @@ def test_gallery_equals_reference(seed, make_labels):
         assert found[name] == pytest.approx(expected, abs=1e-12)
 
 
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("metric", ["euclidean", "cosine"])
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_random_data_with_duplicates_equals_reference(metric, dtype):
@@ -91,6 +100,7 @@ def test_random_data_with_duplicates_equals_reference(metric, dtype):
         assert found[name] == pytest.approx(expected, abs=1e-12)
 
 
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("order", ["sorted", "reversed", "shuffled"])
 def test_constant_embedding_scores_chance_in_any_order(order):
     labels = np.repeat(np.arange(5), [2, 3, 5, 10, 20])
@@ -113,6 +123,7 @@ def test_constant_embedding_scores_chance_in_any_order(order):
     assert abs(found["map_at_r"] - draws.mean()) < 5 * noise
 
 
+@pytest.mark.usefixtures("way")
 def test_order_of_the_rows_does_not_matter():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(300, 16)).astype(np.float32)[rng.integers(0, 60, size=300)]
@@ -123,12 +134,14 @@ def test_order_of_the_rows_does_not_matter():
     assert first == pytest.approx(second, abs=1e-12)
 
 
+@pytest.mark.usefixtures("way")
 def test_a_sample_never_finds_itself_among_duplicates():
     X = np.repeat(np.eye(3), 2, axis=0)
     assert precision_at_1_score(X, [0, 1, 0, 1, 0, 1]) == 0
     assert precision_at_1_score(X, [0, 0, 1, 1, 2, 2]) == 1
 
 
+@pytest.mark.usefixtures("way")
 def test_equal_directions_tie_for_the_cosine():
     rng = np.random.default_rng(0)
     direction = rng.integers(1, 9, size=7)
@@ -138,6 +151,7 @@ def test_equal_directions_tie_for_the_cosine():
     assert found == pytest.approx(19 / 39)
 
 
+@pytest.mark.usefixtures("way")
 def test_equal_distances_of_decimal_points_tie():
     rng = np.random.default_rng(0)
     grid = rng.integers(0, 5, size=(60, 3))
@@ -146,6 +160,7 @@ def test_equal_distances_of_decimal_points_tie():
     assert retrieval_scores(grid / 10, labels, metrics=NAMES) == pytest.approx(expected)
 
 
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("factor", [1e-300, 1e150, 1e299])
 def test_scale_does_not_matter(factor):
     rng = np.random.default_rng(0)
@@ -153,17 +168,20 @@ def test_scale_does_not_matter(factor):
     assert map_at_r_score(X * factor, labels) == map_at_r_score(X, labels)
 
 
+@pytest.mark.usefixtures("way")
 def test_negative_zero_is_zero():
     X = np.array([[0.0], [-0.0], [0.0], [3.0], [3.0]])
     assert precision_at_1_score(X, [0, 0, 1, 1, 1]) == pytest.approx(3 / 5)
 
 
+@pytest.mark.usefixtures("way")
 def test_offset_costs_no_digits():
     rng = np.random.default_rng(0)
     X, labels = rng.normal(size=(60, 3)), rng.integers(0, 6, size=60)
     assert map_at_r_score(X + 1e7, labels) == pytest.approx(map_at_r_score(X, labels))
 
 
+@pytest.mark.usefixtures("way")
 def test_blocks_of_any_size_give_the_same():
     rng = np.random.default_rng(0)
     X, labels = rng.normal(size=(250, 8)), rng.integers(0, 20, size=250)
@@ -173,6 +191,7 @@ def test_blocks_of_any_size_give_the_same():
     assert whole == pytest.approx(blocks, abs=1e-12)
 
 
+@pytest.mark.usefixtures("way")
 def test_values_have_the_scores_as_their_means():
     rows, labels = random_data()
     labels[4] = 99
@@ -189,9 +208,95 @@ def test_values_have_the_scores_as_their_means():
         assert by_class[name] == pytest.approx(np.mean(means))
 
 
+@pytest.mark.usefixtures("way")
 def test_thread_counts_stay():
     rows, labels = random_data()
     before = [(p["internal_api"], p["num_threads"]) for p in threadpool_info()]
     retrieval_scores(rows, labels)
     after = [(p["internal_api"], p["num_threads"]) for p in threadpool_info()]
     assert set(before) <= set(after)
+
+
+X = np.arange(6.0)[:, None]
+y = ["a", "a", "b", "b", "c", "c"]
+
+SCORES = {
+    "precision_at_1": metrics.precision_at_1_score,
+    "precision_at_3": lambda *args, **kw: precision_at_k_score(*args, k=3, **kw),
+    "recall_at_3": lambda *args, **kw: recall_at_k_score(*args, k=3, **kw),
+    "r_precision": metrics.r_precision_score,
+    "map_at_r": metrics.map_at_r_score,
+    "mean_average_precision": metrics.mean_average_precision_score,
+    "mean_reciprocal_rank": metrics.mean_reciprocal_rank_score,
+}
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_agrees_with_the_joint_function(name):
+    rows, labels = random_data()
+    where = {"gallery": rows[25:], "gallery_labels": labels[25:]}
+    plain = retrieval_scores(rows, labels, metrics=name)[name]
+    assert SCORES[name](rows, labels) == plain
+    for arguments, options in [
+        ((rows, labels), {"metric": "cosine"}),
+        ((rows, labels), {"average": "macro"}),
+        ((rows, labels), {"n_classes": 3, "n_repeats": 2, "random_state": 1}),
+        ((rows[:25], labels[:25]), where),
+    ]:
+        expected = retrieval_scores(*arguments, metrics=name, **options)[name]
+        assert SCORES[name](*arguments, **options) == expected != plain
+
+
+def test_defaults_of_k():
+    rows, labels = random_data()
+    first = metrics.precision_at_1_score(rows, labels)
+    assert recall_at_k_score(rows, labels) == first
+    assert precision_at_k_score(rows, labels) == first
+
+
+@pytest.mark.parametrize("name", ["map_at_r", "precision_at_1", "recall_at_3"])
+def test_approximate_search_reaches_the_singles(name):
+    # So few different rows are searched exactly, without a compiler.
+    rng = np.random.default_rng(0)
+    rows, labels = points(rng, 60, spread=1), np.arange(60) % 6
+    options = {"search": "approximate", "random_state": 0}
+    expected = retrieval_scores(rows, labels, metrics=name, **options)[name]
+    assert SCORES[name](rows, labels, **options) == expected
+
+
+@pytest.mark.parametrize("k", [[1, 5, 2], (3,), range(1, 4), np.array([2, 2])])
+@pytest.mark.parametrize("kind", ["precision", "recall"])
+def test_several_k(kind, k):
+    rows, labels = random_data()
+    function = {"precision": precision_at_k_score, "recall": recall_at_k_score}[kind]
+    found = function(rows, labels, k=k, average="macro")
+    assert isinstance(found, np.ndarray)
+    expected = [function(rows, labels, k=int(i), average="macro") for i in k]
+    assert found.tolist() == expected
+
+
+@pytest.mark.parametrize("function", [precision_at_k_score, recall_at_k_score])
+@pytest.mark.parametrize(
+    ("k", "error", "message"),
+    [
+        (0, ValueError, "k must be an integer >= 1, got 0"),
+        (-1, ValueError, "k must be an integer >= 1, got -1"),
+        (1.5, TypeError, "k must be an integer >= 1, got 1.5"),
+        ("2", TypeError, "k must be an integer >= 1, got '2'"),
+        (True, TypeError, "k must be an integer >= 1, got True"),
+        (None, TypeError, "k must be an integer >= 1, got None"),
+        ([1, True], TypeError, "k must be an integer >= 1, got True"),
+        ([1, 0], ValueError, "k must be an integer >= 1, got 0"),
+        ([], ValueError, r"k must hold one or more integers, got \[\]"),
+        ([1, 6], ValueError, "recall_at_6|precision_at_6"),
+    ],
+)
+def test_bad_k(function, k, error, message):
+    with pytest.raises(error, match=message):
+        function(X, y, k=k)
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_other_options_are_refused(name):
+    with pytest.raises(TypeError, match="unexpected keyword argument"):
+        SCORES[name](X, y, confidence_level=0.9)

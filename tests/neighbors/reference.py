@@ -1,6 +1,12 @@
-"""Nearest neighbours by comparing everything with everything."""
+"""Nearest neighbors by comparing everything with everything, feature by feature."""
 
 import numpy as np
+
+
+def rounded(squares):
+    """Keep 44 significant bits."""
+    digits, powers = np.frexp(squares)
+    return np.ldexp(np.rint(np.ldexp(digits, 44)), powers - 44)
 
 
 def brute_force(queries, gallery=None, *, n_neighbors, metric="euclidean"):
@@ -8,8 +14,10 @@ def brute_force(queries, gallery=None, *, n_neighbors, metric="euclidean"):
     is_self = gallery is None
     gallery = queries if is_self else np.asarray(gallery, dtype=np.float64)
     if metric == "euclidean":
-        squares = [np.square(gallery - query).sum(axis=1) for query in queries]
-        distances = np.sqrt(squares)
+        squares = np.zeros((len(queries), len(gallery)))
+        for left, right in zip(queries.T, gallery.T, strict=True):
+            squares += (left[:, None] - right) ** 2
+        distances = np.sqrt(rounded(squares))
     else:
         lengths = [np.linalg.norm(rows, axis=1) for rows in (queries, gallery)]
         queries, gallery = (

@@ -303,7 +303,7 @@ def test_device_is_for_the_exact_search():
 
 @pytest.mark.parametrize("metric", ["euclidean", "cosine"])
 def test_fitted_graph_begins_with_the_row_itself(metric):
-    rows = np.repeat(X[:6], 10, axis=0)  # more copies than neighbours
+    rows = np.repeat(X[:6], 10, axis=0)  # more copies than neighbors
     rows[::7] = 0
     graph = RetrievalIndex(3, metric=metric).fit_transform(rows)
     np.testing.assert_array_equal(np.diff(graph.indptr), 4)
