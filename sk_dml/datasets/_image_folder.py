@@ -9,20 +9,8 @@ import numpy as np
 from sklearn.utils import Bunch
 from sklearn.utils._param_validation import validate_params
 
+from sk_dml._inputs._decode import IMAGE_SUFFIXES
 from sk_dml._utils._warn import warn
-
-EXTENSIONS = (
-    ".bmp",
-    ".gif",
-    ".jpeg",
-    ".jpg",
-    ".pgm",
-    ".png",
-    ".ppm",
-    ".tif",
-    ".tiff",
-    ".webp",
-)
 
 
 @validate_params(
@@ -33,7 +21,7 @@ EXTENSIONS = (
     },
     prefer_skip_nested_validation=True,
 )
-def load_image_folder(root, *, extensions=EXTENSIONS, return_X_y=False):
+def load_image_folder(root, *, extensions=IMAGE_SUFFIXES, return_X_y=False):
     """List the images of a folder whose subfolders are the classes.
 
     Files are listed, not opened. Those in subfolders of a class's folder belong to the

@@ -65,7 +65,7 @@ def draw_comparison(result, ax, *, metric, scoring):
     claims = claims_of(result.methods)
     rows = ranked(result, metric, scoring)
     with _base.axes_for(result, ax, squeeze=False, **layout) as axes:
-        axes = _as_many(axes, layout["ncols"], "the picture")
+        axes = _base.check_axes(axes, layout["ncols"])
         names = [_base.plain(row["method"], 30) for row in rows]
         for panel in axes:
             panel.set_yticks(range(len(rows)), names)
@@ -83,6 +83,7 @@ def draw_comparison(result, ax, *, metric, scoring):
 
 
 def _draw_claims(ax, rows, claims):
+    """Draw the published figures."""
     points = [
         (claims[row["method"]]["recall"], index)
         for index, row in enumerate(rows)
@@ -95,6 +96,7 @@ def _draw_claims(ax, rows, claims):
 
 
 def _draw_rows(ax, rows, metric, scoring, settings):
+    """Draw the means and intervals of a metric."""
     style = {"markersize": 6, "linewidth": 1.6, "capsize": 3}
     for index, row in enumerate(rows):
         mean, low, high = (row[f"{metric}{end}"] for end in ("", "_low", "_high"))
@@ -140,7 +142,7 @@ def draw_trials(result, ax):
     with _base.axes_for(result, ax, squeeze=False, **trials_layout(result)) as axes:
         if ax is None:
             axes = first_panels(axes, len(names))
-        axes = _as_many(axes, len(names), "the picture, one for every method,")
+        axes = _base.check_axes(axes, len(names), " for the methods")
         for panel, name in zip(axes, names, strict=True):
             own = [trial for trial in result.trials if trial["method"] == name]
             best = _draw_method(panel, own)
@@ -158,10 +160,11 @@ def draw_trials(result, ax):
 
 
 def _draw_method(ax, trials):
+    """Draw the trials of a method; return the best score or None."""
     done = [t for t in trials if t["state"] == "complete"]
     pruned = [t for t in trials if t["state"] == "pruned"]
     failed = [t["trial"] + 1 for t in trials if t["state"] == "failed"]
-    if pruned:  # the means of the folds up to there, which are no best
+    if pruned:  # means over some of the folds, which cannot be the best
         stopped = [t["trial"] + 1 for t in pruned], [t["value"] for t in pruned]
         ax.plot(*stopped, "|", color=BASELINE, markersize=6)
     low = ax.get_xaxis_transform()
@@ -187,13 +190,6 @@ def first_panels(axes, n):
         lowest = (n - 1 - column) // axes.shape[1]
         axes[lowest, column].tick_params(labelbottom=True)
     return axes.ravel()[:n]
-
-
-def _as_many(ax, n, what):
-    axes = np.atleast_1d(np.asarray(ax, dtype=object)).ravel()
-    if len(axes) != n:
-        raise ValueError(f"ax has {len(axes)} axes, but {what} takes {n}.")
-    return axes
 
 
 def data_uri(draw, layout):

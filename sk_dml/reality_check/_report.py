@@ -89,9 +89,7 @@ def make_page(result):
         reasons=[entry for entry in result.methods if entry["reason"]],
         failures=_failed_trials(result),
         trials=_picture(
-            lambda ax: _plot.draw_trials(
-                result, _plot.first_panels(ax, len(methods))
-            ),
+            lambda ax: _plot.draw_trials(result, _plot.first_panels(ax, len(methods))),
             _plot.trials_layout(result),
         ),
         search=_search(result, methods),

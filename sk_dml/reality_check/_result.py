@@ -365,15 +365,15 @@ class RealityCheckResult:
             + (f" {s['pruner']} could stop a trial early." if s["pruner"] else ""),
             f"With it, the {s['n_folds']} models of the folds were trained "
             f"{s['n_repeats']} times with other seeds, the same for all methods, and "
-            "scored on the test classes: separated (the mean of the models' scores) and "
-            "concatenated (their embeddings side by side). The search never saw the test "
-            "classes.",
+            "scored on the test classes: separated (the mean of the models' scores) "
+            "and concatenated (their embeddings side by side). The search never saw "
+            "the test classes.",
             "Intervals hold the mean over the repeats with 95 % confidence "
             "(t-distribution). With few repeats they are wide, and may leave the range "
             "of the metric. Methods are compared with "
             f"{s['reference']} by paired t-tests over the repeats, with p-values "
-            "corrected by Holm's method. All this measures the noise of seeds, not what "
-            "another search, other classes or another split would change.",
+            "corrected by Holm's method. All this measures the noise of seeds, not "
+            "what another search, other classes or another split would change.",
         ]
         return "\n".join([*lines, *self.notes])
 
@@ -393,8 +393,9 @@ def mean_interval(values, confidence_level=0.95):
         return float(values[0]), np.nan, np.nan
     if np.ptp(values) == 0:  # without the rounding of a mean
         return (float(values[0]),) * 3
-    interval = stats.ttest_1samp(values, 0).confidence_interval(confidence_level)
-    return float(np.mean(values)), float(interval.low), float(interval.high)
+    mean, error = float(np.mean(values)), stats.sem(values)
+    low, high = stats.t.interval(confidence_level, len(values) - 1, mean, error)
+    return mean, float(low), float(high)
 
 
 def paired_p_value(differences):

@@ -88,11 +88,11 @@ def test_axes_may_be_given():
     result = made()
     axes = Figure().subplots(1, 2)
     assert [*result.plot(axes)] == [*axes]
-    with pytest.raises(ValueError, match="ax has 1 axes, but the picture takes 2"):
+    with pytest.raises(ValueError, match="ax must be 2 axes, got 1"):
         result.plot(Figure().subplots())
     panels = Figure().subplots(2, 2)
     assert [*result.plot_trials(panels)] == [*panels.ravel()]
-    with pytest.raises(ValueError, match="one for every method, takes 4"):
+    with pytest.raises(ValueError, match="ax must be 4 axes for the methods, got 2"):
         result.plot_trials(axes)
     assert not plt.get_fignums()
 

@@ -45,6 +45,12 @@ def pictures(page):
     return [base64.b64decode(content).decode() for _, content in sources]
 
 
+@pytest.fixture
+def no_pictures(monkeypatch):
+    """Leave out the pictures, where a test is about the text alone."""
+    monkeypatch.setattr(_report, "_picture", lambda draw, layout: "data:,")
+
+
 @pytest.fixture(scope="module")
 def page():
     result = made()
@@ -81,7 +87,7 @@ def test_page_shows_everything(page):
     assert "NMI: papers used such clustering metrics" in page.text
 
 
-def test_worse_and_undecided_methods():
+def test_worse_and_undecided_methods(no_pictures):
     result = made()
     result.settings["reference"] = "Circle"
     for row in result.repeats:
@@ -91,7 +97,7 @@ def test_worse_and_undecided_methods():
     assert "\N{MINUS SIGN}0.438 \N{MINUS SIGN}0.487 to \N{MINUS SIGN}0.388" in page.text
 
 
-def test_nothing_compared():
+def test_nothing_compared(no_pictures):
     page = Page(made(n_repeats=1).to_html())
     assert "Nothing is compared with Triplet: a test takes two repeats" in page.text
     result = made(n_repeats=10)
@@ -103,14 +109,14 @@ def test_nothing_compared():
     assert "0.100 constant" in page.text
 
 
-def test_reference_without_a_result():
+def test_reference_without_a_result(no_pictures):
     result = made()
     result.settings["reference"] = "out"
     text = Page(result.to_html()).text
     assert "Nothing is compared with out, which has no result." in text
 
 
-def test_methods_that_are_not_tested_are_named():
+def test_methods_that_are_not_tested_are_named(no_pictures):
     result = made()
     for row in result.repeats:
         if row["method"] in ("mine", "Triplet"):
@@ -120,7 +126,7 @@ def test_methods_that_are_not_tested_are_named():
     assert "Not tested, as there is one difference or all are the same: mine." in text
 
 
-def test_reference_that_is_a_baseline_is_both():
+def test_reference_that_is_a_baseline_is_both(no_pictures):
     result = made()
     result.settings["reference"] = "raw features"
     assert "raw features baseline, reference" in Page(result.to_html()).text
@@ -147,7 +153,7 @@ def test_identifiers_are_unique_and_found(page):
     assert len(pictures(page)) == 2
 
 
-def test_no_failures_without_failed_methods():
+def test_no_failures_without_failed_methods(no_pictures):
     result = made()
     assert "Failures" in result.to_html()
     result.methods = [e for e in result.methods if not e["reason"]]
@@ -186,7 +192,7 @@ def test_panels_for_any_number_of_methods():
         assert f">{name}<" in pictures(page)[1]
 
 
-def test_pruned_trials_are_counted_where_there_is_a_pruner():
+def test_pruned_trials_are_counted_where_there_is_a_pruner(no_pictures):
     result = made()
     heads = "validation MAP@R completed failed chosen setting"
     assert heads in Page(result.to_html()).text
@@ -219,12 +225,12 @@ def test_no_result_at_all():
     assert page.text.count("nothing worked") == 5
 
 
-@pytest.mark.parametrize("n_repeats", [1, 2])
-def test_real_results(n_repeats):
-    result = small(n_trials=1, n_repeats=n_repeats).run(*data())
+def test_real_results(page):
+    result = small(n_trials=1, n_repeats=1).run(*data())
     assert result.settings.keys() | {"data"} == made().settings.keys()
-    page = Page(result.to_html())
-    assert "Triplet" in page.text
-    assert ("one repeat" in page.text) == (n_repeats == 1)
+    shown = Page(result.to_html()).text
+    assert "Triplet" in shown
+    assert "one repeat" in shown
+    assert "one repeat" not in page.text
     for row in result.rows():
-        assert f"{row['map_at_r']:.3f}" in page.text
+        assert f"{row['map_at_r']:.3f}" in shown

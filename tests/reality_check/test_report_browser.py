@@ -12,7 +12,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
-
 from PIL import Image
 
 from tests.reality_check.results import made
@@ -47,7 +46,7 @@ def browser():
 
 @pytest.fixture(scope="module")
 def server():
-    """Serve what a page must not ask for, and keep what was asked for."""
+    """Serve addresses that a page must not request; record the requests."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
@@ -130,7 +129,7 @@ def press(page, header, label=RESULTS):
 
 
 def sorted_by(page, label=RESULTS):
-    """Tell which headers say that they sort, and how."""
+    """Return the headers marked as sorted, with their order."""
     return [
         (header.inner_text().strip(), header.get_attribute("aria-sort"))
         for header in table(page, label).locator("thead th[aria-sort]").all()
@@ -156,7 +155,7 @@ def test_labels_are_text_and_nothing_runs(page, server, hostile):
 
 def test_policy_forbids_requests_and_scripts(browser, page, server):
     url, asked = server
-    found = page.evaluate(
+    outcome = page.evaluate(
         """async (url) => {
             const image = new Image();
             image.src = url + "/image";
@@ -172,7 +171,7 @@ def test_policy_forbids_requests_and_scripts(browser, page, server):
         url,
     )
     page.wait_for_timeout(300)
-    assert found == "TypeError"
+    assert outcome == "TypeError"
     assert page.evaluate("window.ran") is None
     assert asked == []
     # The server is there, and pages without the policy reach it.
@@ -226,7 +225,7 @@ def test_page_fits_the_screen(page, width):
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-def test_page_is_light_or_dark_as_the_user_wants(page):
+def test_page_and_pictures_follow_the_color_scheme(page):
     for scheme, is_dark in (("light", False), ("dark", True)):
         page.emulate_media(color_scheme=scheme)
         for part in (page.locator("h1"), page.locator("img").first):
