@@ -57,8 +57,8 @@ def make_page(result):
     templates, settings = _templates(), dict(result.settings)
     metrics = settings["metrics"]
     methods = [entry for entry in result.methods if entry["kind"] == "method"]
-    seeds = {row["repeat"]: row["seed"] for row in result.repeats}
-    seeds = [seeds[repeat] for repeat in sorted(seeds)]
+    by_repeat = {row["repeat"]: row["seed"] for row in result.repeats}
+    seeds = [by_repeat[repeat] for repeat in sorted(by_repeat)]
     tables = {name: settings.pop(name) for name in ("versions", "hardware")}
     folded = {"Estimators": settings.pop("estimators")}
     folded["Search spaces"] = {

@@ -128,14 +128,14 @@ def test_chosen_classes_are_always_in_the_sample(max_samples):
 @pytest.mark.parametrize(
     ("highlight", "message"),
     [
-        ([1000], r"got 1, of which different: 1, unknown: \[1000\]"),
-        ([7, 7], "got 2, of which different: 1"),
+        ([1000], r"got 1, different: 1, unknown: \[1000\]"),
+        ([7, 7], "got 2, different: 1"),
         ([], "got 0"),
         ("dog", "highlight must be a list of labels, got 'dog'"),
         (7, "highlight must be a list of labels, got 7"),
     ],
 )
-def test_bad_choices_are_told_before_the_work(highlight, message, monkeypatch):
+def test_bad_choices_are_refused_before_the_work(highlight, message, monkeypatch):
     monkeypatch.setattr(_embedding, "reduce", None)
     with pytest.raises(ValueError, match=message):
         EmbeddingDisplay.from_embeddings(*points(3000, 1000), highlight=highlight)
@@ -210,14 +210,14 @@ def test_bad_input():
         EmbeddingDisplay.from_embeddings(X, labels, max_samples=1)
     with pytest.raises(ValueError, match="at least 2 features, got 1"):
         EmbeddingDisplay.from_embeddings(X[:, :1], labels)
-    with pytest.raises(ValueError, match="images has 3 entries for 30 samples"):
+    with pytest.raises(ValueError, match="an entry for each of 30 samples, got 3"):
         EmbeddingDisplay.from_embeddings(X, labels, images=np.zeros((3, 4, 4)))
     with pytest.raises(ValueError, match="n_thumbnails must be >= 0, got -1"):
         EmbeddingDisplay.from_embeddings(X, labels, n_thumbnails=-1)
     with pytest.raises(ValueError, match="max_samples must be >= 3"):
         EmbeddingDisplay.from_embeddings(X, labels, max_samples=2, highlight=[0, 1, 2])
     paths = [f"{i}.png" for i in range(30)]
-    with pytest.raises(ValueError, match=r"30 of 30 are no files; .*'0\.png'"):
+    with pytest.raises(ValueError, match=r"30 of 30 are not, first '0\.png'"):
         EmbeddingDisplay.from_embeddings(X, labels, images=paths)
 
 
@@ -277,14 +277,14 @@ def test_umap_is_called_with_a_seed(blobs, monkeypatch):
         _embedding.reduce(blobs[0][:3], "umap", check_random_state(0))
 
 
-def test_umap_missing_says_what_to_install(blobs, monkeypatch):
+def test_error_without_umap(blobs, monkeypatch):
     monkeypatch.setitem(sys.modules, "umap", None)
     with pytest.raises(ImportError, match="pip install umap-learn"):
         _embedding.reduce(blobs[0], "umap", check_random_state(0))
 
 
 @pytest.mark.parametrize("method", ["pca", "tsne"])
-def test_one_point_is_told(method):
+def test_warning_about_one_point(method):
     with pytest.warns(UserWarning, match="All 9 samples are embedded at the same"):
         positions, _ = _embedding.reduce(np.ones((9, 3)), method, check_random_state(0))
     np.testing.assert_array_equal(positions, np.zeros((9, 2)))
