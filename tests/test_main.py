@@ -1,5 +1,5 @@
 import io
-import subprocess
+import runpy
 import sys
 
 import numpy as np
@@ -36,11 +36,14 @@ def test_demonstration_shows_what_it_claims():
     check_text(figures, out.getvalue())
 
 
-def test_help():
-    command = [sys.executable, "-m", "sk_dml", "--help"]
-    result = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert result.stdout.startswith("usage: python -m sk_dml")
-    assert "--random-state" in result.stdout
+def test_help(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["sk_dml", "--help"])
+    with pytest.raises(SystemExit) as stop:
+        runpy.run_module("sk_dml", run_name="__main__")
+    assert stop.value.code == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("usage: python -m sk_dml")
+    assert "--random-state" in shown
 
 
 def test_place_keeps_every_pixel():
