@@ -32,8 +32,9 @@ ALLOWED = {
     "inspection": {"_utils", "_inputs", "neighbors", "metrics"},
 }
 ALLOWED["reality_check"] = {*ALLOWED}
+ALLOWED["_demo"] = {"", *ALLOWED}
 ALLOWED["__main__"] = {"", *ALLOWED}
-ALLOWED[""] = {*ALLOWED} - {"", "__main__", "reality_check"}
+ALLOWED[""] = {*ALLOWED} - {"", "_demo", "__main__", "reality_check"}
 
 
 def modules():

@@ -11,6 +11,10 @@ import numpy as np
 REDUCING_GAP = 2
 LARGEST_16_BIT = 2**16 - 1
 EXIF_ORIENTATION = 0x0112
+IMAGE_SUFFIXES = (
+    *(".bmp", ".gif", ".jpeg", ".jpg", ".pgm"),
+    *(".png", ".ppm", ".tif", ".tiff", ".webp"),
+)
 
 # Values of images are on another scale if they are all so many times smaller or larger,
 # and the smaller ones at most what standardised values or shares are.

@@ -9,12 +9,8 @@ import numpy as np
 from sklearn.utils import Bunch
 from sklearn.utils._param_validation import validate_params
 
+from sk_dml._inputs._decode import IMAGE_SUFFIXES
 from sk_dml._utils._warn import warn
-
-IMAGE_SUFFIXES = (
-    *(".bmp", ".gif", ".jpeg", ".jpg", ".pgm"),
-    *(".png", ".ppm", ".tif", ".tiff", ".webp"),
-)
 
 
 @validate_params(

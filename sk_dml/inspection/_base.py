@@ -1,4 +1,4 @@
-"""What the displays compute from: embeddings, their classes, their neighbours."""
+"""Data handling and style shared by the displays."""
 
 import inspect
 import textwrap
@@ -16,7 +16,7 @@ from sk_dml._utils._warn import warn
 from sk_dml.metrics import _validation
 from sk_dml.neighbors import nearest_neighbors
 
-# Ten colours that people with colour vision deficiencies tell apart: M. A. Petroff,
+# Ten colors that people with color vision deficiencies tell apart: M. A. Petroff,
 # "Accessible Color Sequences for Data Visualization", arXiv:2107.02270, 2021.
 COLORS = (
     "#3f90da",
@@ -30,21 +30,21 @@ COLORS = (
     "#717581",
     "#92dadd",
 )
-GREYS = ("#94a4a2", "#717581")
-# Shapes and dashes tell apart what the colours do not, as in a print without colour.
+GRAYS = ("#94a4a2", "#717581")
+# Shapes and dashes differ too, for prints without color.
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", "*", ">")
 LINES = ("-", "--", "-.", ":")
 # Right and wrong, or own and other class: M. Okabe, K. Ito, "Color Universal Design",
 # 2008.
 SAME, OTHER = "#0072b2", "#d55e00"
-QUIET = "0.35"  # the grey of notes
-NOTE_CHARACTER = 4.4  # points, the width of a character of a note
-TITLE, NOTE = "sk_dml title", "sk_dml note"  # by which our own texts are known
+QUIET = "0.35"  # gray of notes
+NOTE_CHARACTER = 4.4  # points, width of a character of a note
+TITLE, NOTE = "sk_dml title", "sk_dml note"  # ids of our own texts
 
 
 @contextmanager
 def axes_for(display, ax, **kwargs):
-    """Give the axes to draw on; a figure of our own is closed if drawing fails."""
+    """Yield the axes to draw on; close a new figure if drawing fails."""
     check_matplotlib_support(f"{type(display).__name__}.plot")
     if ax is not None:
         yield ax
@@ -59,8 +59,16 @@ def axes_for(display, ax, **kwargs):
         raise
 
 
+def check_axes(ax, n, purpose=""):
+    """Return axes as an array of n; raise ValueError if they are not as many."""
+    axes = np.atleast_1d(np.asarray(ax, dtype=object)).ravel()
+    if len(axes) != n:
+        raise ValueError(f"ax must be {n} axes{purpose}, got {len(axes)}.")
+    return axes
+
+
 def styled(defaults, kwargs, artist):
-    """Let a user's keywords for an artist, aliases too, go before our own."""
+    """Return keywords for an artist; the user's, aliases too, override the defaults."""
     from matplotlib.cbook import normalize_kwargs
 
     kwargs = normalize_kwargs(kwargs, artist)
@@ -71,7 +79,7 @@ def styled(defaults, kwargs, artist):
 
 
 def describe(ax, title, note=""):
-    """Title axes that have no title, and write below it what one must know."""
+    """Set a title, unless the user set one, and write a note below it."""
     from matplotlib.transforms import ScaledTranslation
 
     for text in [text for text in ax.texts if text.get_gid() == NOTE]:
@@ -102,7 +110,7 @@ def describe(ax, title, note=""):
 
 
 def titles(ax):
-    """List the titles of axes: left, centre and right, where they are not empty."""
+    """Return the titles of axes (left, center and right) that are not empty."""
     from matplotlib.text import Text
 
     return [
@@ -113,11 +121,10 @@ def titles(ax):
 
 
 def plain(text, width=None):
-    """Make text of one line, without control characters.
+    """Return text as one line without control characters.
 
-    Where there are more characters than the width, the middle gives way to an ellipsis,
-    as names often differ at the end. What the font lacks is left to matplotlib: only it
-    knows all fonts that it may fall back on, and it warns.
+    An ellipsis replaces the middle of text longer than the width, as names often differ
+    at the end.
     """
     line = " ".join(str(text).split())
     line = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
@@ -129,7 +136,7 @@ def plain(text, width=None):
 
 
 def wrapped(text, width, n_lines):
-    """Break text into lines, and cut it after some."""
+    """Return text broken into at most ``n_lines`` lines."""
     lines = textwrap.wrap(
         plain(text),
         width=max(width, 2),
@@ -140,7 +147,7 @@ def wrapped(text, width, n_lines):
 
 
 def write(artist, text):
-    """Set the text of an artist to be shown as it is: no mathtext, no TeX."""
+    """Set the text of an artist literally, without mathtext and TeX."""
     artist.set_parse_math(False)
     artist.set_usetex(False)
     artist.set_text(text)
@@ -148,7 +155,7 @@ def write(artist, text):
 
 
 def add_legend(ax, handles, names, **kwargs):
-    """Add a legend whose names are shown as they are, even those that begin with _."""
+    """Add a legend that shows all names literally, even those that begin with _."""
     legend = ax.legend(handles, [str(i) for i in range(len(names))], **kwargs)
     for artist, name in zip(legend.get_texts(), names, strict=True):
         write(artist, name)
@@ -156,13 +163,13 @@ def add_legend(ax, handles, names, **kwargs):
 
 
 class FromEstimatorMixin:
-    """Adds ``from_estimator`` to a display that has ``from_embeddings``."""
+    """Mixin that adds ``from_estimator`` to a display with ``from_embeddings``."""
 
     from_embeddings: Any
 
     @classmethod
     def from_estimator(cls, estimator, X, y, **options):
-        """Embed samples and draw what :meth:`from_embeddings` draws of the embedding.
+        """Embed samples, then draw as :meth:`from_embeddings` does.
 
         Parameters
         ----------
@@ -171,10 +178,10 @@ class FromEstimatorMixin:
         X : array-like of shape (n_samples, ...)
             Samples.
         y : array-like of shape (n_samples,)
-            Their classes.
+            Classes of the samples.
         **options : dict
-            More arguments of :meth:`from_embeddings`, by name. A ``gallery``, where it
-            takes one, holds samples here, which are embedded too.
+            Other arguments of :meth:`from_embeddings`. A ``gallery`` holds samples
+            here, which are embedded too.
 
         Returns
         -------
@@ -184,12 +191,12 @@ class FromEstimatorMixin:
         Raises
         ------
         TypeError
-            If the estimator has nothing that transforms, or an option is unknown.
+            If the estimator cannot transform, or an option is unknown.
         ValueError
-            If samples have no embedding, as images that cannot be read.
+            If samples have no embedding, such as images that cannot be read.
         """
         check_matplotlib_support(f"{cls.__name__}.from_estimator")
-        # Faults in the options and in y show before the work.
+        # Check the options and y before the long computation.
         inspect.signature(cls.from_embeddings).bind(X, y, **options)
         encode_labels(y, name="y")
         options = cls._complete(estimator, X, options)
@@ -199,12 +206,12 @@ class FromEstimatorMixin:
 
     @classmethod
     def _complete(cls, estimator, X, options):
-        """Add to the options what the estimator and the samples say."""
+        """Return the options with defaults taken from the estimator and the samples."""
         return options
 
 
 def _embed(estimator, X, name):
-    """Embed samples; refuse those that have no embedding, by place and path."""
+    """Return the embedding of samples; raise ValueError if some are NaN."""
     embedding = np.asarray(embed(estimator, X))
     missing = [] if embedding.dtype.kind != "f" else np.isnan(embedding).all(axis=-1)
     if np.any(missing):
@@ -212,66 +219,66 @@ def _embed(estimator, X, name):
         item = _safe_indexing(X, first)
         path = f", {str(item)!r}" if is_path(item) else ""
         raise ValueError(
-            f"{np.sum(missing)} of {len(embedding)} samples of {name} have no "
-            "embedding, but NaN, as images that cannot be read; the first is at place "
-            f"{first}{path}. Leave them out of {name} and of what goes with it."
+            f"{name} must hold readable samples only; {np.sum(missing)} of "
+            f"{len(embedding)} have no embedding, first at index {first}{path}."
         )
     return embedding
 
 
 def check_embeddings(X, labels, *, min_samples=2, min_features=1):
-    """Validate embeddings; return them, the classes and the codes of the samples."""
+    """Return checked embeddings (n, n_features), the classes and the codes (n,)."""
     X, classes, codes = _validation.check_embeddings(X, labels)
-    for axis, what, least in (
-        (0, "samples", min_samples),
-        (1, "features", min_features),
+    for n, least, name in (
+        (X.shape[0], min_samples, "samples"),
+        (X.shape[1], min_features, "features"),
     ):
-        if X.shape[axis] < least:
-            raise ValueError(
-                f"X must have at least {least} {what}, got {X.shape[axis]}."
-            )
+        if n < least:
+            raise ValueError(f"X must have at least {least} {name}, got {n}.")
     return X.astype(np.float64, copy=False), classes, codes
 
 
 def nearest(X, queries, gallery=None, *, n_neighbors=1, metric="euclidean"):
-    """Find the neighbours of some rows of X, in a gallery or among the other rows."""
+    """Return distances and indices (n_queries, n_neighbors) of neighbors of rows of X.
+
+    They are searched in the gallery or, without one, among the other rows of X.
+    """
     if gallery is not None:
         return nearest_neighbors(
             X[queries], gallery, n_neighbors=n_neighbors, metric=metric
         )
-    distances, found = nearest_neighbors(
+    distances, indices = nearest_neighbors(
         X[queries], X, n_neighbors=n_neighbors + 1, metric=metric
     )
-    # One more, as a row finds itself; where copies of it come first, the last one goes.
-    others = found != queries[:, None]
+    # Drop the query itself; where copies of it come first, drop the last neighbor.
+    others = indices != queries[:, None]
     others[others.all(axis=1), -1] = False
     shape = len(queries), n_neighbors
-    return distances[others].reshape(shape), found[others].reshape(shape)
+    return distances[others].reshape(shape), indices[others].reshape(shape)
 
 
 def draw_sample(n_samples, size, random_state):
-    """Draw some of the samples, in their order; a size of None takes all."""
+    """Return sorted indices of randomly drawn samples; all for a size of None."""
     if size is None or size >= n_samples:
         return np.arange(n_samples)
     return np.sort(random_state.choice(n_samples, size, replace=False))
 
 
 def warn_left_out(n_left_out, n_samples):
-    """Warn of samples that a picture leaves out, if there are any."""
+    """Warn if samples are left out because they are alone in their class."""
     if n_left_out:
         warn(
-            f"{n_left_out} of {n_samples} samples are left out of the picture: nothing "
-            "else is of their class.",
+            f"{n_left_out} of {n_samples} samples are left out of the picture, as they "
+            "are alone in their class."
         )
 
 
 def findable(n_relevant):
-    """Find the queries that have something to find, and warn of the others."""
+    """Return the indices of queries with relevant samples; warn of the others."""
     queries = np.flatnonzero(n_relevant)
     if not len(queries):
         raise ValueError(
-            f"None of the {len(n_relevant)} queries has another sample of its class to "
-            "find: retrieval needs classes with 2 or more samples."
+            f"labels must have a class with 2 or more samples to find, got "
+            f"{len(n_relevant)} queries without any."
         )
     warn_left_out(len(n_relevant) - len(queries), len(n_relevant))
     return queries

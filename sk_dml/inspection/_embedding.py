@@ -1,4 +1,4 @@
-"""A map of an embedding in two dimensions."""
+"""Maps of embeddings in two dimensions."""
 
 import numpy as np
 from sklearn.decomposition import PCA
@@ -10,34 +10,39 @@ from sk_dml._utils._warn import warn
 from sk_dml.inspection import _base, _items
 from sk_dml.inspection._base import FromEstimatorMixin, check_embeddings, nearest
 
-FEW = 10  # classes that a colour alone tells apart, as the frames of images need it
-MANY = 100  # classes that a colour and a shape tell apart
+METHODS = ("pca", "tsne", "umap")
+FEWEST_UMAP = 4  # samples that UMAP needs
+FEW = 10  # classes that differ in color alone, as frames of images must
+MANY = 100  # classes that differ in color or shape
 MAX_LEGEND = 30  # classes
-HIGHLIGHTS = tuple(color for color in _base.COLORS if color not in _base.GREYS)
+HIGHLIGHTS = tuple(color for color in _base.COLORS if color not in _base.GRAYS)
 UNCHOSEN = "#cccccc"  # points of classes that are not highlighted
+SIZES = (200, 2000, 5000), (30, 16, 8)  # numbers of points, and their areas
+POINTS_PER_INCH = 72
+SMALLEST_THUMBNAIL, LARGEST_THUMBNAIL = 14, 40  # points
+FILLED = 0.85  # width of a thumbnail per distance of two
 
 
 def check_highlight(highlight, classes):
-    """Find the codes of the classes to colour; None without a choice."""
+    """Return the codes of the classes to color; None without a choice."""
     if highlight is None:
         return None
     if isinstance(highlight, (str, bytes)) or np.ndim(as_labels(highlight)) != 1:
         raise ValueError(f"highlight must be a list of labels, got {highlight!r}.")
     labels = list(as_labels(highlight).tolist())
-    places = {label: i for i, label in enumerate(classes.tolist())}
-    unknown = [label for label in labels if label not in places]
+    codes = {label: code for code, label in enumerate(classes.tolist())}
+    unknown = [label for label in labels if label not in codes]
     n_different = len(set(labels))
     if unknown or n_different < len(labels) or not 1 <= len(labels) <= len(HIGHLIGHTS):
         raise ValueError(
-            f"highlight must name 1 to {len(HIGHLIGHTS)} different classes of the map, "
-            f"got {len(labels)}, of which different: {n_different}, unknown: "
-            f"{unknown[:10]}."
+            f"highlight must be 1 to {len(HIGHLIGHTS)} different classes of the map, "
+            f"got {len(labels)}, different: {n_different}, unknown: {unknown[:10]}."
         )
-    return np.array([places[label] for label in labels])
+    return np.array([codes[label] for label in labels])
 
 
 def sample_points(codes, chosen, size, random_state):
-    """Draw samples: one of every chosen class, more of the chosen, then of all."""
+    """Return indices of drawn samples: of every chosen class first, then of all."""
     if size is None or size >= len(codes):
         return np.arange(len(codes))
     order = random_state.permutation(len(codes))
@@ -50,50 +55,39 @@ def sample_points(codes, chosen, size, random_state):
 
 
 def group_points(classes, codes, chosen, is_near_own, n_classes):
-    """Say which points have a name, a colour and a shape in common.
+    """Return groups (name, mask, color, marker), the legend's title and a note.
 
-    Points without a name are drawn in the background.
+    Groups without a name are drawn in the background.
     """
     n_classes = len(classes) if n_classes is None else n_classes
     if chosen is not None:
         styles = zip(chosen, HIGHLIGHTS, _base.MARKERS, strict=False)
         groups = [(classes[i], codes == i, *style) for i, *style in styles]
         rest = (None, ~np.isin(codes, chosen), UNCHOSEN, "o")
-        note = f"{len(chosen):,} of {n_classes:,} classes in colour"
+        note = f"{len(chosen):,} of {n_classes:,} classes in color"
         return [rest, *groups], "class", note
     if is_near_own is not None:
         own = np.asarray(is_near_own, dtype=bool)
-        groups = [
-            ("its own class", own, _base.SAME, "o"),
-            ("another class", ~own, _base.OTHER, "^"),
-        ]
-        note = f"{n_classes:,} classes; the nearest neighbour, in all dimensions, "
+        groups = [("its own class", own, _base.SAME, "o")]
+        groups += [("another class", ~own, _base.OTHER, "^")]
+        note = f"{n_classes:,} classes; the nearest neighbor, in all dimensions, "
         note += f"is of the same class for {own.mean():.0%} of the points"
         return groups, "nearest is of", note
     if len(classes) > MANY:
         every = np.ones(len(codes), dtype=bool)
         return [(None, every, _base.COLORS[0], "o")], "", f"{n_classes:,} classes"
-    # Every ten classes the shapes move on by one against the colours.
+    # Shapes shift by one against the colors after every ten classes.
     groups = [
-        (
-            name,
-            codes == i,
-            _base.COLORS[i % FEW],
-            _base.MARKERS[(i + i // FEW) % FEW],
-        )
+        (name, codes == i, _base.COLORS[i % FEW], _base.MARKERS[(i + i // FEW) % FEW])
         for i, name in enumerate(classes)
     ]
     is_long = len(classes) > MAX_LEGEND
-    note = f"{n_classes:,} classes, each with a colour and shape of its own"
+    note = f"{n_classes:,} classes, each with a color and shape of its own"
     return groups, "class", note if is_long else ""
 
 
-FEWEST_UMAP = 4  # samples: of fewer it cannot tell who is near whom
-METHODS = ("pca", "tsne", "umap")
-
-
 def reduce(X, method, random_state):
-    """Map rows, 2 or more, to two dimensions; return positions and names of axes."""
+    """Return positions (n, 2) of rows (n >= 2) on a map, and the names of its axes."""
     names = {"pca": "principal component", "tsne": "t-SNE", "umap": "UMAP"}
     axis_names = tuple(f"{names[method]} {i}" for i in (1, 2))
     if method == "umap":
@@ -105,10 +99,7 @@ def reduce(X, method, random_state):
                 "`pip install umap-learn`."
             ) from error
     if (X[0] == X).all():
-        warn(
-            f"All {len(X)} samples are embedded at the same point: there is nothing "
-            "to map.",
-        )
+        warn(f"All {len(X)} samples are embedded at the same point; there is no map.")
         return np.zeros((len(X), 2)), axis_names
     if method == "pca":
         pca = PCA(2, random_state=random_state)
@@ -119,7 +110,7 @@ def reduce(X, method, random_state):
             for name, share in zip(axis_names, shares, strict=True)
         )
     if method == "tsne":
-        # Half as many neighbours as there are samples is more than it can take.
+        # t-SNE needs about three times as many samples as the perplexity.
         perplexity = min(30.0, max(1.0, (len(X) - 1) / 3))
         model = TSNE(perplexity=perplexity, random_state=random_state)
     else:
@@ -134,14 +125,14 @@ def reduce(X, method, random_state):
 
 
 def spread(points, n_chosen, smallest):
-    """Choose points far from each other.
+    """Return indices of at most ``n_chosen`` points (n, 2) far from each other.
 
-    Returns at most ``n_chosen`` places, and the least distance of two of them, along
-    the axis where they are farther apart: ``smallest`` or more, inf for fewer than two.
+    Return also the least distance (maximum over the axes) of two of them: ``smallest``
+    or more, inf for fewer than two.
     """
     if n_chosen == 0:
         return np.arange(0), np.inf
-    # The farthest from those chosen so far, again and again, from the middle on.
+    # Start in the middle; repeatedly add the point farthest from those chosen.
     middle = np.median(points, axis=0)
     chosen = [int(np.abs(points - middle).max(axis=1).argmin())]
     distances = np.full(len(points), np.inf)
@@ -157,18 +148,12 @@ def spread(points, n_chosen, smallest):
     return np.array(chosen), float(spacing)
 
 
-SIZES = (200, 2000, 5000), (30, 16, 8)  # numbers of points, and their areas
-POINTS_PER_INCH = 72
-SMALLEST_THUMBNAIL, LARGEST_THUMBNAIL = 14, 40  # points
-FILLED = 0.85  # share of the room between thumbnails that they take
-
-
 class EmbeddingDisplay(FromEstimatorMixin):
-    """A map of an embedding in two dimensions, coloured by class.
+    """A map of an embedding in two dimensions, colored by class.
 
-    Up to 100 classes have a colour and a shape each, up to 30 a place in the legend.
-    Of more classes, or of more than 10 where images are shown, which have frames and no
-    shapes, the colour says whether a sample's nearest neighbour is of its class.
+    Up to 100 classes have a color and a shape each, and up to 30 are in the legend.
+    With more classes, or more than 10 where images are shown, as their frames have no
+    shapes, the color shows whether a sample's nearest neighbor is of its class.
 
     It is recommended to use :meth:`from_estimator` or :meth:`from_embeddings`. All
     parameters are stored as attributes.
@@ -176,25 +161,25 @@ class EmbeddingDisplay(FromEstimatorMixin):
     Parameters
     ----------
     positions : ndarray of shape (n_points, 2), float
-        Where every sample lies on the map.
+        Position of every sample on the map.
     labels : array-like of shape (n_points,)
-        Their classes.
+        Classes of the samples.
     is_near_own : ndarray of shape (n_points,), bool, or None, default=None
-        Whether the nearest neighbour of each, in all dimensions, is of its class. If
-        given, it decides the colours.
+        Whether the nearest neighbor of each, in all dimensions, is of its class. If
+        given, it decides the colors.
     images : array-like of shape (n_samples, ...) or None, default=None
-        What the samples look like: images of shape (n, h, w), (n, h, w, c) or
-        (n, c, h, w), or paths of image files.
+        Images of shape (n, h, w), (n, h, w, c) or (n, c, h, w), or paths of image
+        files.
     image_indices : ndarray of shape (n_points,), int, or None, default=None
-        Which of the images are those of the points. None takes them in their order.
+        Indices of the points' images. None takes the images in their order.
     axis_names : tuple of two str, default=("", "")
-        What the axes mean.
+        Labels of the axes.
     has_scale : bool, default=True
-        Whether distances on the map mean anything; the axes have ticks if so.
+        Whether distances on the map have a meaning; if so, the axes have ticks.
     n_classes : int or None, default=None
-        How many classes there are, where ``labels`` may lack some. None counts them.
+        Number of classes, where ``labels`` may lack some. None counts them.
     note : str, default=""
-        What one must know to read the map; it is written above it.
+        Note written above the map.
 
     Attributes
     ----------
@@ -203,7 +188,7 @@ class EmbeddingDisplay(FromEstimatorMixin):
     figure_ : matplotlib Figure
         Their figure.
     scatters_ : list of matplotlib PathCollection
-        The points: of every class or other group that has a colour and a shape.
+        The points of every class or other group with a color and a shape.
     thumbnails_ : list of matplotlib AnnotationBbox
         The images shown; empty without images.
     legend_ : matplotlib Legend or None
@@ -211,7 +196,7 @@ class EmbeddingDisplay(FromEstimatorMixin):
 
     See Also
     --------
-    RetrievalDisplay : What lies nearest in all dimensions, which no map can show.
+    RetrievalDisplay : The nearest neighbors in all dimensions, which no map shows.
 
     References
     ----------
@@ -259,14 +244,14 @@ class EmbeddingDisplay(FromEstimatorMixin):
         Parameters
         ----------
         ax : matplotlib Axes or None, default=None
-            Where to draw. None makes a figure.
+            Axes to draw on. None makes a figure.
         n_thumbnails : int, default=80
-            How many images to show, at least 0, spread over the map. Fewer are shown
-            where more would cover each other.
+            Number of images to show, at least 0, spread over the map. Fewer are shown
+            if they would overlap.
         highlight : array-like of at most 8 labels or None, default=None
-            Colour these classes alone and leave the others grey.
+            Classes to color; the others are gray.
         scatter_kwargs : dict or None, default=None
-            More arguments of ``ax.scatter``.
+            Other arguments of ``ax.scatter``.
 
         Returns
         -------
@@ -278,7 +263,7 @@ class EmbeddingDisplay(FromEstimatorMixin):
         ImportError
             If matplotlib is not installed.
         ValueError
-            If a parameter does not fit.
+            If a parameter is invalid.
         """
         _check_n_thumbnails(n_thumbnails)
         positions = np.asarray(self.positions)
@@ -314,12 +299,12 @@ class EmbeddingDisplay(FromEstimatorMixin):
         return self
 
     def _draw_points(self, positions, groups, scatter_kwargs):
-        """Draw all groups, and return the colours of the points."""
+        """Draw all groups; return the colors of the points."""
         from matplotlib.collections import PathCollection
 
         size = np.interp(len(positions), *SIZES)
-        if len(groups) > FEW:  # shapes must be told apart, too
-            size = 1.6 * size
+        if len(groups) > FEW:
+            size = 1.6 * size  # so that shapes are visible
         has_rest = len(groups) > 1 and groups[0][0] is None
         colors = np.empty(len(positions), dtype="U7")
         self.scatters_ = []
@@ -341,6 +326,7 @@ class EmbeddingDisplay(FromEstimatorMixin):
         return colors
 
     def _add_legend(self, names, title):
+        """Add a legend of the groups, if they are few."""
         self.legend_ = None
         if 0 < len(names) <= MAX_LEGEND:
             self.legend_ = _base.add_legend(
@@ -357,7 +343,7 @@ class EmbeddingDisplay(FromEstimatorMixin):
             )
 
     def _choose_thumbnails(self, positions, n_thumbnails):
-        """Say which images there is room for, and how large they are in points."""
+        """Return indices of the images to show, and the size of each in points."""
         figure = self.figure_.figure  # that of a subfigure
         figure.draw_without_rendering()  # settles where the axes are
         points = self.ax_.transData.transform(positions) * POINTS_PER_INCH / figure.dpi
@@ -365,11 +351,12 @@ class EmbeddingDisplay(FromEstimatorMixin):
         return chosen, min(FILLED * spacing, LARGEST_THUMBNAIL)
 
     def _draw_thumbnail(self, image, position, color, side):
+        """Draw an image with a frame at a position of the map."""
         from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 
         zoom = side / max(image.shape[:2])
         box = AnnotationBbox(
-            OffsetImage(image, zoom=zoom, **_items.grey()),
+            OffsetImage(image, zoom=zoom, **_items.gray()),
             position,
             pad=0.08,
             bboxprops={"edgecolor": color, "linewidth": 1.5},
@@ -391,28 +378,28 @@ class EmbeddingDisplay(FromEstimatorMixin):
         highlight=None,
         scatter_kwargs=None,
     ):
-        """Map embeddings.
+        """Draw a map of embeddings.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
             Embeddings, with 2 or more features.
         labels : array-like of shape (n_samples,)
-            Their classes.
+            Classes of the samples.
         method : {"pca", "tsne", "umap"}, default="pca"
             The map: "pca" is linear and keeps the largest distances. "tsne" [1]_ and
-            "umap" [2]_ keep who is near whom, and neither sizes nor distances; "umap"
+            "umap" [2]_ keep neighborhoods, but neither sizes nor distances; "umap"
             needs umap-learn.
         images : array-like of shape (n_samples, ...) or None, default=None
-            What the samples look like: images of shape (n, h, w), (n, h, w, c) or
-            (n, c, h, w), or paths of image files. Some are shown in place of points.
+            Images of shape (n, h, w), (n, h, w, c) or (n, c, h, w), or paths of image
+            files. Some are shown instead of points.
         max_samples : int or None, default=5000
-            How many samples to map, at least 2, drawn at random where there are more,
+            Maximum number of samples, at least 2, drawn at random where there are more,
             those of highlighted classes first. None maps all.
         random_state : int, RandomState instance or None, default=None
-            Draws the samples and seeds the map.
+            Seed of the drawn samples and of the map.
         ax : matplotlib Axes or None, default=None
-            Where to draw. None makes a figure.
+            Axes to draw on. None makes a figure.
         n_thumbnails : int, default=80
             As for :meth:`plot`.
         highlight : array-like of at most 8 labels or None, default=None
@@ -430,7 +417,7 @@ class EmbeddingDisplay(FromEstimatorMixin):
         ImportError
             If matplotlib, or umap-learn for "umap", is not installed.
         ValueError
-            If shapes or values do not fit.
+            If shapes or values are invalid.
 
         Warns
         -----
@@ -443,7 +430,7 @@ class EmbeddingDisplay(FromEstimatorMixin):
         _check_n_thumbnails(n_thumbnails)
         X, classes, codes = check_embeddings(X, labels, min_features=2)
         chosen = check_highlight(highlight, classes)
-        fewest = max(2, 0 if chosen is None else len(chosen))
+        fewest = 2 if chosen is None else max(2, len(chosen))
         if max_samples is not None and max_samples < fewest:
             raise ValueError(
                 f"max_samples must be >= {fewest} or None, got {max_samples}."
@@ -458,8 +445,8 @@ class EmbeddingDisplay(FromEstimatorMixin):
             note = f"{len(sample):,} of {note}, {which}"
         is_near_own = None
         if len(classes) > (MANY if images is None else FEW):
-            found = nearest(X, sample)[1][:, 0]
-            is_near_own = codes[found] == codes[sample]
+            neighbors = nearest(X, sample)[1][:, 0]
+            is_near_own = codes[neighbors] == codes[sample]
         positions, axis_names = reduce(X[sample], method, random_state)
         display = cls(
             positions,
@@ -481,10 +468,12 @@ class EmbeddingDisplay(FromEstimatorMixin):
 
 
 def _check_n_thumbnails(n_thumbnails):
+    """Check the number of thumbnails."""
     if n_thumbnails < 0:
         raise ValueError(f"n_thumbnails must be >= 0, got {n_thumbnails}.")
 
 
 def _check_images(images, n_samples):
+    """Return checked images or paths, and their kind."""
     allowed = ("image", "path")
     return _items.check_items(images, n_samples, name="images", allowed=allowed)

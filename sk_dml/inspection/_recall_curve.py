@@ -1,4 +1,4 @@
-"""Recall@k against k."""
+"""Curves of recall@k against k."""
 
 import numpy as np
 
@@ -6,26 +6,26 @@ from sk_dml.inspection import _base
 from sk_dml.inspection._base import FromEstimatorMixin
 from sk_dml.metrics import retrieval_values
 
-CURVE = "sk_dml recall"  # by which our own lines are known
+CURVE = "sk_dml recall"  # id of our own lines
 
 
 class RecallCurveDisplay(FromEstimatorMixin):
-    """Recall@k against k: how far down the list the first right neighbour is.
+    """Recall@k against k: the share of queries with a correct neighbor among k.
 
     It is recommended to use :meth:`from_estimator` or :meth:`from_embeddings`. All
-    parameters are stored as attributes. Several curves share axes: give the ``ax_`` of
-    the first to the others.
+    parameters are stored as attributes. To draw several curves together, pass the
+    ``ax_`` of the first to the others.
 
     Parameters
     ----------
     k : ndarray of shape (n_points,), int
-        Numbers of neighbours, at least 1.
+        Numbers of neighbors, at least 1.
     recall : ndarray of shape (n_points,), float
         Recall at each of them, in [0, 1].
     name : str or None, default=None
         Name of the curve in the legend.
     note : str, default=""
-        What one must know to read the curve; it is written below its name.
+        Note written below the name.
 
     Attributes
     ----------
@@ -38,7 +38,7 @@ class RecallCurveDisplay(FromEstimatorMixin):
 
     See Also
     --------
-    sk_dml.metrics.recall_at_k_score : The same for one k.
+    sk_dml.metrics.recall_at_k_score : Recall for one k.
 
     Examples
     --------
@@ -63,11 +63,11 @@ class RecallCurveDisplay(FromEstimatorMixin):
         Parameters
         ----------
         ax : matplotlib Axes or None, default=None
-            Where to draw, possibly beside other curves. None makes a figure.
+            Axes to draw on, which may hold other curves. None makes a figure.
         name : str or None, default=None
             Name of the curve in the legend. None takes the display's.
         line_kwargs : dict or None, default=None
-            More arguments of ``ax.plot``.
+            Other arguments of ``ax.plot``.
 
         Returns
         -------
@@ -88,22 +88,23 @@ class RecallCurveDisplay(FromEstimatorMixin):
             self._draw_curve(name, len(curves), line_kwargs)
             curves.append(self.line_)
             self._set_axes(curves)
-            # The names of others may be mathtext; our own are shown as they are.
+            # Names of other artists may be mathtext; our own are shown literally.
             names = [""] * len(curves) + [artist.get_label() for artist in others]
             style = {"fontsize": "small", "handlelength": 3}
             legend = ax.legend([*curves, *others], names, **style)
             for text, curve in zip(legend.get_texts(), curves, strict=False):
                 _base.write(text, curve.get_label())
-            _base.describe(ax, "Recall among the nearest neighbours")
+            _base.describe(ax, "Recall among the nearest neighbors")
         return self
 
-    def _draw_curve(self, name, place, line_kwargs):
+    def _draw_curve(self, name, n_before, line_kwargs):
+        """Draw the curve in a style that differs from the ``n_before`` before it."""
         from matplotlib.lines import Line2D
 
         style = {
-            "color": _base.COLORS[place % len(_base.COLORS)],
-            "linestyle": _base.LINES[place % len(_base.LINES)],
-            "marker": _base.MARKERS[place % len(_base.MARKERS)],
+            "color": _base.COLORS[n_before % len(_base.COLORS)],
+            "linestyle": _base.LINES[n_before % len(_base.LINES)],
+            "marker": _base.MARKERS[n_before % len(_base.MARKERS)],
             "markersize": 5,
         }
         label = f"recall@{self.k[0]} = {self.recall[0]:.1%}"
@@ -116,6 +117,7 @@ class RecallCurveDisplay(FromEstimatorMixin):
         self.line_.set(label=label, gid=CURVE)
 
     def _set_axes(self, curves):
+        """Set scales, ticks and labels for all curves on the axes."""
         from matplotlib.ticker import NullLocator, PercentFormatter, ScalarFormatter
 
         ax = self.ax_
@@ -127,7 +129,7 @@ class RecallCurveDisplay(FromEstimatorMixin):
         ax.xaxis.set_major_formatter(ScalarFormatter())
         ax.yaxis.set_major_formatter(PercentFormatter(1))
         ax.set(
-            xlabel="k, number of neighbours looked at (log scale)",
+            xlabel="k, number of neighbors looked at (log scale)",
             ylabel="recall@k: queries that find their class",
         )
         ax.grid(color="0.9")
@@ -153,30 +155,30 @@ class RecallCurveDisplay(FromEstimatorMixin):
     ):
         """Draw the curve of embeddings.
 
-        Neighbours at equal distance count with the mean over all their orders.
+        Neighbors at equal distance count with the mean over all their orders.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
             Embeddings of the queries.
         labels : array-like of shape (n_samples,)
-            Their classes.
+            Classes of the queries.
         k : array-like of int or None, default=None
-            Numbers of neighbours, from 1 to the size of the gallery. None takes the
+            Numbers of neighbors, from 1 to the size of the gallery. None takes the
             powers of two up to 128.
         metric : {"euclidean", "cosine"}, default="euclidean"
-            What orders the neighbours.
+            Distance that orders the neighbors.
         gallery : array-like of shape (n_gallery, n_features) or None, default=None
-            Embeddings to search among. None searches each sample of X among all others.
+            Embeddings to search in. None searches each sample of X among all others.
         gallery_labels : array-like of shape (n_gallery,) or None, default=None
             Classes of the gallery.
         name : str or None, default=None
-            Name of the curve in the legend. In :meth:`from_estimator` it is that of the
-            estimator's class where it is not given.
+            Name of the curve in the legend. :meth:`from_estimator` uses the name of the
+            estimator's class by default.
         ax : matplotlib Axes or None, default=None
-            Where to draw. None makes a figure.
+            Axes to draw on. None makes a figure.
         line_kwargs : dict or None, default=None
-            More arguments of ``ax.plot``.
+            Other arguments of ``ax.plot``.
 
         Returns
         -------
@@ -188,13 +190,13 @@ class RecallCurveDisplay(FromEstimatorMixin):
         ImportError
             If matplotlib is not installed.
         ValueError
-            If shapes or values do not fit, or no query has anything to find.
+            If shapes or values are invalid, or no query has a relevant sample.
 
         Warns
         -----
         UserWarning
-            If queries are left out, because the gallery holds nothing of their class,
-            or all of the gallery is of one class.
+            If queries are left out because the gallery has no sample of their class, or
+            the gallery has one class only.
         """
         _base.check_matplotlib_support(f"{cls.__name__}.from_embeddings")
         n_others = len(X) - 1 if gallery is None else len(gallery)
@@ -216,6 +218,7 @@ class RecallCurveDisplay(FromEstimatorMixin):
 
 
 def _check_k(k, largest):
+    """Return the sorted numbers of neighbors; powers of two for None."""
     if k is None:
         return 2 ** np.arange(min(8, max(largest, 1).bit_length()))
     k = np.asarray(k)
@@ -223,7 +226,6 @@ def _check_k(k, largest):
         raise ValueError(f"k must be a list of integers, got {k.tolist()!r}.")
     if k.min() < 1 or k.max() > largest:
         raise ValueError(
-            f"k must be from 1 to {largest}, as many as there are to find, got "
-            f"{k.tolist()}."
+            f"k must be from 1 to {largest}, the size of the gallery, got {k.tolist()}."
         )
     return np.unique(k)

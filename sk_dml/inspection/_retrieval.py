@@ -1,4 +1,4 @@
-"""Queries and their nearest neighbours, side by side."""
+"""Pictures of queries and their nearest neighbors."""
 
 import numpy as np
 from sklearn.utils import check_consistent_length, check_random_state
@@ -12,23 +12,22 @@ from sk_dml.inspection._base import (
     findable,
     nearest,
 )
-from sk_dml.inspection._items import show_image
 
-CELLS = (68, 96)  # points, the height of a cell of a figure of our own
-WIDEST = 20  # inches, such a figure
-TEXT_WIDTH = 1.6  # in heights of a cell, the width of one for more than WORD
-WORD, NAME = 12, 24  # characters; up to NAME fill the cell
+CELLS = (68, 96)  # points, least and greatest height of a cell of a new figure
+WIDEST = 20  # inches, width of a new figure
+TEXT_WIDTH = 1.6  # in heights of a cell, its width for text longer than WORD
+WORD, NAME = 12, 24  # characters; text up to NAME fills the cell
 GAP, QUERY_GAP, PAD = 0.14, 0.4, 0.06  # in heights of a cell
-FONTS = (8, 7, 6)  # points; the first for which cells are large enough
+FONTS = (8, 7, 6)  # points; the first that fits is used
 FONT = 0.12  # in heights of a cell
-WIDTH, LINE = 0.62, 1.25  # of a character and a line, in font sizes
-TITLE, MARGIN = 40, 6  # points, the height above the axes and the space around
+WIDTH, LINE = 0.62, 1.25  # in font sizes, of a character and a line
+TITLE, MARGIN = 40, 6  # points, height above the axes and space around
 
 
 class Grid:
-    """Cells for queries, left, and their neighbours; lengths are in points.
+    """Cells of queries (left) and their neighbors, with lengths in points.
 
-    ``texts`` is what the cells hold, if it is text; ``labels`` is what captions say.
+    ``texts`` are the items if they are text, else None; ``labels`` are the captions.
     """
 
     def __init__(self, n_rows, n_neighbors, *, texts, labels):
@@ -45,6 +44,7 @@ class Grid:
         self._set_size(size, next((f for f in FONTS if FONT * size >= f), FONTS[-1]))
 
     def _set_size(self, size, font_size):
+        """Set all lengths from the height of a cell and the font size."""
         self.size, self.font_size = float(size), font_size
         self.cell_width = self.aspect * self.size
         self.header = 2.2 * font_size
@@ -54,12 +54,12 @@ class Grid:
         self.height = self.header + self.n_rows * self.row_height + self.footer
 
     def figure_size(self):
-        """Give the size in inches of a figure for the cells."""
+        """Return the size of a figure for the cells, in inches."""
         width, height = self.width + 2 * MARGIN, self.height + TITLE
         return max(width / 72 + 0.1, 4.8), height / 72
 
     def fit(self, ax):
-        """Make the cells as large as axes have room for, and the letters legible."""
+        """Set the largest size of cells that fits axes, and a legible font."""
         ax.figure.figure.draw_without_rendering()  # settles where the axes are
         box = ax.get_window_extent()
         width, height = (72 / ax.figure.dpi * i for i in (box.width, box.height))
@@ -72,7 +72,7 @@ class Grid:
                 break
 
     def prepare(self, ax):
-        """Set up the axes."""
+        """Set up the axes to draw on."""
         self.ax = ax
         ax.set(xlim=(-MARGIN, self.width + MARGIN), ylim=(self.height, 0))
         ax.set_aspect("equal", anchor="N")
@@ -81,16 +81,13 @@ class Grid:
         self.n_characters = max(int(room / (WIDTH * self.font_size)), 2)
 
     def corner(self, row, column):
-        """Give x and y of the upper left corner of a cell."""
+        """Return x and y of the upper left corner of a cell."""
         gap = QUERY_GAP if column else 0
         x = column * (self.cell_width + GAP * self.size) + gap * self.size
         return x, self.header + row * self.row_height
 
     def fill(self, row, column, item, label, detail):
-        """Draw an item with a caption of two lines.
-
-        The first, the label, is left out where the item says the same.
-        """
+        """Draw an item; below it the label, unless it equals the item, and detail."""
         x, y = self.corner(row, column)
         if self.is_text:
             self._fill_text(x, y, item)
@@ -98,7 +95,7 @@ class Grid:
             limits = self.ax.get_xlim(), self.ax.get_ylim()
             inset = 0.04 * self.size
             right, below = x + self.cell_width - inset, y + self.size - inset
-            show_image(self.ax, item, (x + inset, right, below, y + inset))
+            _items.show_image(self.ax, item, (x + inset, right, below, y + inset))
             self.ax.set(xlim=limits[0], ylim=limits[1])
         if not self.is_text or str(item) != str(label):
             detail = f"{_base.plain(label, self.n_characters)}\n{detail}"
@@ -107,24 +104,26 @@ class Grid:
         )
 
     def _fill_text(self, x, y, item):
+        """Write a name in the middle of a cell, or longer text in lines."""
         pad = PAD * self.size
         room = self.cell_width - 2 * pad
         if self.are_names:
             text = _base.plain(item)
             font_size = min(0.3 * self.size, room / (WIDTH * max(len(text), 1)))
-            place = {"ha": "center", "va": "center", "fontsize": font_size}
-            self._write(text, x + self.cell_width / 2, y + self.size / 2, **place)
+            style = {"ha": "center", "va": "center", "fontsize": font_size}
+            self._write(text, x + self.cell_width / 2, y + self.size / 2, **style)
         else:
             n_lines = int((self.size - 2 * pad) / (LINE * self.font_size))
             text = _base.wrapped(item, int(room / (WIDTH * self.font_size)), n_lines)
             self._write(text, x + pad, y + pad, va="top")
 
     def _write(self, text, x, y, **kwargs):
+        """Write literal text at a position."""
         kwargs = {"fontsize": self.font_size, "linespacing": 1.1, **kwargs}
         _base.write(self.ax.text(x, y, "", **kwargs), text)
 
     def frame(self, row, column, is_hit=None):
-        """Frame a neighbour as right or wrong, or a query (None); return the frame."""
+        """Frame a correct or wrong neighbor, or a query (None); return the frame."""
         from matplotlib.patches import Rectangle
 
         x, y = self.corner(row, column)
@@ -132,19 +131,13 @@ class Grid:
         frame = Rectangle((x, y), self.cell_width, self.size, **style)
         self.ax.add_patch(frame)
         if is_hit is not None and not is_hit:
-            self.ax.plot(
-                x + self.cell_width,
-                y,
-                marker="X",
-                markersize=0.16 * self.size,
-                color=_base.OTHER,
-                markeredgecolor="white",
-                markeredgewidth=0.01 * self.size,
-                clip_on=False,
-            )
+            size = {"markersize": 0.16 * self.size, "mew": 0.01 * self.size}
+            color = {"color": _base.OTHER, "markeredgecolor": "white"}
+            self.ax.plot(x + self.cell_width, y, "X", clip_on=False, **size, **color)
         return frame
 
     def _frame_style(self, is_hit):
+        """Return the style of the frame of a neighbor, or of a query (None)."""
         if is_hit is None:
             return {"fill": False, "edgecolor": "0.7", "linewidth": 0.8}
         return {
@@ -155,16 +148,16 @@ class Grid:
         }
 
     def add_headers(self):
-        """Write above the columns what they are, and below what the frames mean."""
+        """Write the names of the columns above and the legend of the frames below."""
         from matplotlib.patches import Rectangle
 
         names = ["query", "nearest", *map(_ordinal, range(2, 1 + self.n_neighbors))]
         for column, name in enumerate(names):
             x, y = self.corner(0, column)
             weight = "normal" if column else "bold"
-            place = {"ha": "center", "va": "bottom", "weight": weight}
+            style = {"ha": "center", "va": "bottom", "weight": weight}
             y -= 0.4 * self.font_size
-            self._write(name, x + self.cell_width / 2, y, **place)
+            self._write(name, x + self.cell_width / 2, y, **style)
         x = self.cell_width + (GAP + QUERY_GAP) / 2 * self.size
         self.ax.plot([x, x], [0, self.height - self.footer], color="0.8", linewidth=1)
         self.ax.legend(
@@ -180,56 +173,58 @@ class Grid:
 
 
 def _longest(texts):
+    """Return the number of characters of the longest text."""
     return max((len(_base.plain(text)) for text in texts), default=0)
 
 
 def _ordinal(number):
+    """Return a number as "2nd"."""
     last = number % 10 if number // 10 % 10 != 1 else 0
     return str(number) + {1: "st", 2: "nd", 3: "rd"}.get(last, "th")
 
 
 class RetrievalDisplay(FromEstimatorMixin):
-    """Queries in rows with their nearest neighbours in columns.
+    """Queries in rows with their nearest neighbors in columns.
 
-    Neighbours of the query's class have a solid blue frame, others a dashed orange one
+    Neighbors of the query's class have a solid blue frame, others a dashed orange frame
     and a cross. It is recommended to use :meth:`from_estimator` or
     :meth:`from_embeddings`. All parameters are stored as attributes.
 
     Parameters
     ----------
     query_indices : ndarray of shape (n_queries,), int
-        Which samples are the queries.
+        Indices of the queries among the samples.
     neighbor_indices : ndarray of shape (n_queries, n_neighbors), int
-        Which of the gallery are their neighbours, nearest first.
+        Indices of their neighbors in the gallery, nearest first.
     distances : ndarray of shape (n_queries, n_neighbors), float
-        How far they are.
+        Distances of the neighbors to the query.
     labels : array-like of shape (n_samples,)
         Classes of the samples.
     items : array-like of length n_samples or None, default=None
-        What the samples look like, as in :meth:`from_embeddings`.
+        Items that show the samples, as in :meth:`from_embeddings`.
     item_kind : {"auto", "image", "path", "text"}, default="auto"
-        What the items are.
+        Kind of the items, as in :meth:`from_embeddings`.
     gallery_labels : array-like of shape (n_gallery,) or None, default=None
-        Classes of the gallery. None for samples that are their own gallery.
+        Classes of the gallery. None if the samples are their own gallery.
     gallery_items : array-like of length n_gallery or None, default=None
-        What the gallery looks like.
+        Items that show the gallery.
     note : str, default=""
-        What one must know to read the picture; it is written above it.
+        Note written above the picture.
 
     Attributes
     ----------
     ax_ : matplotlib Axes
-        The axes that hold all cells.
+        The axes with all cells.
     figure_ : matplotlib Figure
         Their figure.
     frames_ : ndarray of shape (n_queries, n_neighbors) of matplotlib Rectangle
-        The frames of the neighbours.
+        The frames of the neighbors.
     hits_ : ndarray of shape (n_queries, n_neighbors), bool
-        Whether the neighbours are of the query's class.
+        Whether the neighbors are of the query's class.
 
     See Also
     --------
-    RecallCurveDisplay : How often the neighbours are right, over all queries.
+    RecallCurveDisplay : The share of correct neighbors over all queries.
 
     Examples
     --------
@@ -267,12 +262,12 @@ class RetrievalDisplay(FromEstimatorMixin):
         self.note = note
 
     def plot(self, ax=None):
-        """Draw the queries and their neighbours.
+        """Draw the queries and their neighbors.
 
         Parameters
         ----------
         ax : matplotlib Axes or None, default=None
-            Where to draw. None makes a figure as large as the cells need.
+            Axes to draw on. None makes a figure as large as the cells need.
 
         Returns
         -------
@@ -284,7 +279,7 @@ class RetrievalDisplay(FromEstimatorMixin):
         ImportError
             If matplotlib is not installed.
         ValueError
-            If what samples look like does not fit.
+            If items are invalid.
         """
         _base.check_matplotlib_support(f"{type(self).__name__}.plot")
         queries, neighbors = map(
@@ -299,17 +294,19 @@ class RetrievalDisplay(FromEstimatorMixin):
         self.hits_ = row_codes[neighbors] == codes[queries, None]
         if kind == "text":
             shown = [items[i] for i in queries]
-            found = [row_items[i] for i in neighbors.ravel()]
+            shown_neighbors = [row_items[i] for i in neighbors.ravel()]
         else:
             limits = None
             if kind == "image":
                 both = [items] if row_items is items else [items, row_items]
                 limits = _items.value_limits(*both)
             shown = _items.read_images(items, kind, queries, limits)
-            found = _items.read_images(row_items, kind, neighbors.ravel(), limits)
+            shown_neighbors = _items.read_images(
+                row_items, kind, neighbors.ravel(), limits
+            )
         grid = Grid(
             *neighbors.shape,
-            texts=[*shown, *found] if kind == "text" else None,
+            texts=[*shown, *shown_neighbors] if kind == "text" else None,
             labels=[*labels[queries], *row_labels[neighbors.ravel()]],
         )
         if ax is not None:
@@ -323,13 +320,13 @@ class RetrievalDisplay(FromEstimatorMixin):
                 grid.fill(row, 0, shown[row], labels[query], to_find)
                 grid.frame(row, 0)
                 for rank, neighbor in enumerate(neighbors[row]):
-                    item = found[row * neighbors.shape[1] + rank]
+                    item = shown_neighbors[row * neighbors.shape[1] + rank]
                     distance = f"{self.distances[row][rank]:.3g}"
                     grid.fill(row, rank + 1, item, row_labels[neighbor], distance)
                     hit = self.hits_[row, rank]
                     self.frames_[row, rank] = grid.frame(row, rank + 1, hit)
             grid.add_headers()
-            _base.describe(ax, "Queries and their nearest neighbours", self.note)
+            _base.describe(ax, "Queries and their nearest neighbors", self.note)
         return self
 
     @classmethod
@@ -358,42 +355,41 @@ class RetrievalDisplay(FromEstimatorMixin):
         random_state=None,
         ax=None,
     ):
-        """Show the neighbours of some embeddings.
+        """Show the neighbors of some embeddings.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
             Embeddings.
         labels : array-like of shape (n_samples,)
-            Their classes.
+            Classes of the samples.
         items : array-like of length n_samples or None, default=None
-            What the samples look like: images of shape (n, h, w), (n, h, w, c) or
-            (n, c, h, w), paths of image files, or text, which is shown as it is. None
-            shows the classes; in :meth:`from_estimator`, where it is not given, the
-            samples themselves are shown, unless they are rows.
+            Items that show the samples: images of shape (n, h, w), (n, h, w, c) or
+            (n, c, h, w), paths of image files, or text, which is shown literally. None
+            shows the classes; :meth:`from_estimator` shows the samples themselves by
+            default, unless they are rows.
         item_kind : {"auto", "image", "path", "text"}, default="auto"
-            What the items are. "auto" takes arrays for images, path objects and strings
-            that all end as image files do for paths, and the rest for text.
+            Kind of the items. For "auto", arrays are images, path objects and strings
+            that all end as image files do are paths, and everything else is text.
         queries : array-like of int or None, default=None
-            Which samples of X to search for, by their place. None draws some that have
-            something to find.
+            Indices of the queries in X. None draws some that have relevant samples.
         n_queries : int, default=5
-            How many to draw, at least 1; all that have something to find, if they are
+            Number of queries to draw, at least 1; all with relevant samples if they are
             fewer.
         n_neighbors : int, default=6
-            How many neighbours to show, at least 1.
+            Number of neighbors to show, at least 1.
         metric : {"euclidean", "cosine"}, default="euclidean"
-            What orders the neighbours.
+            Distance that orders the neighbors.
         gallery : array-like of shape (n_gallery, n_features) or None, default=None
-            Embeddings to search among. None searches each sample of X among all others.
+            Embeddings to search in. None searches each sample of X among all others.
         gallery_labels : array-like of shape (n_gallery,) or None, default=None
             Classes of the gallery.
         gallery_items : array-like of length n_gallery or None, default=None
-            What the gallery looks like; needed with ``items`` and ``gallery``.
+            Items that show the gallery; needed with ``items`` and ``gallery``.
         random_state : int, RandomState instance or None, default=None
-            Draws the queries.
+            Seed of the drawn queries.
         ax : matplotlib Axes or None, default=None
-            Where to draw. None makes a figure.
+            Axes to draw on. None makes a figure.
 
         Returns
         -------
@@ -405,13 +401,12 @@ class RetrievalDisplay(FromEstimatorMixin):
         ImportError
             If matplotlib is not installed.
         ValueError
-            If shapes or values do not fit, or no query has anything to find.
+            If shapes or values are invalid, or no query has a relevant sample.
 
         Warns
         -----
         UserWarning
-            If queries cannot be drawn, because the gallery holds nothing of their
-            class.
+            If queries cannot be drawn because the gallery has no sample of their class.
         """
         _base.check_matplotlib_support(f"{cls.__name__}.from_embeddings")
         if (gallery is None) != (gallery_labels is None):
@@ -428,8 +423,8 @@ class RetrievalDisplay(FromEstimatorMixin):
         n_relevant = _encode(labels, gallery_labels)[2]
         if not 1 <= n_neighbors <= n_others:
             raise ValueError(
-                f"n_neighbors must be from 1 to {n_others}, as many as there are to "
-                f"find, got {n_neighbors}."
+                f"n_neighbors must be from 1 to {n_others}, the size of the gallery, "
+                f"got {n_neighbors}."
             )
         if n_queries < 1:
             raise ValueError(f"n_queries must be >= 1, got {n_queries}.")
@@ -461,11 +456,12 @@ class RetrievalDisplay(FromEstimatorMixin):
 
 
 def _array(labels):
+    """Return labels as an array of one axis, or None."""
     return None if labels is None else np.asarray(as_labels(labels)).reshape(-1)
 
 
 def _encode(labels, gallery_labels):
-    """Give codes to the classes of both, and count what each sample can find."""
+    """Return the codes of both (n,), and the numbers of relevant samples (n,)."""
     is_self = gallery_labels is None
     if is_self:
         codes = gallery_codes = encode_labels(labels, name="labels")[1]
@@ -477,14 +473,17 @@ def _encode(labels, gallery_labels):
 
 
 def _check_queries(queries, n_samples):
+    """Return checked indices of queries."""
     queries = np.asarray(queries)
-    if queries.ndim != 1 or queries.dtype.kind not in "iu" or not queries.size:
+    if (
+        queries.ndim != 1
+        or queries.dtype.kind not in "iu"
+        or not queries.size
+        or queries.min() < 0
+        or queries.max() >= n_samples
+    ):
         raise ValueError(
-            f"queries must be a list of places in X, got {queries.tolist()!r}."
-        )
-    if queries.min() < 0 or queries.max() >= n_samples:
-        raise ValueError(
-            f"queries must be from 0 to {n_samples - 1}, the places in X, got "
-            f"{queries.tolist()}."
+            f"queries must be a list of indices from 0 to {n_samples - 1}, got "
+            f"{queries.tolist()!r}."
         )
     return queries.astype(np.int64)

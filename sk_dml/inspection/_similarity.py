@@ -1,4 +1,4 @@
-"""Cosine similarities within and between classes."""
+"""Displays of cosine similarities within and between classes."""
 
 from numbers import Integral
 
@@ -17,19 +17,19 @@ from sk_dml.inspection._base import (
 )
 from sk_dml.metrics import sample_pairs
 
+KINDS = ("density", "plane")
+NEGATIVES = ("hardest", "sampled")
+
 
 def sampled_pairs(rows, codes, n_pairs, random_state):
-    """Compare drawn pairs of one class and of two.
-
-    Returns the similarities of either, and a note on how many there are to draw from.
-    """
+    """Return similarities of drawn pairs of one class, of pairs of two, and a note."""
     sizes = np.bincount(codes)
     n_same = int((sizes * (sizes - 1) // 2).sum())
     n_other = len(codes) * (len(codes) - 1) // 2 - n_same
     if not n_same or not n_other:
         raise ValueError(
-            f"There are {n_same} pairs of one class and {n_other} of two; both are "
-            "needed. Give 2 or more classes, one with 2 or more samples."
+            "labels must have 2 or more classes, one with 2 or more samples, got "
+            f"{n_same} pairs of one class and {n_other} of two."
         )
     first, second, is_same = sample_pairs(
         codes, n_pairs=n_pairs, random_state=random_state
@@ -53,22 +53,21 @@ def sampled_pairs(rows, codes, n_pairs, random_state):
 
 
 def anchor_pairs(rows, codes, *, negatives, n_anchors, n_pairs, random_state):
-    """Compare anchors with the least similar of their class, and with other classes.
+    """Return similarities of anchors to own and other classes (n,), and a note.
 
-    Returns a pair of similarities in each place of two arrays, and a note on what was
-    drawn.
+    The positive is the least similar sample of the anchor's class.
     """
     sizes = np.bincount(codes)[codes]
     possible = np.flatnonzero((sizes > 1) & (sizes < len(codes)))
     if not len(possible):
         raise ValueError(
-            "No sample has another of its class and one of another class, so there is "
-            "nothing to compare; give 2 or more classes, one with 2 or more samples."
+            "labels must have 2 or more classes, one with 2 or more samples, got no "
+            "sample to compare with both."
         )
     warn_left_out(len(codes) - len(possible), len(codes))
     anchors = possible[draw_sample(len(possible), n_anchors, random_state)]
     n_negatives = max(1, n_pairs // len(anchors))
-    found_p, found_n = [], []
+    positive_parts, negative_parts = [], []
     available = get_config()["working_memory"] * 2**20
     for batch in gen_batches(len(anchors), max(1, int(available / (32 * len(rows))))):
         index = anchors[batch]
@@ -78,8 +77,8 @@ def anchor_pairs(rows, codes, *, negatives, n_anchors, n_pairs, random_state):
         same[np.arange(len(index)), index] = False
         least = np.where(same, similarities, np.inf).min(axis=1)
         if negatives == "hardest":
-            found_p.append(least)
-            found_n.append(np.where(other, similarities, -np.inf).max(axis=1))
+            positive_parts.append(least)
+            negative_parts.append(np.where(other, similarities, -np.inf).max(axis=1))
             continue
         for own, is_other, row in zip(least, other, similarities, strict=True):
             others = row[is_other]
@@ -87,27 +86,23 @@ def anchor_pairs(rows, codes, *, negatives, n_anchors, n_pairs, random_state):
             drawn = sample_without_replacement(
                 len(others), n_drawn, random_state=random_state
             )
-            found_n.append(others[drawn])
-            found_p.append(np.full(n_drawn, own))
+            negative_parts.append(others[drawn])
+            positive_parts.append(np.full(n_drawn, own))
     note = f"{len(anchors):,} anchors"
     if len(anchors) < len(possible):
         note = f"{len(anchors):,} of {len(possible):,} anchors, drawn at random"
     if negatives == "sampled":
-        counts = sorted({len(values) for values in found_n})
+        counts = sorted({len(values) for values in negative_parts})
         each = f"{counts[0]:,}" + (f" to {counts[-1]:,}" if len(counts) > 1 else "")
         note += f", with {each} of other classes each"
-    return np.concatenate(found_p), np.concatenate(found_n), note
-
-
-KINDS = ("density", "plane")
-NEGATIVES = ("hardest", "sampled")
+    return np.concatenate(positive_parts), np.concatenate(negative_parts), note
 
 
 class SimilarityDisplay(FromEstimatorMixin):
-    """Cosine similarities within a class beside those between classes.
+    """Cosine similarities within classes beside those between classes.
 
-    The farther the two are apart, the better a threshold tells whether two samples are
-    of one class. It is recommended to use :meth:`from_estimator` or
+    The less the two overlap, the better a threshold decides whether two samples are of
+    one class. It is recommended to use :meth:`from_estimator` or
     :meth:`from_embeddings`. All parameters are stored as attributes.
 
     Parameters
@@ -115,14 +110,14 @@ class SimilarityDisplay(FromEstimatorMixin):
     positive_similarities : ndarray of shape (n_positives,), float
         Similarities of samples of one class, in [-1, 1].
     negative_similarities : ndarray of shape (n_negatives,), float
-        Similarities of samples of two classes. For the plane, those of the same anchors
-        as the positive ones, place by place.
+        Similarities of samples of two classes. For the plane, element i is of the same
+        anchor as element i of the positive ones.
     kind : {"density", "plane"}, default="density"
-        What to draw.
+        Picture to draw, as in :meth:`from_embeddings`.
     negatives : {"hardest", "sampled"}, default="hardest"
-        For the plane: which samples of other classes an anchor is compared with.
+        For the plane: samples of other classes that anchors are compared with.
     note : str, default=""
-        What one must know to read the picture; it is written above it.
+        Note written above the picture.
 
     Attributes
     ----------
@@ -185,18 +180,17 @@ class SimilarityDisplay(FromEstimatorMixin):
         Parameters
         ----------
         ax : matplotlib Axes or None, default=None
-            Where to draw. None makes a figure.
+            Axes to draw on. None makes a figure.
         margin : float or None, default=None
-            For the plane: draws the boundary that the Circle loss of this margin asks
-            anchors to cross, ``max(s_n, -margin)**2 + (s_p - 1)**2 = 2 * margin**2``:
-            an arc [1]_ and, where a pair of two classes is so dissimilar that it has no
-            weight any more, a horizontal line.
+            For the plane: draws the decision boundary of the Circle loss of this
+            margin, ``max(s_n, -margin)**2 + (s_p - 1)**2 = 2 * margin**2``: an arc [1]_
+            and, where s_n is so small that the pair has no weight, a horizontal line.
         n_bins : int, default=60
-            Bins of the densities.
+            Number of bins of the densities.
         hist_kwargs : dict or None, default=None
-            More arguments of ``ax.hist``, for the densities.
+            Other arguments of ``ax.hist``, for the densities.
         scatter_kwargs : dict or None, default=None
-            More arguments of ``ax.scatter``, for the plane.
+            Other arguments of ``ax.scatter``, for the plane.
 
         Returns
         -------
@@ -222,11 +216,12 @@ class SimilarityDisplay(FromEstimatorMixin):
         return self
 
     def _draw_densities(self, n_bins, hist_kwargs):
+        """Draw the densities of similarities within and between classes."""
         from matplotlib.colors import to_rgba
         from matplotlib.patches import Patch
 
         ax = self.ax_
-        # Rounding may bring a similarity beyond 1.
+        # Rounding may carry a similarity beyond 1.
         same, other = (
             np.clip(values, -1, 1)
             for values in (self.positive_similarities, self.negative_similarities)
@@ -256,6 +251,7 @@ class SimilarityDisplay(FromEstimatorMixin):
         _base.describe(ax, "Similarity within and between classes", self.note)
 
     def _draw_plane(self, margin, scatter_kwargs):
+        """Draw every anchor at its negative and positive similarity."""
         from matplotlib.collections import PathCollection
         from matplotlib.transforms import ScaledTranslation
 
@@ -278,7 +274,7 @@ class SimilarityDisplay(FromEstimatorMixin):
         low = min(n.min(), p.min()) - 0.05
         if margin is not None:
             low = min(low, 1 - np.sqrt(2) * margin - 0.05)
-            # An anchor whose s_n is below -margin has no weight on it any more.
+            # A pair with s_n below -margin has no weight.
             across = np.linspace(-margin, np.sqrt(2) * margin, 200)
             up = 1 - np.sqrt(np.maximum(2 * margin**2 - across**2, 0))
             crossed = np.maximum(n, -margin) ** 2 + (p - 1) ** 2 <= 2 * margin**2
@@ -301,8 +297,9 @@ class SimilarityDisplay(FromEstimatorMixin):
         )
         ax.set_aspect("equal")
         below = ax.transAxes + ScaledTranslation(0, -0.5, ax.figure.dpi_scale_trans)
-        place = {"loc": "upper left", "bbox_to_anchor": (0, 0), "bbox_transform": below}
-        legend = ax.legend(handles=handles, frameon=False, fontsize="small", **place)
+        corner = {"loc": "upper left", "bbox_to_anchor": (0, 0)}
+        style = {"frameon": False, "fontsize": "small", "bbox_transform": below}
+        legend = ax.legend(handles=handles, **corner, **style)
         legend.legend_handles[0].set(alpha=1)
         title = "Hardest similarities" if is_hardest else "Similarities"
         _base.describe(ax, f"{title} of anchors", self.note)
@@ -324,36 +321,36 @@ class SimilarityDisplay(FromEstimatorMixin):
         hist_kwargs=None,
         scatter_kwargs=None,
     ):
-        """Compare embeddings.
+        """Draw the similarities of embeddings.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
             Embeddings; a row of zeros has similarity 0 to all.
         labels : array-like of shape (n_samples,)
-            Their classes.
+            Classes of the samples.
         kind : {"density", "plane"}, default="density"
-            "density" shows how similarities of pairs are distributed. "plane" shows
-            every anchor by its similarity to the least similar sample of its class,
-            upwards, and to the most similar one of another class, to the right [1]_.
+            "density" shows the distributions of the similarities of pairs. "plane"
+            shows every anchor by its similarity to the least similar sample of its
+            class (vertical) and to the most similar one of another class [1]_.
         margin : float or None, default=None
             As for :meth:`plot`.
         negatives : {"hardest", "sampled"}, default="hardest"
-            For the plane: "hardest" takes the most similar sample of another class,
-            "sampled" draws ``n_pairs`` divided by the number of anchors of them, one or
-            more, for every anchor, or all where there are fewer.
+            For the plane: "hardest" takes the most similar sample of another class;
+            "sampled" draws ``n_pairs`` divided by the number of anchors samples for
+            every anchor, at least one, or all if they are fewer.
         n_pairs : int, default=20000
-            How many pairs to draw, at least 1: of one class and, again, of two. All
-            pairs are taken where there are no more.
+            Number of pairs to draw, at least 1, of one class and again of two. All
+            pairs are taken if they are fewer.
         n_anchors : int or None, default=1000
-            For the plane: how many samples to draw as anchors, at least 1; each is
+            For the plane: number of samples to draw as anchors, at least 1; each is
             compared with all samples. None takes all.
         random_state : int, RandomState instance or None, default=None
-            Draws pairs and anchors.
+            Seed of the drawn pairs and anchors.
         n_bins : int, default=60
-            Bins of the densities.
+            Number of bins of the densities.
         ax : matplotlib Axes or None, default=None
-            Where to draw. None makes a figure.
+            Axes to draw on. None makes a figure.
         hist_kwargs, scatter_kwargs : dict or None, default=None
             As for :meth:`plot`.
 
@@ -367,13 +364,12 @@ class SimilarityDisplay(FromEstimatorMixin):
         ImportError
             If matplotlib is not installed.
         ValueError
-            If shapes or values do not fit, or there are no pairs of either sort.
+            If shapes or values are invalid, or there are no pairs of one kind.
 
         Warns
         -----
         UserWarning
-            For the plane, if samples are left out because they are alone in their
-            class.
+            For the plane, if samples are left out as the only ones of their class.
         """
         _base.check_matplotlib_support(f"{cls.__name__}.from_embeddings")
         _check_choices(kind, negatives, margin)
@@ -407,6 +403,7 @@ class SimilarityDisplay(FromEstimatorMixin):
 
 
 def _check_choices(kind, negatives, margin):
+    """Check the arguments that depend on each other."""
     if kind not in KINDS:
         raise ValueError(f"kind must be one of {KINDS}, got {kind!r}.")
     if negatives not in NEGATIVES:

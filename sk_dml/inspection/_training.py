@@ -1,4 +1,4 @@
-"""The course of a training."""
+"""Curves of a training."""
 
 from numbers import Real
 
@@ -7,7 +7,7 @@ from sklearn.pipeline import Pipeline
 
 from sk_dml.inspection import _base
 
-PARTS = ("train", "valid")  # what the keys of a history begin with
+PARTS = ("train", "valid")  # prefixes of the keys of a history
 LEFT_OUT = ("epoch", "duration")
 DIAGNOSTICS = (
     "active_share",
@@ -19,7 +19,7 @@ DIAGNOSTICS = (
 
 
 class TrainingDisplay:
-    """Loss by epoch, and whatever else the history of a training holds.
+    """Loss and all other numbers of a training's history by epoch.
 
     It is recommended to use :meth:`from_estimator`. All parameters are stored as
     attributes.
@@ -29,13 +29,13 @@ class TrainingDisplay:
     history : list of dict
         A row for every epoch, as an embedder's ``history_``: ``epoch``, and numbers
         such as ``train_loss``, ``valid_loss``, ``valid_score`` and ``lr``.
-        ``duration``, in seconds, is summed up in the title.
+        The sum of ``duration``, in seconds, is written above the curves.
     name : str or None, default=None
-        What was trained, for the title.
+        Name of the trained estimator, for the title.
     diagnostics : bool, default=False
-        Whether to draw what an embedder's ``history_`` tells of the last batch of every
-        epoch too: ``active_share``, ``mean_similarity``, ``effective_rank`` and
-        ``gradient_norm``; and in half precision its ``skipped_steps``.
+        Whether to draw the diagnostics of the last batch of every epoch too:
+        ``active_share``, ``mean_similarity``, ``effective_rank`` and
+        ``gradient_norm``; and in half precision ``skipped_steps``.
     best_epoch : int or None, default=None
         An epoch to mark by a dotted line, as an embedder's ``best_epoch_``: that of the
         highest ``valid_score``, whose weights early stopping restores.
@@ -77,10 +77,10 @@ class TrainingDisplay:
         Parameters
         ----------
         ax : matplotlib Axes, array-like of them or None, default=None
-            Where to draw: one axes for every quantity of the history, in its order, the
+            Axes to draw on: one for every quantity of the history, in its order, the
             loss first. None makes a figure.
         line_kwargs : dict or None, default=None
-            More arguments of ``ax.plot``.
+            Other arguments of ``ax.plot``.
 
         Returns
         -------
@@ -92,17 +92,12 @@ class TrainingDisplay:
         ImportError
             If matplotlib is not installed.
         ValueError
-            If the history is empty or lacks ``best_epoch``, or there are fewer or more
-            axes than quantities.
+            If the history is empty or lacks ``best_epoch``, or the number of axes is
+            not that of the quantities.
         """
         panels = _panels(self.history, () if self.diagnostics else DIAGNOSTICS)
         if ax is not None:
-            ax = np.atleast_1d(np.asarray(ax, dtype=object)).ravel()
-            if len(ax) != len(panels):
-                raise ValueError(
-                    f"ax has {len(ax)} axes, but the history needs {len(panels)}, for "
-                    f"{list(panels)}."
-                )
+            ax = _base.check_axes(ax, len(panels), f" for {list(panels)}")
         best = self._best_row()
         with _base.axes_for(
             self,
@@ -135,6 +130,7 @@ class TrainingDisplay:
         return self
 
     def _best_row(self):
+        """Return the row of the best epoch, or None."""
         if self.best_epoch is None:
             return None
         rows = {row.get("epoch", n): row for n, row in enumerate(self.history, start=1)}
@@ -146,10 +142,11 @@ class TrainingDisplay:
         return rows[self.best_epoch]
 
     def _draw_panel(self, panel, quantity, keys, line_kwargs):
+        """Draw all curves of one quantity."""
         from matplotlib.ticker import MaxNLocator
 
-        for place, key in enumerate(keys):
-            self._draw_line(panel, key, place, line_kwargs)
+        for index, key in enumerate(keys):
+            self._draw_line(panel, key, index, line_kwargs)
         label = keys[0] if len(keys) == 1 else quantity
         _base.write(panel.yaxis.label, _base.plain(label.replace("_", " "), 40))
         panel.grid(color="0.9")
@@ -161,7 +158,8 @@ class TrainingDisplay:
             names = [line.get_label() for line in lines]
             _base.add_legend(panel, lines, names, fontsize="small")
 
-    def _draw_line(self, panel, key, place, line_kwargs):
+    def _draw_line(self, panel, key, index, line_kwargs):
+        """Draw the curve of one key."""
         from matplotlib.lines import Line2D
 
         points = [
@@ -170,8 +168,8 @@ class TrainingDisplay:
             if key in row
         ]
         style = {
-            "color": _base.COLORS[(0, 6, 4, 2)[place % 4]],
-            "linestyle": _base.LINES[place % len(_base.LINES)],
+            "color": _base.COLORS[(0, 6, 4, 2)[index % 4]],
+            "linestyle": _base.LINES[index % len(_base.LINES)],
             "marker": "o" if len(points) <= 30 else "",
             "markersize": 3,
         }
@@ -189,11 +187,11 @@ class TrainingDisplay:
             A fitted embedder, a Pipeline that holds one, or a search whose best
             estimator is one of these.
         diagnostics : bool, default=False
-            Whether to draw what is told of the last batch of every epoch too.
+            Whether to draw the diagnostics of the last batch of every epoch too.
         ax : matplotlib Axes, array-like of them or None, default=None
             As for :meth:`plot`.
         line_kwargs : dict or None, default=None
-            More arguments of ``ax.plot``.
+            Other arguments of ``ax.plot``.
 
         Returns
         -------
@@ -209,8 +207,8 @@ class TrainingDisplay:
         embedder = _find_trained(estimator)
         if embedder is None:
             raise TypeError(
-                f"estimator {estimator!r} has no history_; give a fitted embedder, or "
-                "a fitted Pipeline or search that holds one."
+                "estimator must be a fitted embedder, or a fitted Pipeline or search "
+                f"that holds one, got {estimator!r}, which has no history_."
             )
         name = type(embedder).__name__
         display = cls(
@@ -223,22 +221,24 @@ class TrainingDisplay:
 
 
 def _find_trained(estimator):
+    """Return the embedder with a history in an estimator, or None."""
     if hasattr(estimator, "history_"):
         return estimator
     if hasattr(estimator, "best_estimator_"):
         return _find_trained(estimator.best_estimator_)
     if isinstance(estimator, Pipeline):
-        found = (_find_trained(step) for _, step in reversed(estimator.steps))
-        return next((step for step in found if step is not None), None)
+        trained = (_find_trained(step) for _, step in reversed(estimator.steps))
+        return next((step for step in trained if step is not None), None)
     return None
 
 
 def _is_number(value):
+    """Return whether a value is a real number and not a bool."""
     return isinstance(value, Real) and np.asarray(value).dtype.kind in "iuf"
 
 
 def _panels(history, left_out):
-    """Group the keys of a history by what they measure, the loss first."""
+    """Return the keys of a history by quantity, the loss first."""
     keys = {
         key: None
         for row in history

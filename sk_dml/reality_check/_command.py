@@ -1,4 +1,4 @@
-"""The comparison as a command."""
+"""Command ``reality-check``: its options, its data and its output."""
 
 import re
 import zipfile
@@ -12,31 +12,24 @@ from sklearn.datasets import load_digits
 
 from sk_dml.datasets import load_glyphs, load_image_folder
 from sk_dml.reality_check._check import RealityCheck
-from sk_dml.reality_check._report import in_short
+from sk_dml.reality_check._report import in_short, interval
 from sk_dml.reality_check._storage import import_optuna
-from sk_dml.reality_check._tables import interval
 
 DESCRIPTION = """\
 Compares methods fairly on your data: the same network, budget, folds and seeds for
 all; parameters chosen by class-disjoint cross-validation on one part of the classes;
-the others looked at once, at the end. Started again, it goes on where it stopped;
+the others looked at once, at the end. Started again, it continues where it stopped;
 started several times at once, the processes share the trials.
 
 Writes into a folder: report.html, a page that needs nothing else; results.csv (a row
 for every method and baseline and way of scoring), trials.csv and settings.json."""
 TABLES = (".csv", ".parquet")
-# Of the columns of a table, an error names so many.
-LISTED = 10
+LISTED = 10  # columns of a table that an error names
 UNITS = {"h": 3600, "m": 60, "s": 1}
 
 
 def add_arguments(parser):
-    """Declare the options.
-
-    Parameters
-    ----------
-    parser : argparse.ArgumentParser
-    """
+    """Add the options to a parser."""
     add = parser.add_argument
     add(
         "--data",
@@ -65,22 +58,7 @@ def add_arguments(parser):
 
 
 def run(arguments):
-    """Compare, and write what came out.
-
-    Parameters
-    ----------
-    arguments : argparse.Namespace
-        As :func:`add_arguments` declares them.
-
-    Returns
-    -------
-    RealityCheckResult
-
-    Raises
-    ------
-    ValueError, TypeError, OSError, ImportError
-        If data or settings do not fit.
-    """
+    """Compare, write and print; return whether any method has a result."""
     X, y = load(arguments.data, arguments.target)
     out = Path(arguments.out)
     storage = arguments.storage
@@ -88,9 +66,8 @@ def run(arguments):
         storage = f"sqlite:///{(out / 'trials.db').resolve()}"
         if not set("?%{}").isdisjoint(storage):
             raise ValueError(
-                "out must be a folder whose path has none of ? % { }, which database "
-                f"URLs cannot hold as they are, got {arguments.out!r}. Choose another, "
-                "or a storage elsewhere."
+                "out must be a folder without ? % { } in its path, which database URLs "
+                f"cannot hold, got {arguments.out!r}. Or choose another storage."
             )
     out.mkdir(parents=True, exist_ok=True)
     epochs = arguments.max_epochs
@@ -115,20 +92,13 @@ def run(arguments):
     result.trials_to_csv(out / "trials.csv")
     result.settings_to_json(out / "settings.json")
     result.to_html(out / "report.html")
-    return result
+    print(show(result))
+    print(f"Report: {out / 'report.html'}")
+    return any(row["n"] for row in result.rows() if row["kind"] == "method")
 
 
 def show(result):
-    """Write the table for a terminal.
-
-    Parameters
-    ----------
-    result : RealityCheckResult
-
-    Returns
-    -------
-    str
-    """
+    """Return the table as text for a terminal."""
     metric = result.settings["metrics"][0]
     width = max(len(entry["method"]) for entry in result.methods)
     lines = [f"{'':{width}}  {'':12}  {metric:>8}  95 % interval"]
@@ -142,24 +112,9 @@ def show(result):
 
 
 def seconds(text):
-    """Read a duration.
-
-    Parameters
-    ----------
-    text : str
-        Such as "2h", "90m", "1h30m" or "45", in seconds.
-
-    Returns
-    -------
-    float
-
-    Raises
-    ------
-    ArgumentTypeError
-        If it is none, or 0.
-    """
+    """Return the seconds of a duration such as 2h, 90m, 1h30m or 45."""
     number = r"\d+(?:\.\d+)?"
-    message = f"{text!r} is no duration above 0, such as 2h, 90m, 1h30m or 45s"
+    message = f"must be a duration above 0 such as 2h, 1h30m or 45s, got {text!r}"
     if not re.fullmatch(rf"({number}[hms])+|{number}", text):
         raise ArgumentTypeError(message)
     parts = re.findall(rf"({number})([hms]?)", text)
@@ -170,28 +125,7 @@ def seconds(text):
 
 
 def load(source, target):
-    """Load samples and their classes.
-
-    Parameters
-    ----------
-    source : str
-        A file, a folder, or "digits" or "glyphs".
-    target : str
-        Column or array of the classes.
-
-    Returns
-    -------
-    X, y : ndarrays
-        Of images in a folder, X holds the paths.
-
-    Raises
-    ------
-    ValueError
-        If the file lacks the target, holds columns that are no numbers, or is of
-        another kind.
-    OSError
-        If it cannot be read.
-    """
+    """Return X and y of a file, a folder, or the data named digits or glyphs."""
     if source == "digits":
         return load_digits(return_X_y=True)
     if source == "glyphs":
@@ -210,6 +144,7 @@ def load(source, target):
 
 
 def _load_arrays(path, target):
+    """Return X and y of a .npz file, without unpickling."""
     try:
         # NumPy itself leaves a damaged file open.
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
@@ -217,16 +152,17 @@ def _load_arrays(path, target):
             arrays = {name: file[name] for name in {"X", target}.intersection(names)}
     except (EOFError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(
-            f"{path} must be a whole file of arrays without objects, as np.savez makes "
-            f"it; it cannot be read: {type(error).__name__}."
+            f"{path} must be a whole file of np.savez without objects, got "
+            f"{type(error).__name__}."
         ) from error
     _check_target(path, target, names)
     if "X" not in names:
-        raise ValueError(f"{path} holds no array 'X', but {names}.")
+        raise ValueError(f"{path} must hold an array 'X', got {names}.")
     return arrays["X"], arrays[target]
 
 
 def _load_table(path, target):
+    """Return the numbers and the target of a table."""
     import pandas as pd
 
     table = pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
@@ -235,22 +171,19 @@ def _load_table(path, target):
     others = list(X.select_dtypes(exclude=["number", "bool"]).columns)
     if others:
         raise ValueError(
-            f"{path} has columns that are no numbers: {others}. Encode them, or leave "
-            "them out."
+            f"{path} must hold numbers; encode or leave out the columns {others}."
         )
     return X.to_numpy(dtype=np.float64), table[target].to_numpy()
 
 
 def _check_target(path, target, names):
+    """Check that a file has the target; name similar columns if not."""
     if target not in names:
         close = get_close_matches(target, map(str, names), n=LISTED)
-        shown = (
-            names
-            if len(names) <= LISTED
-            else close or [*names[: LISTED - 1], names[-1]]
-        )
+        some = close or [*names[: LISTED - 1], names[-1]]
+        shown = names if len(names) <= LISTED else some
         more = f" and {len(names) - len(shown)} more" if len(shown) < len(names) else ""
         raise ValueError(
-            f"{path} has no {target!r} for the classes, but {shown}{more}. Choose with "
-            "--target."
+            f"{path} has no {target!r} for the classes, but {shown}{more}. Choose one "
+            "with --target."
         )

@@ -1,14 +1,14 @@
 """Pictures of a comparison."""
 
+import base64
 import io
+import tomllib
 import warnings
-import xml.etree.ElementTree as ET
+from importlib import resources
 
 import numpy as np
 
 from sk_dml.inspection import _base
-from sk_dml.reality_check._claims import claims_of
-from sk_dml.reality_check._html import Html
 
 METRICS = {
     "map_at_r": "MAP@R",
@@ -22,99 +22,50 @@ METRICS = {
 }
 METHOD, BASELINE, FAILED = _base.SAME, "#717581", _base.OTHER
 GRID = "0.9"
-# In a page, colours that follow its theme: those of text, notes, lines and data.
-INK = "#010203"
-THEME = {
-    INK: "var(--ink)",
-    "#595959": "var(--quiet)",  # _base.QUIET
-    "#e6e6e6": "var(--grid)",  # GRID
-    METHOD: "var(--method)",
-    BASELINE: "var(--baseline)",
-    FAILED: "var(--failed)",
-}
 IN_A_PAGE = {
-    **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor"), INK),
-    **dict.fromkeys(("xtick.color", "ytick.color"), INK),
     **dict.fromkeys(("figure.facecolor", "axes.facecolor"), "none"),
     "svg.fonttype": "none",
     "svg.hashsalt": "sk_dml",
 }
-SVG, XLINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}"
-REFERENCES = (f"{XLINK}href", "clip-path")
+CLAIMS = tomllib.loads(
+    resources.files(__package__).joinpath("claims.toml").read_text(encoding="utf-8")
+)
+
+
+def claims_of(methods):
+    """Return the published claims by name of method, found by class of the embedder."""
+    return {
+        entry["method"]: CLAIMS[entry["estimator"]]
+        for entry in methods
+        if entry["kind"] == "method" and entry["estimator"] in CLAIMS
+    }
 
 
 def metric_label(name):
-    """Name a metric as papers do.
-
-    Parameters
-    ----------
-    name : str
-
-    Returns
-    -------
-    str
-
-    Examples
-    --------
-    >>> from sk_dml.reality_check._plot import metric_label
-    >>> metric_label("map_at_r"), metric_label("recall_at_5")
-    ('MAP@R', 'recall@5')
-    """
+    """Return the name of a metric as papers write it."""
     return METRICS.get(name, name.replace("_at_", "@").replace("_", " "))
 
 
 def ranked(result, metric, scoring):
-    """Order the rows of the table, the best first and those without a value last.
-
-    Parameters
-    ----------
-    result : RealityCheckResult
-    metric, scoring : str
-
-    Returns
-    -------
-    list of dict
-    """
+    """Return the rows of one scoring, the best first, those without a value last."""
     rows = [row for row in result.rows() if row["scoring"] == scoring]
     return sorted(rows, key=lambda row: -np.nan_to_num(row[metric], nan=-np.inf))
 
 
 def comparison_layout(result):
-    """Tell what axes :func:`draw_comparison` takes.
-
-    Parameters
-    ----------
-    result : RealityCheckResult
-
-    Returns
-    -------
-    dict
-        For ``plt.subplots``.
-    """
+    """Return the arguments of ``plt.subplots`` for :func:`draw_comparison`."""
     n_panels = 2 if claims_of(result.methods) else 1
     height = 1.6 + 0.3 * len(result.methods)
     return {"ncols": n_panels, "figsize": (2 + 3.6 * n_panels, height)}
 
 
 def draw_comparison(result, ax, *, metric, scoring):
-    """Draw what papers claim beside what the comparison found.
-
-    Parameters
-    ----------
-    result : RealityCheckResult
-    ax : array-like of matplotlib Axes or None
-        As many as the layout says; None makes a figure.
-    metric, scoring : str
-
-    Returns
-    -------
-    ndarray of matplotlib Axes
-    """
+    """Draw what papers claim beside the means and intervals of the comparison."""
     layout = comparison_layout(result)
     claims = claims_of(result.methods)
     rows = ranked(result, metric, scoring)
     with _base.axes_for(result, ax, squeeze=False, **layout) as axes:
-        axes = _as_many(axes, layout["ncols"], "the picture")
+        axes = _base.check_axes(axes, layout["ncols"])
         names = [_base.plain(row["method"], 30) for row in rows]
         for panel in axes:
             panel.set_yticks(range(len(rows)), names)
@@ -132,9 +83,10 @@ def draw_comparison(result, ax, *, metric, scoring):
 
 
 def _draw_claims(ax, rows, claims):
+    """Draw the published figures."""
     points = [
-        (claims[row["method"]].recall, place)
-        for place, row in enumerate(rows)
+        (claims[row["method"]]["recall"], index)
+        for index, row in enumerate(rows)
         if row["method"] in claims
     ]
     ax.plot(*zip(*points, strict=True), "D", color=METHOD, markersize=6)
@@ -144,20 +96,21 @@ def _draw_claims(ax, rows, claims):
 
 
 def _draw_rows(ax, rows, metric, scoring, settings):
+    """Draw the means and intervals of a metric."""
     style = {"markersize": 6, "linewidth": 1.6, "capsize": 3}
-    for place, row in enumerate(rows):
+    for index, row in enumerate(rows):
         mean, low, high = (row[f"{metric}{end}"] for end in ("", "_low", "_high"))
         if np.isnan(mean):
             where = {"transform": ax.get_yaxis_transform(), "va": "center"}
             none = {"color": _base.QUIET, "fontsize": "small", **where}
-            ax.text(0.02, place, "no result", **none)
+            ax.text(0.02, index, "no result", **none)
             continue
         width = None if np.isnan(low) else [[mean - low], [high - mean]]
         if row["kind"] == "method":
             own = {"marker": "o", "color": METHOD}
         else:
             own = {"marker": "s", "color": BASELINE, "markerfacecolor": "none"}
-        ax.errorbar(mean, place, xerr=width, linestyle="", **own, **style)
+        ax.errorbar(mean, index, xerr=width, linestyle="", **own, **style)
     ax.locator_params(axis="x", nbins=6)
     ax.set_xlabel(f"{metric_label(metric)} on the test classes, {scoring}")
     note = "Mean and 95 % t-interval over the repeats"
@@ -173,17 +126,7 @@ def _draw_rows(ax, rows, metric, scoring, settings):
 
 
 def trials_layout(result):
-    """Tell what axes :func:`draw_trials` takes.
-
-    Parameters
-    ----------
-    result : RealityCheckResult
-
-    Returns
-    -------
-    dict
-        For ``plt.subplots``.
-    """
+    """Return the arguments of ``plt.subplots`` for :func:`draw_trials`."""
     n_methods = sum(entry["kind"] == "method" for entry in result.methods)
     n_columns = min(n_methods, 4)
     n_rows = -(-n_methods // n_columns)
@@ -192,25 +135,14 @@ def trials_layout(result):
 
 
 def draw_trials(result, ax):
-    """Draw the validation score of every trial, and the best so far.
-
-    Parameters
-    ----------
-    result : RealityCheckResult
-    ax : array-like of matplotlib Axes or None
-        One for every method; None makes a figure.
-
-    Returns
-    -------
-    ndarray of matplotlib Axes
-    """
+    """Draw the validation score of every trial, and the best so far."""
     from matplotlib.ticker import MaxNLocator
 
     names = [e["method"] for e in result.methods if e["kind"] == "method"]
     with _base.axes_for(result, ax, squeeze=False, **trials_layout(result)) as axes:
         if ax is None:
             axes = first_panels(axes, len(names))
-        axes = _as_many(axes, len(names), "the picture, one for every method,")
+        axes = _base.check_axes(axes, len(names), " for the methods")
         for panel, name in zip(axes, names, strict=True):
             own = [trial for trial in result.trials if trial["method"] == name]
             best = _draw_method(panel, own)
@@ -228,10 +160,11 @@ def draw_trials(result, ax):
 
 
 def _draw_method(ax, trials):
+    """Draw the trials of a method; return the best score or None."""
     done = [t for t in trials if t["state"] == "complete"]
     pruned = [t for t in trials if t["state"] == "pruned"]
     failed = [t["trial"] + 1 for t in trials if t["state"] == "failed"]
-    if pruned:  # the means of the folds up to there, which are no best
+    if pruned:  # means over some of the folds, which cannot be the best
         stopped = [t["trial"] + 1 for t in pruned], [t["value"] for t in pruned]
         ax.plot(*stopped, "|", color=BASELINE, markersize=6)
     low = ax.get_xaxis_transform()
@@ -250,18 +183,7 @@ def _draw_method(ax, trials):
 
 
 def first_panels(axes, n):
-    """Remove the axes of a grid that nothing is drawn on, and label those above.
-
-    Parameters
-    ----------
-    axes : ndarray of matplotlib Axes of shape (n_rows, n_columns)
-    n : int
-        How many stay.
-
-    Returns
-    -------
-    ndarray of matplotlib Axes
-    """
+    """Remove all but the first n axes of a grid; label the lowest of each column."""
     for panel in axes.ravel()[n:]:
         panel.remove()
     for column in range(axes.shape[1]):
@@ -270,32 +192,8 @@ def first_panels(axes, n):
     return axes.ravel()[:n]
 
 
-def _as_many(ax, n, what):
-    axes = np.atleast_1d(np.asarray(ax, dtype=object)).ravel()
-    if len(axes) != n:
-        raise ValueError(f"ax has {len(axes)} axes, but {what} takes {n}.")
-    return axes
-
-
-def as_svg(draw, layout, *, name, label):
-    """Draw for a page.
-
-    Parameters
-    ----------
-    draw : callable
-        Called with axes.
-    layout : dict
-        For ``plt.subplots``.
-    name : str
-        Tells the pictures of a page apart.
-    label : str
-        What the picture shows, for those who do not see it.
-
-    Returns
-    -------
-    Html
-        An element ``svg``, whose colours are those of the page.
-    """
+def data_uri(draw, layout):
+    """Return a picture of ``draw(axes)`` as the address of an SVG image."""
     import matplotlib.style
     from matplotlib.figure import Figure
 
@@ -304,45 +202,10 @@ def as_svg(draw, layout, *, name, label):
         matplotlib.style.context(["default", IN_A_PAGE]),
         warnings.catch_warnings(),
     ):
-        # Text stays text, in the reader's fonts: what matplotlib's lack is no loss.
+        # Browsers draw the text with fonts of their own, so a missing glyph is no loss.
         warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)
         figure = Figure(figsize=layout.pop("figsize"), layout="constrained")
-        axes = figure.subplots(squeeze=False, **layout)
-        draw(axes)
-        file = io.StringIO()
+        draw(figure.subplots(squeeze=False, **layout))
+        file = io.BytesIO()
         figure.savefig(file, format="svg", metadata={"Date": None})
-    root = ET.fromstring(file.getvalue())
-    for node in [node for node in root if node.tag == f"{SVG}metadata"]:
-        root.remove(node)
-    _adapt(root, name)
-    width = float(root.attrib.pop("width").removesuffix("pt")) * 4 / 3
-    del root.attrib["height"]
-    root.attrib |= {"role": "img", "aria-label": label}
-    root.attrib["style"] = f"max-width: {width:.0f}px"
-    return Html(ET.tostring(root, encoding="unicode"))
-
-
-def _adapt(root, name):
-    """Make SVG a part of a page: no namespaces, few ids, the page's colours."""
-    used = {
-        value.removeprefix("url(").removesuffix(")").removeprefix("#")
-        for node in root.iter()
-        for key, value in node.attrib.items()
-        if key in REFERENCES
-    }
-    for node in root.iter():
-        node.tag = node.tag.removeprefix(SVG)
-        for key, value in list(node.attrib.items()):
-            del node.attrib[key]
-            if key == "id":
-                # matplotlib names all it draws, and some of it twice.
-                if value not in used:
-                    continue
-                used.remove(value)
-                value = f"{name}-{value}"
-            elif key in REFERENCES:
-                value = value.replace("#", f"#{name}-")
-            elif key == "style":
-                for color, variable in THEME.items():
-                    value = value.replace(color, variable)
-            node.attrib[key.removeprefix(XLINK)] = value
+    return "data:image/svg+xml;base64," + base64.b64encode(file.getvalue()).decode()

@@ -1,15 +1,14 @@
-"""What came out of a comparison."""
+"""Result of a comparison: its tables, statistics, plots and files."""
 
 import csv
 import json
 from dataclasses import dataclass, field
 
 import numpy as np
+from scipy import stats
 
 from sk_dml.reality_check._plot import draw_comparison, draw_trials
-from sk_dml.reality_check._report import make_page
-from sk_dml.reality_check._statistics import holm, mean_interval, paired_p_value
-from sk_dml.reality_check._tasks import SCORINGS
+from sk_dml.reality_check._report import SCORINGS, make_page
 
 COMPARED = (
     *("difference", "difference_low", "difference_high"),
@@ -19,37 +18,36 @@ COMPARED = (
 
 @dataclass
 class RealityCheckResult:
-    """The outcome of a :class:`RealityCheck`.
+    """Result of a :class:`RealityCheck`.
 
-    Plain data: strings, numbers, lists and dicts.
+    It holds plain data: strings, numbers, lists and dicts.
 
     Parameters
     ----------
     methods : list of dict
         One for every method and baseline, in the order of the table: ``method``, its
         name; ``kind``, "method" or "baseline"; ``estimator``, the name of its class, or
-        of that which its Pipeline ends in; ``best_params``, the setting that was
-        chosen, by parameter, what is no plain value as text; ``best_score``, its mean
-        validation MAP@R, or None; ``reason``, why there is no result or not all of it,
-        or "".
+        of the class of the last step of its Pipeline; ``best_params``, the chosen
+        parameters, as plain values or text; ``best_score``, their mean validation
+        MAP@R, or None; ``reason``, why results are missing, or "".
     trials : list of dict
-        One for every trial that was begun: ``method``, ``trial`` (from 0), ``state``
+        One for every trial that was started: ``method``, ``trial`` (from 0), ``state``
         ("complete", "pruned", "failed", "running" by another process or "waiting"),
-        ``value`` (mean validation MAP@R; of a pruned one, over the folds up to there),
+        ``value`` (mean validation MAP@R; of a pruned trial, over its folds so far),
         ``fold_scores`` (list of float), ``params`` (dict), ``error``, ``start`` and
         ``duration`` in seconds; None where there is none.
     repeats : list of dict
-        One for every repeat that was completed and way of scoring: ``method``,
-        ``kind``, ``scoring`` ("separated" or "concatenated"), ``repeat`` (from 0),
-        ``seed``, and the value of every metric by its name.
+        One for every completed repeat and scoring: ``method``, ``kind``, ``scoring``
+        ("separated" or "concatenated"), ``repeat`` (from 0), ``seed``, and the value of
+        every metric by its name.
     settings : dict
         All settings, seeds, versions and the hardware.
     notes : list of str
-        What a reader must know, such as a time limit that ended the search.
+        Remarks for the reader, such as that a time limit ended the search.
 
     See Also
     --------
-    RealityCheck : Makes it.
+    RealityCheck : Runs the comparison.
 
     Examples
     --------
@@ -81,16 +79,16 @@ class RealityCheckResult:
     notes: list = field(default_factory=list)
 
     def values(self, method, scoring, metric):
-        """Give the scores of the repeats.
+        """Return the scores of the repeats.
 
         Parameters
         ----------
         method : str
-            A method or baseline.
+            Name of a method or baseline.
         scoring : {"separated", "concatenated"}
             The mean over the models of the folds, or all of them side by side.
         metric : str
-            One of those that were computed.
+            One of the computed metrics.
 
         Returns
         -------
@@ -100,7 +98,7 @@ class RealityCheckResult:
         Raises
         ------
         ValueError
-            If there is no such method, metric or way of scoring.
+            If the method, metric or scoring is unknown.
         """
         self._check(scoring, metric)
         names = [entry["method"] for entry in self.methods]
@@ -113,13 +111,12 @@ class RealityCheckResult:
         }
 
     def _check(self, scoring, metric):
-        """Refuse what was not computed; give the metric, the first if it is None."""
+        """Check metric and scoring; return the metric, the first one for None."""
         metrics = self.settings["metrics"]
         metric = metrics[0] if metric is None else metric
         if metric not in metrics:
             raise ValueError(
-                f"metric must be one of those that were computed, {list(metrics)}, "
-                f"got {metric!r}."
+                f"metric must be one of the computed {list(metrics)}, got {metric!r}."
             )
         if scoring not in SCORINGS:
             raise ValueError(
@@ -128,7 +125,7 @@ class RealityCheckResult:
         return metric
 
     def rows(self):
-        """Make the table: a row for every method or baseline and way of scoring.
+        """Return the table: a row for every method or baseline and scoring.
 
         Returns
         -------
@@ -168,14 +165,14 @@ class RealityCheckResult:
     def comparisons(self, *, scoring="concatenated", metric=None):
         """Compare every method with the reference, repeat by repeat.
 
-        The models of a repeat have the same seeds and folds whatever the method.
+        In one repeat, the models of all methods have the same seeds and folds.
 
         Parameters
         ----------
         scoring : {"separated", "concatenated"}, default="concatenated"
-            What is compared.
+            Scores to compare.
         metric : str or None, default=None
-            None takes the first of those that were computed.
+            None takes the first of the computed metrics.
 
         Returns
         -------
@@ -187,7 +184,7 @@ class RealityCheckResult:
         Raises
         ------
         ValueError
-            If the metric was not computed, or there is no such way of scoring.
+            If the metric was not computed, or the scoring is unknown.
         """
         metric = self._check(scoring, metric)
         reference = self.settings["reference"]
@@ -211,7 +208,7 @@ class RealityCheckResult:
         }
 
     def to_frame(self):
-        """Make a data frame of the table; it needs pandas.
+        """Return the table as a data frame, which needs pandas.
 
         Returns
         -------
@@ -223,7 +220,7 @@ class RealityCheckResult:
         return pd.DataFrame(self.rows())
 
     def to_csv(self, path):
-        """Write the table.
+        """Write the table as CSV.
 
         Parameters
         ----------
@@ -233,7 +230,7 @@ class RealityCheckResult:
         _write(path, self.rows())
 
     def trials_to_csv(self, path):
-        """Write all trials; folds and parameters as JSON.
+        """Write all trials as CSV, with folds and parameters as JSON.
 
         Parameters
         ----------
@@ -250,7 +247,7 @@ class RealityCheckResult:
         )
 
     def settings_to_json(self, path):
-        """Write the settings, the chosen parameters and the notes.
+        """Write the settings, the chosen parameters and the notes as JSON.
 
         Parameters
         ----------
@@ -278,22 +275,22 @@ class RealityCheckResult:
         ax : array-like of matplotlib Axes or None, default=None
             Two axes; one, if no method has a claim. None makes a figure.
         metric : str or None, default=None
-            None takes the first of those that were computed.
+            None takes the first of the computed metrics.
         scoring : {"separated", "concatenated"}, default="concatenated"
             The mean over the models of the folds, or all of them side by side.
 
         Returns
         -------
         ndarray of matplotlib Axes
-            Those that were drawn on; the figure is not shown.
+            The axes drawn on; the figure is not shown.
 
         Raises
         ------
         ImportError
             If matplotlib is not installed.
         ValueError
-            If the metric was not computed, there is no such way of scoring, or there
-            are fewer or more axes than needed.
+            If the metric was not computed, the scoring is unknown, or the number of
+            axes is wrong.
         """
         metric = self._check(scoring, metric)
         return draw_comparison(self, ax, metric=metric, scoring=scoring)
@@ -316,17 +313,17 @@ class RealityCheckResult:
         ImportError
             If matplotlib is not installed.
         ValueError
-            If there are fewer or more axes than methods.
+            If the number of axes is not that of the methods.
         """
         return draw_trials(self, ax)
 
     def to_html(self, path=None):
-        """Make a report: one page of HTML that needs nothing else.
+        """Write a report: one page of HTML that needs nothing else.
 
-        It holds the table, to be sorted by a press on a header, the plots, what failed
-        and why, the protocol in words, and all settings, seeds, versions and the
-        hardware. It loads nothing, and its browser is told to refuse to. Without
-        matplotlib it has no plots, and says so.
+        It holds the tables, which a press on a header sorts, the plots, all failures
+        with their reasons, the protocol in words, and all settings, seeds, versions and
+        the hardware. It makes no request, and its content security policy forbids any.
+        Without matplotlib it has no plots and states so.
 
         Parameters
         ----------
@@ -336,7 +333,7 @@ class RealityCheckResult:
         Returns
         -------
         str or None
-            The page, if no path is given.
+            The page, or None if a path is given.
         """
         page = make_page(self)
         if path is None:
@@ -346,7 +343,7 @@ class RealityCheckResult:
         return None
 
     def describe(self):
-        """Tell the protocol in words.
+        """Return the protocol in words.
 
         Returns
         -------
@@ -364,27 +361,73 @@ class RealityCheckResult:
             f"{s['n_random_trials']} at random, and the one with the highest mean "
             f"validation MAP@R of {s['n_folds']}-fold class-disjoint cross-validation "
             "on the development classes was chosen. Embedders stopped where the "
-            "validation score stood still."
+            "validation score stopped rising."
             + (f" {s['pruner']} could stop a trial early." if s["pruner"] else ""),
             f"With it, the {s['n_folds']} models of the folds were trained "
             f"{s['n_repeats']} times with other seeds, the same for all methods, and "
-            "rated on the test classes: separated (the mean of the models' scores) and "
-            "concatenated (their embeddings side by side). The search knew nothing of "
+            "scored on the test classes: separated (the mean of the models' scores) "
+            "and concatenated (their embeddings side by side). The search never saw "
             "the test classes.",
             "Intervals hold the mean over the repeats with 95 % confidence "
-            "(t-distribution). Of few repeats they are wide, and may reach beyond what "
-            "the metric can be. Methods are compared with "
+            "(t-distribution). With few repeats they are wide, and may leave the range "
+            "of the metric. Methods are compared with "
             f"{s['reference']} by paired t-tests over the repeats, with p-values "
-            "corrected by Holm's method. All this tells the noise of seeds: not what "
-            "another search, other classes or another split would change.",
+            "corrected by Holm's method. All this measures the noise of seeds, not "
+            "what another search, other classes or another split would change.",
         ]
         return "\n".join([*lines, *self.notes])
 
 
+def mean_interval(values, confidence_level=0.95):
+    """Return the mean and its t-interval: NaN without values, or with one for the ends.
+
+    Examples
+    --------
+    >>> from sk_dml.reality_check._result import mean_interval
+    >>> [round(value, 2) for value in mean_interval([1.0, 2.0, 3.0])]
+    [2.0, -0.48, 4.48]
+    """
+    if not len(values):
+        return (np.nan,) * 3
+    if len(values) == 1:
+        return float(values[0]), np.nan, np.nan
+    if np.ptp(values) == 0:  # without the rounding of a mean
+        return (float(values[0]),) * 3
+    mean, error = float(np.mean(values)), stats.sem(values)
+    low, high = stats.t.interval(confidence_level, len(values) - 1, mean, error)
+    return mean, float(low), float(high)
+
+
+def paired_p_value(differences):
+    """Return the p-value of the t-test; NaN for one difference or equal ones.
+
+    Methods without any randomness have equal differences, which are no sample.
+    """
+    if len(differences) < 2 or np.ptp(differences) == 0:
+        return np.nan
+    return float(stats.ttest_1samp(differences, 0).pvalue)
+
+
+def holm(p_values):
+    """Return p-values corrected for their number by Holm (1979); NaN is not counted.
+
+    Examples
+    --------
+    >>> from sk_dml.reality_check._result import holm
+    >>> holm([0.01, 0.04, 0.03]).tolist()
+    [0.03, 0.06, 0.06]
+    """
+    corrected = np.array(p_values, dtype=float)
+    factors = np.arange(np.sum(~np.isnan(corrected)), 0, -1)
+    known = np.argsort(corrected)[: len(factors)]  # NaN comes last
+    steps = np.maximum.accumulate(corrected[known] * factors)
+    corrected[known] = np.minimum(steps, 1)
+    return corrected
+
+
 def _write(path, rows):
-    names: list = []
-    for row in rows:
-        names += [name for name in row if name not in names]
+    """Write rows as CSV; the columns are the keys of all rows, in order."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, names)
         writer.writeheader()

@@ -6,12 +6,12 @@ pytest.importorskip("matplotlib")
 
 @pytest.fixture(autouse=True)
 def _drawing(figures):
-    """All of these tests draw."""
+    """Draw without a screen in all of these tests."""
 
 
 @pytest.fixture
 def blobs():
-    """Embeddings of 6 classes of 7, 5 wide, that overlap."""
+    """Return embeddings (42, 5) of 6 overlapping classes, and their labels."""
     rng = np.random.default_rng(0)
     labels = np.repeat(np.array(["ant", "bee", "cat", "dog", "eel", "fox"]), 7)
     codes = np.repeat(np.arange(6), 7)

@@ -1,4 +1,4 @@
-"""What all displays have in common."""
+"""Properties of all displays."""
 
 import ast
 import re
@@ -58,7 +58,7 @@ def numbers(display):
     }
 
 
-def test_draws_where_it_is_told(display, blobs):
+def test_draws_on_given_axes(display, blobs):
     cls, options = display
     shown = cls.from_embeddings(*blobs, **options)
     assert type(shown) is cls
@@ -76,7 +76,7 @@ def test_draws_where_it_is_told(display, blobs):
 
 
 @pytest.mark.parametrize("name", SEEDED)
-def test_random_state_decides_all(name, blobs):
+def test_random_state_decides_everything(name, blobs):
     cls, options = SEEDED[name]
     before = generators()
     first, again, other = (
@@ -127,7 +127,7 @@ def test_labels_are_shown_as_they_are(name, blobs):
 
 
 def with_text(text):
-    """Give displays that show a text in every place that takes one."""
+    """Return displays that show a text everywhere, and the number of times."""
     k, recall = np.array([1, 2]), np.array([0.5, 0.7])
     flat = np.array([0.1, 0.4])
     pairs = {"positive_similarities": flat, "negative_similarities": flat, "note": text}
@@ -152,7 +152,7 @@ def with_text(text):
 @pytest.mark.parametrize("text", HOSTILE)
 @pytest.mark.parametrize("name", [*DISPLAYS, "training"])
 def test_no_text_reaches_tex(name, text):
-    display, n_places = with_text(text)[name]
+    display, n_texts = with_text(text)[name]
     display.plot()
     line = text.replace("\x00", "\N{REPLACEMENT CHARACTER}").replace("_", " ")
     line = " ".join(line.split())
@@ -161,7 +161,7 @@ def test_no_text_reaches_tex(name, text):
         for artist in display.figure_.findobj(Text)
         for _ in range(artist.get_text().replace("_", " ").count(line))
     ]
-    assert len(found) >= n_places
+    assert len(found) >= n_texts
     assert not any(artist.get_parse_math() or artist.get_usetex() for artist in found)
     display.figure_.draw_without_rendering()
 
@@ -199,7 +199,7 @@ def test_failed_drawings_leave_no_figure(name, blobs):
         ("training", {"line_kwargs": {"c": "k", "lw": 3}}),
     ],
 )
-def test_styles_go_before_our_own_by_any_name(name, options, blobs):
+def test_styles_override_the_defaults_by_any_name(name, options, blobs):
     if name == "training":
         artist = TrainingDisplay([{"lr": 1.0}]).plot(**options).lines_["lr"]
     else:
@@ -231,7 +231,7 @@ def test_bad_input(display, blobs):
         cls.from_estimator(knn, X, labels, **options)
 
 
-def test_without_matplotlib_it_says_what_to_install(display, blobs, monkeypatch):
+def test_error_without_matplotlib(display, blobs, monkeypatch):
     cls, options = display
     shown = cls.from_embeddings(*blobs, **options)
     pca = PCA(3).fit(blobs[0])

@@ -1,9 +1,13 @@
 import io
+import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from sklearn.decomposition import PCA
+from sklearn.utils import check_random_state
 
 from sk_dml.inspection import EmbeddingDisplay, _embedding
 from sk_dml.inspection._base import COLORS, OTHER, SAME
@@ -23,7 +27,7 @@ def style_of(scatter):
     return to_hex(scatter.get_facecolor()[0]), shape
 
 
-def test_few_classes_have_a_colour_and_a_shape_each():
+def test_few_classes_have_a_color_and_a_shape_each():
     X, labels = points(100, 10)
     display = EmbeddingDisplay.from_embeddings(X, labels)
     assert [t.get_text() for t in display.legend_.get_texts()] == [*map(str, range(10))]
@@ -36,7 +40,7 @@ def test_few_classes_have_a_colour_and_a_shape_each():
 
 
 @pytest.mark.parametrize("n_classes", [11, 30, 31, 100])
-def test_more_classes_differ_in_colour_or_shape(n_classes):
+def test_more_classes_differ_in_color_or_shape(n_classes):
     X, labels = points(300, n_classes)
     display = EmbeddingDisplay.from_embeddings(X, labels)
     styles = {style_of(scatter) for scatter in display.scatters_}
@@ -52,18 +56,18 @@ def test_more_classes_differ_in_colour_or_shape(n_classes):
         assert room.y0 <= box.y0 <= box.y1 <= room.y1
     else:
         assert display.legend_ is None
-        assert f"{n_classes} classes, each with a colour and shape" in note_of(display)
+        assert f"{n_classes} classes, each with a color and shape" in note_of(display)
 
 
 @pytest.mark.parametrize("n_classes", [11, 101])
-def test_very_many_classes_show_the_class_of_the_neighbour(n_classes):
+def test_very_many_classes_show_the_class_of_the_neighbor(n_classes):
     X, labels = points(600, n_classes)
     X[:300] += 30 * np.eye(n_classes)[:, :4][labels[:300]] + 9 * labels[:300, None]
     images = np.zeros((600, 4, 4)) if n_classes < 100 else None
     display = EmbeddingDisplay.from_embeddings(
         X, labels, images=images, max_samples=200, n_thumbnails=3, random_state=0
     )
-    # The neighbour is searched among all samples, drawn or not, in all dimensions.
+    # The neighbor is searched among all samples, drawn or not, in all dimensions.
     distances = np.linalg.norm(X[:, None] - X, axis=2)
     np.fill_diagonal(distances, np.inf)
     is_own = labels[distances.argmin(axis=1)] == labels
@@ -98,9 +102,9 @@ def test_chosen_classes_stand_out():
     display = EmbeddingDisplay.from_embeddings(X, labels, highlight=[7, 990])
     assert [t.get_text() for t in display.legend_.get_texts()] == ["7", "990"]
     assert [len(s.get_offsets()) for s in display.scatters_] == [3, 3]
-    assert "2 of 1,000 classes in colour" in note_of(display)
+    assert "2 of 1,000 classes in color" in note_of(display)
     display.plot(highlight=range(8))
-    for scatter in display.scatters_:  # no grey among the greys
+    for scatter in display.scatters_:  # no gray among the grays
         red, green, blue = scatter.get_facecolor()[0][:3]
         assert max(red, green, blue) - min(red, green, blue) > 0.2
     with pytest.raises(ValueError, match="got 9"):
@@ -124,14 +128,14 @@ def test_chosen_classes_are_always_in_the_sample(max_samples):
 @pytest.mark.parametrize(
     ("highlight", "message"),
     [
-        ([1000], r"got 1, of which different: 1, unknown: \[1000\]"),
-        ([7, 7], "got 2, of which different: 1"),
+        ([1000], r"got 1, different: 1, unknown: \[1000\]"),
+        ([7, 7], "got 2, different: 1"),
         ([], "got 0"),
         ("dog", "highlight must be a list of labels, got 'dog'"),
         (7, "highlight must be a list of labels, got 7"),
     ],
 )
-def test_bad_choices_are_told_before_the_work(highlight, message, monkeypatch):
+def test_bad_choices_are_refused_before_the_work(highlight, message, monkeypatch):
     monkeypatch.setattr(_embedding, "reduce", None)
     with pytest.raises(ValueError, match=message):
         EmbeddingDisplay.from_embeddings(*points(3000, 1000), highlight=highlight)
@@ -206,12 +210,104 @@ def test_bad_input():
         EmbeddingDisplay.from_embeddings(X, labels, max_samples=1)
     with pytest.raises(ValueError, match="at least 2 features, got 1"):
         EmbeddingDisplay.from_embeddings(X[:, :1], labels)
-    with pytest.raises(ValueError, match="images has 3 entries for 30 samples"):
+    with pytest.raises(ValueError, match="an entry for each of 30 samples, got 3"):
         EmbeddingDisplay.from_embeddings(X, labels, images=np.zeros((3, 4, 4)))
     with pytest.raises(ValueError, match="n_thumbnails must be >= 0, got -1"):
         EmbeddingDisplay.from_embeddings(X, labels, n_thumbnails=-1)
     with pytest.raises(ValueError, match="max_samples must be >= 3"):
         EmbeddingDisplay.from_embeddings(X, labels, max_samples=2, highlight=[0, 1, 2])
     paths = [f"{i}.png" for i in range(30)]
-    with pytest.raises(ValueError, match=r"30 of 30 are no files; .*'0\.png'"):
+    with pytest.raises(ValueError, match=r"30 of 30 are not, first '0\.png'"):
         EmbeddingDisplay.from_embeddings(X, labels, images=paths)
+
+
+def test_pca_is_scikit_learns(blobs):
+    positions, names = _embedding.reduce(blobs[0], "pca", check_random_state(0))
+    expected = PCA(2).fit(blobs[0])
+    np.testing.assert_allclose(
+        np.abs(positions), np.abs(expected.transform(blobs[0])), atol=1e-12
+    )
+    share = expected.explained_variance_ratio_[1]
+    assert names[1] == f"principal component 2 ({share:.0%} of the variance)"
+
+
+@pytest.mark.parametrize("n_samples", [2, 5, 42])
+def test_tsne_takes_few_samples(blobs, n_samples):
+    X = blobs[0][:n_samples]
+    first = _embedding.reduce(X, "tsne", check_random_state(0))[0]
+    again = _embedding.reduce(X, "tsne", check_random_state(0))[0]
+    assert first.shape == (n_samples, 2)
+    assert np.isfinite(first).all()
+    np.testing.assert_array_equal(first, again)
+
+
+def test_tsne_draws_from_the_random_state(blobs, monkeypatch):
+    given, state = {}, check_random_state(0)
+
+    class Mapped:
+        def __init__(self, **kwargs):
+            given.update(kwargs)
+
+        def fit_transform(self, X):
+            return X[:, :2]
+
+    monkeypatch.setattr(_embedding, "TSNE", Mapped)
+    _embedding.reduce(blobs[0], "tsne", state)
+    assert given["random_state"] is state
+
+
+def test_umap_is_called_with_a_seed(blobs, monkeypatch):
+    given = {}
+
+    class UMAP:
+        def __init__(self, **kwargs):
+            given.update(kwargs)
+
+        def fit_transform(self, X):
+            return X[:, :2].astype(np.float32)
+
+    monkeypatch.setitem(sys.modules, "umap", SimpleNamespace(UMAP=UMAP))
+    positions, names = _embedding.reduce(blobs[0], "umap", check_random_state(0))
+    assert positions.shape == (42, 2)
+    assert positions.dtype == np.float64
+    assert names == ("UMAP 1", "UMAP 2")
+    seed = check_random_state(0).randint(np.iinfo(np.int32).max)
+    assert given == {"n_neighbors": 15, "random_state": seed, "n_jobs": 1}
+    with pytest.raises(ValueError, match="'umap' needs 4 or more samples, got 3"):
+        _embedding.reduce(blobs[0][:3], "umap", check_random_state(0))
+
+
+def test_error_without_umap(blobs, monkeypatch):
+    monkeypatch.setitem(sys.modules, "umap", None)
+    with pytest.raises(ImportError, match="pip install umap-learn"):
+        _embedding.reduce(blobs[0], "umap", check_random_state(0))
+
+
+@pytest.mark.parametrize("method", ["pca", "tsne"])
+def test_warning_about_one_point(method):
+    with pytest.warns(UserWarning, match="All 9 samples are embedded at the same"):
+        positions, _ = _embedding.reduce(np.ones((9, 3)), method, check_random_state(0))
+    np.testing.assert_array_equal(positions, np.zeros((9, 2)))
+
+
+@pytest.mark.parametrize("n_chosen", [0, 1, 2, 20, 200])
+def test_chosen_points_are_apart(n_chosen):
+    points = np.random.default_rng(0).normal(size=(300, 2))
+    chosen, spacing = _embedding.spread(points, n_chosen, smallest=0.25)
+    assert len(chosen) == len(set(chosen.tolist())) <= n_chosen
+    gaps = np.abs(points[chosen][:, None] - points[chosen]).max(axis=2)
+    gaps = gaps[~np.eye(len(chosen), dtype=bool)]
+    if n_chosen < 2:
+        assert spacing == np.inf
+    else:
+        assert gaps.min() == pytest.approx(spacing)
+        assert spacing >= 0.25
+    if n_chosen <= 20:
+        assert len(chosen) == n_chosen
+    else:  # No room for another one.
+        left = np.abs(points[:, None] - points[chosen]).max(axis=2).min(axis=1)
+        assert left.max() < 0.25
+
+
+def test_equal_points_are_chosen_once():
+    assert len(_embedding.spread(np.ones((5, 2)), 3, smallest=0)[0]) == 1

@@ -21,11 +21,11 @@ def test_layouts_of_images_become_one(images):
     assert kind == "image"
     np.testing.assert_array_equal(last, images)
     np.testing.assert_array_equal(first, images)
-    grey = images[..., :1]
-    for layout in (grey, np.moveaxis(grey, -1, 1), grey[..., 0], list(grey[..., 0])):
-        found, kind = _items.check_items(layout, 5)
+    gray = images[..., :1]
+    for layout in (gray, np.moveaxis(gray, -1, 1), gray[..., 0], list(gray[..., 0])):
+        shown, kind = _items.check_items(layout, 5)
         assert kind == "image"
-        np.testing.assert_array_equal(found, grey[..., 0])
+        np.testing.assert_array_equal(shown, gray[..., 0])
 
 
 @pytest.mark.parametrize(
@@ -58,8 +58,8 @@ def test_channels_are_last_where_they_can_be():
     images = np.random.default_rng(0).random((5, 3, 4, 4))
     np.testing.assert_array_equal(_items.check_items(images, 5)[0], images)
     first = np.random.default_rng(0).random((5, 3, 4, 7))
-    found = _items.check_items(first, 5)[0]
-    np.testing.assert_array_equal(found, first.transpose(0, 2, 3, 1))
+    shown = _items.check_items(first, 5)[0]
+    np.testing.assert_array_equal(shown, first.transpose(0, 2, 3, 1))
 
 
 def test_values_are_scaled_only_where_they_must_be(images):
@@ -170,12 +170,12 @@ def test_images_of_datasets_are_read_when_they_are_drawn(images):
     read = _items.read_images(items, kind, [3, 1])
     np.testing.assert_array_equal(read, images[[3, 1]] / 255)
     assert dataset.read == (3, 1)
-    with pytest.raises(ValueError, match="5 entries for 4 samples"):
+    with pytest.raises(ValueError, match="an entry for each of 4 samples, got 5"):
         _items.check_items(sequence, 4)
     assert _items.check_items(sequence[[2]], 1, "text")[1] == "text"
 
 
-def test_what_cannot_be_read_is_named(images, tmp_path):
+def test_unreadable_items_are_named(images, tmp_path):
     Image.fromarray(images[0]).save(tmp_path / "a.png")
     content = (tmp_path / "a.png").read_bytes()
     (tmp_path / "b.png").write_bytes(content[: len(content) // 2])
@@ -184,28 +184,28 @@ def test_what_cannot_be_read_is_named(images, tmp_path):
     for items in (paths, ImageSequence(paths)):
         assert len(_items.read_images(items, "path", [0])) == 1
         for i, name in ((1, "b"), (2, "c")):
-            message = rf"Item {i} of those to show, '.*{name}\.png', cannot be read"
+            message = rf"item {i}, '.*{name}\.png', is not: "
             with pytest.raises(ValueError, match=message):
                 _items.read_images(items, "path", [0, i])
     dataset = ImageSequence([{"image": np.full((2, 2), np.nan)}])
-    with pytest.raises(ValueError, match=r"Item 0 of those to show cannot be .*nan"):
+    with pytest.raises(ValueError, match=r"item 0 is not: .*nan"):
         _items.read_images(dataset, "path", [0])
 
 
 def test_bad_input(images):
-    with pytest.raises(ValueError, match="items has 5 entries for 4 samples"):
+    with pytest.raises(ValueError, match=r"an entry for each of 4 samples, got 5\."):
         _items.check_items(images, 4)
-    with pytest.raises(ValueError, match=r"items is an array of shape \(2, 2\)"):
+    with pytest.raises(ValueError, match=r"items must .*an array of shape \(2, 2\)"):
         _items.check_items(np.eye(2), 2)
     with pytest.raises(ValueError, match="of kind 'image'"):
         _items.check_items(["a", "b"], 2, "image")
-    with pytest.raises(ValueError, match="images is a list of kind 'text'"):
+    with pytest.raises(ValueError, match=r"images must .* a list of kind 'text'"):
         _items.check_items(["a", "b"], 2, name="images", allowed=("image", "path"))
     with pytest.raises(ValueError, match=r"item_kind must be one of .*got 'sound'"):
         _items.check_items(["a"], 1, "sound")
-    with pytest.raises(ValueError, match=r"\(6, 7, 2\).*1, 3 or 4 channels"):
+    with pytest.raises(ValueError, match=r"1, 3 or 4 channels.*\(6, 7, 2\)"):
         _items.check_items(images[..., :2], 5)
-    with pytest.raises(ValueError, match=r"1 of 2 are no files; .* 'b\.png'"):
+    with pytest.raises(ValueError, match=r"1 of 2 are not, first 'b\.png'"):
         _items.check_items([__file__, "b.png"], 2, "path")
     with pytest.raises(ValueError, match="dtype <U1"):
         _items.check_items(np.full((2, 3, 3), "x"), 2)

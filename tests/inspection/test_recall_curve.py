@@ -10,7 +10,7 @@ from sk_dml.metrics import recall_at_k_score
 @pytest.mark.parametrize("metric", ["euclidean", "cosine"])
 @pytest.mark.parametrize("spread", [1, 3, 0])
 def test_points_are_those_of_the_metric(blobs, metric, spread):
-    # Few places for many points, so that distances tie.
+    # Few positions for many points, so that distances tie.
     X, labels = np.round(spread * blobs[0][:, :2] / 3), blobs[1]
     k = [1, 2, 5, 13, 41]
     display = RecallCurveDisplay.from_embeddings(X, labels, k=k, metric=metric)
@@ -45,7 +45,7 @@ def test_curves_share_axes(blobs):
     first.figure_.draw_without_rendering()
 
 
-def test_what_others_draw_stays(blobs):
+def test_other_artists_stay(blobs):
     ax = Figure().subplots()
     (mine,) = ax.plot([1, 30], [0, 1], label="$mine$")
     ax.fill_between([1, 30], [0, 1], label="filled")
@@ -91,7 +91,7 @@ def test_names_come_from_the_estimator(blobs):
     assert display.line_.get_label().startswith("x, recall@1 = 100.0%\n")
 
 
-def test_queries_without_anything_to_find():
+def test_queries_without_relevant_samples():
     with pytest.warns(UserWarning, match="1 of 3 queries are left out"):
         display = RecallCurveDisplay.from_embeddings(np.eye(3), list("aab"), k=[2])
     assert display.recall.tolist() == [1]

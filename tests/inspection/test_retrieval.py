@@ -15,7 +15,7 @@ def texts(display):
     return [text.get_text() for text in display.ax_.findobj(matplotlib.text.Text)]
 
 
-def test_right_and_wrong_differ_in_colour_and_in_line(blobs):
+def test_right_and_wrong_differ_in_color_and_in_line(blobs):
     X, labels = blobs
     display = RetrievalDisplay.from_embeddings(
         X, labels, queries=[0, 10, 20, 30, 40], n_neighbors=5
@@ -34,7 +34,7 @@ def test_right_and_wrong_differ_in_colour_and_in_line(blobs):
     assert {"query", "nearest", "2nd", "3rd", "4th", "5th"} <= set(texts(display))
 
 
-def test_neighbours_are_the_nearest(blobs):
+def test_neighbors_are_the_nearest(blobs):
     X, labels = blobs
     display = RetrievalDisplay.from_embeddings(X, labels, queries=[3], n_neighbors=41)
     distances = np.linalg.norm(X - X[3], axis=1)
@@ -43,7 +43,7 @@ def test_neighbours_are_the_nearest(blobs):
     np.testing.assert_allclose(display.distances[0], distances[expected])
 
 
-def test_duplicates_of_the_query_are_found():
+def test_duplicates_of_the_query_are_neighbors():
     X = np.ones((6, 2))
     display = RetrievalDisplay.from_embeddings(
         X, list("aabbcc"), queries=[0, 5], n_neighbors=5
@@ -109,10 +109,8 @@ def test_files_that_cannot_be_read_are_named(blobs, tmp_path):
         imsave(path, np.zeros((3, 3)))
     paths[7].write_bytes(b"no image")
     options = {"items": paths, "n_neighbors": 41}
-    for queries in ([7], [30]):  # where it is the query, and a neighbour
-        with pytest.raises(
-            ValueError, match=r"Item 7 .*/7\.png', cannot be read as an"
-        ):
+    for queries in ([7], [30]):  # where it is the query, and a neighbor
+        with pytest.raises(ValueError, match=r"item 7, .*/7\.png', is not: "):
             RetrievalDisplay.from_embeddings(X, labels, queries=queries, **options)
 
 
@@ -139,8 +137,9 @@ def test_long_text_stays_in_its_cell(blobs):
 def test_letters_are_legible_and_cells_fill_the_figure(blobs, n_neighbors):
     X, labels = blobs
     names = np.char.add("a long name of ", labels)
+    options = {"n_neighbors": n_neighbors, "n_queries": 2, "random_state": 0}
     display = RetrievalDisplay.from_embeddings(
-        X, names, items=np.zeros((42, 4, 4)), n_neighbors=n_neighbors, random_state=0
+        X, names, items=np.zeros((42, 4, 4)), **options
     )
     figure = display.figure_
     figure.draw_without_rendering()
@@ -160,7 +159,7 @@ def test_letters_are_legible_and_cells_fill_the_figure(blobs, n_neighbors):
 def test_letters_are_legible_on_small_axes(blobs):
     X, labels = blobs
     axes = Figure(figsize=(9, 7), layout="constrained").subplots(2, 2)
-    for ax in axes.flat:
+    for ax in axes.diagonal():
         display = RetrievalDisplay.from_embeddings(
             X, labels, items=np.zeros((42, 4, 4)), n_queries=3, ax=ax, random_state=0
         )
@@ -194,7 +193,7 @@ def test_what_samples_look_like_by_default(blobs):
     assert len(display.ax_.get_images()) == 3 * len(display.query_indices)
 
 
-def test_queries_without_anything_to_find():
+def test_queries_without_relevant_samples():
     X = np.random.default_rng(0).normal(size=(9, 3))
     labels = list("aabbccdef")
     with pytest.warns(UserWarning, match="3 of 9 samples are left out"):
@@ -218,8 +217,8 @@ def test_large_values_of_labels_stay_apart():
     [
         ({"n_neighbors": 42}, "n_neighbors must be from 1 to 41, .*got 42"),
         ({"n_queries": 0}, "n_queries must be >= 1, got 0"),
-        ({"queries": [42]}, r"queries must be from 0 to 41.*got \[42\]"),
-        ({"queries": [0.5]}, "queries must be a list of places in X"),
+        ({"queries": [42]}, r"queries must be .* from 0 to 41, got \[42\]"),
+        ({"queries": [0.5]}, "queries must be a list of indices from 0 to 41"),
         ({"metric": "manhattan"}, "metric must be one of .*got 'manhattan'"),
         ({"gallery": [[0.0] * 5]}, "go together, got only gallery"),
         ({"gallery_labels": ["a"]}, "go together, got only gallery_labels"),
@@ -228,7 +227,7 @@ def test_large_values_of_labels_stay_apart():
             r"has 5 features .* has 3",
         ),
         ({"gallery_items": ["a"]}, "gallery_items needs a gallery"),
-        ({"items": ["a"]}, "items has 1 entries for 42 samples"),
+        ({"items": ["a"]}, "items must have an entry for each of 42 samples, got 1"),
     ],
 )
 def test_bad_input(blobs, options, message):
@@ -241,7 +240,7 @@ def test_items_of_a_gallery_go_with_those_of_the_queries(blobs):
     gallery = {"gallery": X, "gallery_labels": labels}
     with pytest.raises(ValueError, match="go together, got only items"):
         RetrievalDisplay.from_embeddings(X, labels, items=labels, **gallery)
-    with pytest.raises(ValueError, match="must be of the same"):
+    with pytest.raises(ValueError, match="must be of the kind of items, 'text'"):
         RetrievalDisplay.from_embeddings(
             X, labels, items=labels, gallery_items=np.zeros((42, 2, 2)), **gallery
         )

@@ -55,11 +55,11 @@ def test_diagnostics_are_drawn_if_asked_for():
     display = TrainingDisplay.from_estimator(embedder)
     assert [*display.lines_] == ["train_loss", "lr"]
     display = TrainingDisplay.from_estimator(embedder, diagnostics=True)
-    told = ["lr", "mean_similarity", "effective_rank", "gradient_norm"]
-    assert [*display.lines_] == ["train_loss", *told]
+    names = ["lr", "mean_similarity", "effective_rank", "gradient_norm"]
+    assert [*display.lines_] == ["train_loss", *names]
 
 
-def test_what_is_no_diagnostic_is_drawn_always():
+def test_other_keys_are_drawn_always():
     always = {"train_loss", "valid_score", "lr"}
     assert {*RECORDED} - {*DIAGNOSTICS} - {*LEFT_OUT} == always
     assert {*DIAGNOSTICS} < {*RECORDED}
@@ -121,7 +121,7 @@ def test_axes_are_given_one_for_each_quantity():
     axes = Figure().subplots(3)
     display = TrainingDisplay(FULL).plot(axes)
     assert display.axes_.tolist() == axes.tolist()
-    with pytest.raises(ValueError, match=r"ax has 1 axes, but the history needs 3"):
+    with pytest.raises(ValueError, match=r"ax must be 3 axes for .*, got 1"):
         TrainingDisplay(FULL).plot(Figure().subplots())
     assert len(TrainingDisplay(FULL).plot(axes).axes_[0].get_legend().get_texts()) == 2
 

@@ -1,4 +1,4 @@
-"""A result that nobody had to wait for."""
+"""Made-up results of a comparison."""
 
 import numpy as np
 
@@ -11,16 +11,9 @@ CLASSES = {"Circle": "CircleEmbedder", "Triplet": "TripletEmbedder", "mine": "PC
 
 
 def made(*, names=None, error="it broke", n_repeats=3, data="some data"):
-    """Make a result of three methods and a baseline.
+    """Return a result of three methods, a baseline, and "out", a failed method.
 
-    Parameters
-    ----------
-    names : dict or None
-        Other names for them, and for "out", a method without a result.
-    error : str
-        What it failed with.
-    n_repeats : int
-    data : str
+    ``names`` replaces their names; ``error`` is that of "out".
     """
     named = {name: name for name in (*MEANS, "out")} | (names or {})
     methods, trials, repeats = [], [], []

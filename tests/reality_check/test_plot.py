@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from sk_dml.reality_check._plot import metric_label, ranked
+from sk_dml.reality_check._plot import CLAIMS, claims_of, metric_label, ranked
+from sk_dml.utils import all_embedders
 from tests.reality_check.results import MEANS, made, mean
 
 pytestmark = pytest.mark.usefixtures("figures")
@@ -15,13 +16,13 @@ def labels(ax):
 
 
 def errorbars(ax):
-    """Give the middle and the ends of every interval, by place."""
-    found = {}
+    """Return the middle and the ends of every interval, by index of the row."""
+    intervals = {}
     for bar in ax.containers:
         point, _, (segments,) = bar.lines
         (x,), (y,) = point.get_data()
-        found[round(float(y))] = (x, *segments.get_segments()[0][:, 0])
-    return found
+        intervals[round(float(y))] = (x, *segments.get_segments()[0][:, 0])
+    return intervals
 
 
 def test_claims_beside_the_comparison():
@@ -35,8 +36,8 @@ def test_claims_beside_the_comparison():
     rows = {r["method"]: r for r in result.rows() if r["scoring"] == "concatenated"}
     drawn = errorbars(fair)
     assert set(drawn) == {0, 1, 2, 3}
-    for place, (middle, low, high) in drawn.items():
-        row = rows[order[place]]
+    for index, (middle, low, high) in drawn.items():
+        row = rows[order[index]]
         assert middle == pytest.approx(row["map_at_r"])
         assert low == pytest.approx(row["map_at_r_low"])
         assert high == pytest.approx(row["map_at_r_high"])
@@ -87,11 +88,11 @@ def test_axes_may_be_given():
     result = made()
     axes = Figure().subplots(1, 2)
     assert [*result.plot(axes)] == [*axes]
-    with pytest.raises(ValueError, match="ax has 1 axes, but the picture takes 2"):
+    with pytest.raises(ValueError, match="ax must be 2 axes, got 1"):
         result.plot(Figure().subplots())
     panels = Figure().subplots(2, 2)
     assert [*result.plot_trials(panels)] == [*panels.ravel()]
-    with pytest.raises(ValueError, match="one for every method, takes 4"):
+    with pytest.raises(ValueError, match="ax must be 4 axes for the methods, got 2"):
         result.plot_trials(axes)
     assert not plt.get_fignums()
 
@@ -117,7 +118,7 @@ def test_trials_and_the_best_so_far():
     assert [text.get_text() for text in axes[3].texts] == ["none completed"]
 
 
-def test_pruned_trials_are_told_from_complete_ones():
+def test_pruned_trials_differ_from_complete_ones():
     result = made()
     assert "pruned" not in result.plot_trials()[0].figure.get_supxlabel()
     result.trials[1] |= {"state": "pruned", "value": 0.9, "fold_scores": [0.9]}
@@ -141,7 +142,7 @@ def test_panels_for_any_number_of_methods(n_methods):
     figure = axes[0].figure
     assert len(figure.axes) == n_methods
     figure.draw_without_rendering()
-    # Every column tells its trials at its lowest panel.
+    # The lowest panel of every column has tick labels.
     for ax in axes[-min(n_methods, 4) :]:
         assert any(label.get_visible() for label in ax.get_xticklabels())
         assert ax.xaxis.get_tick_params()["labelbottom"]
@@ -155,6 +156,24 @@ def test_names_are_shown_as_they_are():
         figure.draw_without_rendering()
         texts = [text for ax in axes for text in ax.findobj(mpl.text.Text)]
         assert any(hostile in text.get_text() for text in texts)
+
+
+def test_claims_are_of_embedders_and_shares():
+    assert set(CLAIMS) <= {name for name, _ in all_embedders()}
+    for claim in CLAIMS.values():
+        assert 0 < claim["recall"] < 1
+        assert claim["network"]
+        assert claim.get("n_components", 1) > 0
+        assert claim["paper"].removesuffix(", as a baseline")[-4:].isdigit()
+
+
+def test_claims_follow_the_class_and_not_the_name():
+    methods = [
+        {"method": "mine", "kind": "method", "estimator": "MarginEmbedder"},
+        {"method": "Circle", "kind": "method", "estimator": "PCA"},
+        {"method": "untrained", "kind": "baseline", "estimator": "TripletEmbedder"},
+    ]
+    assert claims_of(methods) == {"mine": CLAIMS["MarginEmbedder"]}
 
 
 def test_ranks():
