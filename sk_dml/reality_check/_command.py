@@ -13,7 +13,7 @@ from sklearn.datasets import load_digits
 from sk_dml.datasets import load_glyphs, load_image_folder
 from sk_dml.reality_check._check import RealityCheck
 from sk_dml.reality_check._report import in_short
-from sk_dml.reality_check._storage import import_optuna
+from sk_dml.reality_check._search import import_optuna
 from sk_dml.reality_check._tables import interval
 
 DESCRIPTION = """\

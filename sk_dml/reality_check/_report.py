@@ -31,7 +31,7 @@ from sk_dml.reality_check._tables import (
     table,
     wide,
 )
-from sk_dml.reality_check._tasks import CLUSTERING
+from sk_dml.reality_check._workers import CLUSTERING
 
 SCORINGS = {
     "concatenated": "The embeddings of all folds' models side by side.",

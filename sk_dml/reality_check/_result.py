@@ -9,7 +9,7 @@ import numpy as np
 from sk_dml.reality_check._plot import draw_comparison, draw_trials
 from sk_dml.reality_check._report import make_page
 from sk_dml.reality_check._statistics import holm, mean_interval, paired_p_value
-from sk_dml.reality_check._tasks import SCORINGS
+from sk_dml.reality_check._workers import SCORINGS
 
 COMPARED = (
     *("difference", "difference_low", "difference_high"),
