@@ -546,6 +546,7 @@ class BaseEmbedder(
             lr=self.lr,
             lr_schedule=self.lr_schedule,
             samples_per_class=self.samples_per_class,
+            optimizer=self.optimizer,
             weight_decay=self.weight_decay,
             proxy_lr=self.proxy_lr,
             backbone_lr=backbone_lr,
