@@ -31,8 +31,7 @@ def resolve_optimizer(optimizer):
 
 
 def build_optimizer(optimizer, groups, settings):
-    """Build an optimizer, given as for :func:`resolve_optimizer`, for the groups."""
-    optimizer = resolve_optimizer(optimizer)
+    """Build an optimizer of a class, for groups of parameters."""
     if not WAYS & settings.keys():
         settings = {**_fastest_way(optimizer), **settings}
     try:

@@ -17,8 +17,8 @@ FIRST_SCALE = 2.0**10
 
 def check_precision(precision, device):
     """Check that a device computes in a precision."""
-    if not _is_supported(precision, device):
-        allowed = [p for p in PRECISIONS if _is_supported(p, device)]
+    if precision != "float32" and not _is_supported(precision, device):
+        allowed = [p for p in PRECISIONS if p == "float32" or _is_supported(p, device)]
         raise ValueError(
             f"precision={precision!r} cannot be computed on the device "
             f"{str(device)!r}. Allowed are: {allowed}."
@@ -40,8 +40,6 @@ def make_scaler(precision, device):
 
 
 def _is_supported(precision, device):
-    if precision == "float32":
-        return True
     if device.type == "cuda" and precision == "bfloat16":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     try:
