@@ -217,12 +217,12 @@ def _failure(text, error, kept=""):
 # How resuming works. A checkpoint is the state of a training between two epochs: the
 # weights and buffers of the network and the loss, the optimizer's moments, the states
 # of all random generators, the schedule, validation, the callbacks that have a state,
-# and the history. One is written before the first epoch, before each later one (when
-# all callbacks have seen the epoch before), and at the end. A fit that finds one builds
-# everything as the first fit did, from the seeds in the file, loads these states over
-# it, and trains the epochs that are left. Nothing else decides how an epoch goes, so
-# the weights at the end are those of an undisturbed fit, to the bit. An epoch that was
-# cut short is trained again from its beginning.
+# and the history. One is written before the first epoch, and after each one, when all
+# callbacks have seen its end. A fit that finds one builds everything as the first fit
+# did, from the seeds in the file, loads these states over it, and trains the epochs
+# that are left. Nothing else decides how an epoch goes, so the weights at the end are
+# those of an undisturbed fit, to the bit. An epoch that was cut short is trained again
+# from its beginning.
 #
 # A kill is safe at any moment because the file is never changed, only replaced: the new
 # content goes to a temporary file, is forced to the disk, and is renamed over the old
@@ -347,11 +347,12 @@ class Checkpoint:
         return self.n_before
 
     def restore(self, net, n_planned):
-        """Load the file, if there is one, into a net that is about to be trained.
+        """Load the file into a net that is about to be trained, or write the first one.
 
         Return the epochs that are done: all ``n_planned`` if it stopped early.
         """
-        if self.n_saved is None:
+        if self.n_saved is None:  # what cannot be saved fails here, and seeds are kept
+            self.save(net)
             return 0
         header, tensors = self._read()
         load_training_state(net, decode(header["state"], tensors))
