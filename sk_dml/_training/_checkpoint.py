@@ -246,11 +246,10 @@ def open_checkpoint(embedder, data, seeds, device):
     ``data`` holds all that the fit sees, by the names to use in an error; ``seeds`` are
     those drawn from ``random_state``.
     """
-    directory = embedder.checkpoint_dir
-    if directory is None:
+    if embedder.checkpoint_dir is None:
         yield None
         return
-    with locked(directory):
+    with locked(embedder.checkpoint_dir):
         previous = vars(embedder).get("net_")
         start = previous and [describe(previous.module_), describe(previous.criterion_)]
         random_state = embedder.random_state
@@ -258,32 +257,21 @@ def open_checkpoint(embedder, data, seeds, device):
             random_state = f"a RandomState that drew {seeds}"
         settings = {"random_state": random_state, "device": device.type, START: start}
         run = describe_run(embedder, data, **settings)
-        starts = [start]
-        if hasattr(embedder, "_interrupted_from"):  # whose training may continue
-            starts.append(embedder._interrupted_from)
+        # An interrupted training may continue.
+        starts = [start, vars(embedder).get("_interrupted_from", start)]
         spread = embedder._spread_over_epochs
-        yield Checkpoint(directory, run, seeds, starts=starts, spread=spread)
+        yield Checkpoint(embedder.checkpoint_dir, run, seeds, starts, spread)
 
 
 class Checkpoint:
-    """The latest epoch of a training, in one file.
+    """The latest epoch of a training, in one file of a directory.
 
-    Parameters
-    ----------
-    directory : str or path-like
-        Directory of the file.
-    run : dict
-        Description of the parameters and the data.
-    seeds : list of int
-        Seeds of the training; those in the file count if there is one.
-    starts : list
-        Descriptions of what the training in the file may have begun from.
-    spread : list of str
-        The parameters by which all epochs depend on their number. Without any, a
-        training may be given more epochs.
+    ``run`` describes the parameters and the data, ``starts`` what the training in the
+    file may have begun from. ``spread`` names the parameters by which all epochs depend
+    on their number: without any, a training may be given more epochs.
     """
 
-    def __init__(self, directory, run, seeds, *, starts=(), spread=()):
+    def __init__(self, directory, run, seeds, starts=(), spread=()):
         self.path = Path(directory) / NAME
         self.run, self.seeds = run, [int(seed) for seed in seeds]
         self.starts, self.spread = starts, spread

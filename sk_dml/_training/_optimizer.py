@@ -76,25 +76,12 @@ def parameter_groups(
 ):
     """Return groups of parameters, as torch's optimizers take them.
 
-    Parameters
-    ----------
-    network, criterion : torch.nn.Module
-        The modules to train.
-    lr : float
-        Rate of the head, and of the first group, but for patterns.
-    backbone_lr : float or None
-        Rate of the rest of the network; None takes ``lr``, 0 leaves it out.
-    proxy_lr : float or None
-        Rate of the criterion; None takes ten times ``lr``: each proxy is trained by few
-        samples of a batch.
-    weight_decay : float
-        For the weights of the network; biases and norms, which have one axis, and the
-        parameters of the criterion are spared.
-    freeze_batch_norm : bool
-        Whether to leave the batch norms out.
-    patterns : list of tuple (str, dict)
-        Settings for the parameters of the backbone whose names match. The first match
-        counts, and its settings replace all others.
+    The first has the rate ``lr``, that of the head. The rest of the network has
+    ``backbone_lr`` (None: ``lr``; 0 leaves it out), and the criterion ``proxy_lr``
+    (None: 10 ``lr``, as each proxy is trained by few samples of a batch). Biases, norms
+    and the criterion have no decay. ``patterns`` are pairs of a pattern of names in the
+    backbone and the settings of what matches it, which come before all others; the
+    first match counts.
     """
     backbone = getattr(network, "backbone", network)
     in_head = set(backbone.parameters())

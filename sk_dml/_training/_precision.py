@@ -73,24 +73,12 @@ def _is_supported(precision, device):
 
 
 def cached_gradients(network, inputs, loss_of, embed, *, micro_batch_size, device):
-    """Add the gradients of a batch to those of the network, a piece at a time.
+    """Add the gradients of a batch, of shape (n, ...), to the network's, in pieces.
 
-    Parameters
-    ----------
-    network : torch.nn.Module
-    inputs : tensor of shape (n, ...)
-    loss_of : callable
-        Embeddings of the batch -> the loss, and the tensor to differentiate.
-    embed : callable
-        Piece -> its embeddings.
-    micro_batch_size : int
-        Samples of a piece, at least 2; one more where a sample would be left alone.
-    device : torch.device
-
-    Returns
-    -------
-    loss : scalar tensor
-    embeddings : tensor of shape (n, n_components)
+    ``embed`` takes a piece; ``loss_of`` takes the embeddings, of shape (n,
+    n_components), and returns the loss and the tensor to differentiate. A piece has
+    at least 2 samples, so one more than ``micro_batch_size`` where one would be left.
+    Return the loss and the embeddings.
     """
     n_pieces = max(1, min(-(-len(inputs) // micro_batch_size), len(inputs) // 2))
     pieces = inputs.tensor_split(n_pieces)

@@ -11,14 +11,7 @@ SMALLEST_AUTO, LARGEST_AUTO, AUTO_BATCHES = 32, 128, 8
 class ShuffledBatches:
     """Batches of an epoch that hold every sample once, as even in size as possible.
 
-    Parameters
-    ----------
-    n_samples : int
-        Number of samples, at least 1.
-    batch_size : int
-        Largest batch, at least 2; one more where a sample would be left alone.
-    rng : numpy.random.Generator
-        Source of the order; drawn from anew each epoch.
+    ``batch_size``, at least 2, is the largest; one more where a sample would be alone.
     """
 
     def __init__(self, n_samples, batch_size, rng):
@@ -64,16 +57,8 @@ class ClassBatches:
     that, each fills several of the P slots. A sample comes twice into a batch only if
     its class has fewer samples than the batch takes of it.
 
-    Parameters
-    ----------
-    labels : ndarray of shape (n_samples,), integer
-        The classes, 0 .. n_classes - 1, none of them empty.
-    batch_size : int
-        P x K, a multiple of ``samples_per_class``.
-    samples_per_class : int
-        K.
-    rng : numpy.random.Generator
-        Source of the order; drawn from anew each epoch.
+    ``labels`` has the shape (n_samples,) and holds each of 0 .. n_classes - 1;
+    ``batch_size`` is P x K, a multiple of K, which is ``samples_per_class``.
     """
 
     def __init__(self, labels, batch_size, samples_per_class, rng):

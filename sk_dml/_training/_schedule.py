@@ -51,23 +51,11 @@ def check_schedule(name, settings, max_epochs):
 class Schedule:
     """Schedule of an optimizer's learning rates, as LambdaLR and ReduceLROnPlateau.
 
-    All groups of parameters move in proportion, each from its own learning rate.
-
-    Parameters
-    ----------
-    name : str or None
-        One of SCHEDULES; None keeps the rates, but for a warm-up.
-    optimizer : torch.optim.Optimizer
-    n_batches, n_epochs : int
-        Steps an epoch, and epochs.
-    warmup : float or None, default=None
-        Epochs in which the rates rise, linearly but for "onecycle". None takes 30 % of
-        the steps for "onecycle" and 0 otherwise.
-    step_size, gamma : float
-        Epochs between the drops of "step", and what each multiplies the rates by.
-    patience, factor : int, float
-        Epochs without improvement that "plateau" waits for, and what it multiplies the
-        rates by then.
+    All groups of parameters move in proportion, each from its own learning rate. In the
+    first ``warmup`` epochs the rates rise, linearly but for "onecycle" (None: 30 % of
+    the steps for "onecycle", else 0). "step" multiplies them by ``gamma`` every
+    ``step_size`` epochs, "plateau" by ``factor`` after more than ``patience`` epochs
+    without improvement.
     """
 
     def __init__(

@@ -10,18 +10,10 @@ from sk_dml._training._state import complete_epochs, load_history
 
 
 def carry_over(embedder, previous, net, indices, *, optimizer):
-    """Load what a trained net has learned into an initialized one.
+    """Load what a previous net has learned into an initialized one.
 
-    Parameters
-    ----------
-    embedder : BaseEmbedder
-        Knows the classes of the new net.
-    previous, net : EmbeddingNet
-        The trained net, which is left as it is, and the new one.
-    indices : ndarray of shape (n_known,), int64
-        The index that each class of the previous net has in the new one.
-    optimizer : bool
-        Whether to load the moments too, into an optimizer of the same class.
+    ``indices``, of shape (n_known,), are those of the known classes in the new net.
+    With ``optimizer``, load the moments too, into an optimizer of the same class.
     """
     new_classes = np.delete(embedder.classes_, indices).tolist()
     if new_classes and _shapes(previous.criterion_) != _shapes(net.criterion_):
