@@ -1,4 +1,4 @@
-"""``net_params``: what reaches the skorch net, and what is refused."""
+"""``net_params``: settings that reach the skorch net, and refused ones."""
 
 import pytest
 import torch

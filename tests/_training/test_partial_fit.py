@@ -175,7 +175,7 @@ def test_labels_of_another_kind():
         partial.partial_fit(X, y.astype(str))
 
 
-def test_merged_places():
+def test_merged_indices():
     known, found = np.array(["b", "d"]), np.array(["a", "d"])
     merged, targets, places = merge_classes(found, np.array([1, 0, 0]), known=known)
     assert merged.tolist() == ["a", "b", "d"]
@@ -194,7 +194,7 @@ def test_new_learning_rates_hold_from_the_next_call():
     assert state["step"].item() == 2 * moments
 
 
-def test_partial_fit_goes_on_from_fit():
+def test_partial_fit_continues_fit():
     partial = embedder(max_epochs=20, batch_size=8).fit(X, y)
     partial.partial_fit(X, y)
     assert partial.n_iter_ == 21

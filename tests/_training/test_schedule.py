@@ -16,7 +16,7 @@ def make_optimizer(rates=(0.1, 2.0)):
 
 
 def rates_of(name, n_batches=4, n_epochs=10, losses=None, scores=None, **settings):
-    """Learning rates of the first group, step by step, as multiples of its own."""
+    """Return the rates of the first group, step by step, as multiples of its own."""
     optimizer = make_optimizer()
     schedule = Schedule(name, optimizer, n_batches, n_epochs, **settings)
     rates = []

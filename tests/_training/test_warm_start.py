@@ -14,7 +14,7 @@ each_kind = pytest.mark.parametrize(
 
 
 @each_kind
-def test_warm_start_goes_on(cls):
+def test_warm_start_continues(cls):
     tiny = {"lr": 1e-12, "weight_decay": 0.0}  # to see where a training begins
     warm = embedder(cls, warm_start=True).fit(X, y)
     first = parameters(warm)
