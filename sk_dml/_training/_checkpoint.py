@@ -1,53 +1,37 @@
-"""Checkpoints: a file that a training which was killed goes on from."""
+"""Checkpoints: the file from which a killed training continues.
+
+The state of a training as a tree of tensors and plain values, a description of its data
+and parameters, the lock of the directory, and the file.
+"""
 
 import enum
 import errno
-import functools
 import hashlib
 import json
 import os
 import secrets
-import sys
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from types import BuiltinFunctionType, FunctionType
 
 import numpy as np
 import safetensors
 import safetensors.torch
 import torch
+from filelock import FileLock, Timeout
+from joblib.hashing import NumpyHasher
 from safetensors import SafetensorError
-from sklearn.utils import gen_batches
 
 from sk_dml._inputs._files import DecodedImages, ImageSequence, LazyImages
 from sk_dml._training._progress import tell
 from sk_dml._training._state import has_state, load_training_state, training_state
 from sk_dml._utils._warn import warn
 
+# Of the state: a tree of plain values, and tensors by their paths in it
+
 
 def encode(value, tensors, path="state"):
-    """Take the tensors out of a tree and make the rest fit for JSON.
-
-    Parameters
-    ----------
-    value : object
-        A tree of dicts, lists and tuples with tensors, arrays, numbers, strings and
-        None.
-    tensors : dict
-        Receives a copy of every tensor and array, in memory, under its path.
-    path : str, default="state"
-        Where in a larger tree the value is.
-
-    Returns
-    -------
-    object
-        What :func:`decode` makes the tree from.
-
-    Raises
-    ------
-    TypeError
-        If there is something else in the tree.
-    """
+    """Return a tree as JSON holds it; copy its tensors and arrays into ``tensors``."""
     if isinstance(value, np.generic):
         value = value.item()
     if value is None or isinstance(value, (bool, int, float, str)):
@@ -68,9 +52,8 @@ def encode(value, tensors, path="state"):
         items = [encode(item, tensors, f"{path}/{i}") for i, item in enumerate(value)]
         return {"tuple": items} if isinstance(value, tuple) else items
     raise TypeError(
-        f"checkpoint_dir cannot be used here: {path} is a {type(value).__name__}, and "
-        "checkpoints hold tensors, numbers, strings, and dicts, lists and tuples of "
-        "them."
+        f"checkpoint_dir cannot be used: {path} is a {type(value).__name__}. Allowed "
+        "are tensors, numbers, strings, and dicts, lists and tuples of them."
     )
 
 
@@ -82,19 +65,7 @@ def _put(tensor, path, tensors):
 
 
 def decode(tree, tensors):
-    """Put a tree back together.
-
-    Parameters
-    ----------
-    tree : object
-        As :func:`encode` returns it.
-    tensors : callable or dict
-        ``tensors[path]`` is the tensor of that path.
-
-    Returns
-    -------
-    object
-    """
+    """Return the tree that :func:`encode` took apart."""
     if isinstance(tree, list):
         return [decode(item, tensors) for item in tree]
     if not isinstance(tree, dict):
@@ -106,36 +77,21 @@ def decode(tree, tensors):
         return tensors[content].numpy()
     if kind == "tuple":
         return tuple(decode(item, tensors) for item in content)
-    return {_key(key): decode(item, tensors) for key, item in content}
+    return {decode(key, tensors): decode(item, tensors) for key, item in content}
 
 
-def _key(key):
-    return tuple(key["tuple"]) if isinstance(key, dict) else key
+# Of the data and parameters
 
-
-# Parameters that change nothing about what is learned, or are compared otherwise: what
-# random_state leads to, by the seeds.
+# Parameters that change nothing that is learned, or are compared otherwise:
+# random_state by the seeds drawn from it, device by its type.
 LEFT_OUT = {"checkpoint_dir", "random_state", "verbose", "warm_start", "device"}
-BLOCK = 2**24  # bytes of the data that are copied at once
-SIDE = 32  # of squares by which images of a dataset are told from others
+SIDE = 32  # of the squares by which images of a dataset are compared
 
 
 def describe_run(embedder, data, **settings):
-    """Describe the parameters and the data of a training.
+    """Return the description of the parameters, the data and other settings of a fit.
 
-    Parameters
-    ----------
-    embedder : BaseEmbedder
-        Gives the parameters.
-    data : dict of arrays or LazyImages
-        All arrays that the training sees, by name.
-    **settings : dict
-        What else decides the outcome.
-
-    Returns
-    -------
-    dict of str to plain values
-        The same for the same training, in another process too.
+    It consists of plain values, the same for the same training in another process.
     """
     parameters = embedder.get_params(deep=False)
     run = {k: v for k, v in parameters.items() if k not in LEFT_OUT}
@@ -143,92 +99,67 @@ def describe_run(embedder, data, **settings):
     return json.loads(json.dumps({k: describe(v) for k, v in run.items()}))
 
 
-def describe(value: Any):
-    """Describe a value by plain ones that are the same in every process.
+def describe_data(X):
+    """Return a text about samples or labels that is the same for the same ones."""
+    if isinstance(X, ImageSequence):
+        X = DecodedImages(X, SIDE, "skip")
+    if isinstance(X, LazyImages):
+        return X.describe()
+    return f"{X.dtype} of shape {X.shape}, {_hash(np.ascontiguousarray(X))}"
 
-    Parameters
-    ----------
-    value : object
-        Arrays, tensors and modules are described by their contents, other objects by
-        their parameters if they have any.
 
-    Returns
-    -------
-    None, bool, int, float, str, list or dict
-    """
+def describe(value):
+    """Return plain values as they are, and a text with a hash in place of others."""
     if isinstance(value, np.generic):
         value = value.item()
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, os.PathLike):
         return os.fspath(value)
-    if isinstance(value, enum.Enum):
-        return f"{type(value).__module__}.{type(value).__qualname__}.{value.name}"
     if isinstance(value, (list, tuple)):
         return [describe(item) for item in value]
     if isinstance(value, dict):
         return {str(key): describe(item) for key, item in value.items()}
+    if isinstance(value, (np.ndarray, LazyImages, ImageSequence)):
+        return describe_data(value)
     if isinstance(value, torch.Tensor):
-        flat = value.detach().cpu().contiguous().reshape(-1)
-        content = _digest(flat.view(torch.uint8).numpy())
-        return f"{value.dtype} of shape {tuple(value.shape)}, {content}"
-    if isinstance(value, ImageSequence):
-        value = DecodedImages(value, SIDE, "skip")
-    if isinstance(value, LazyImages):
-        return value.describe()
-    if isinstance(value, np.ndarray):
-        return f"{value.dtype} of shape {value.shape}, {_digest(value)}"
-    if isinstance(value, functools.partial):
-        return ["partial", *map(describe, (value.func, value.args, value.keywords))]
-    if hasattr(value, "__code__"):
-        return [f"{value.__module__}.{value.__qualname__}", *_describe_code(value)]
-    if hasattr(value, "__qualname__"):  # classes, and functions that are compiled
-        return f"{value.__module__}.{value.__qualname__}"
-    name = f"{type(value).__module__}.{type(value).__qualname__}"
-    if isinstance(value, torch.nn.Module):
-        content = [repr(value), describe(value.state_dict())]
-        text = json.dumps(content).encode()
-        return f"{name}, {hashlib.sha256(text).hexdigest()[:16]}"
+        return f"{value.dtype} of shape {tuple(value.shape)}, {_hash(value)}"
+    if isinstance(value, enum.Enum):
+        return f"{_name(type(value))}.{value.name}"
+    if hasattr(value, "__qualname__"):  # classes and functions
+        return _name(value)
     if hasattr(value, "get_params"):
-        return [name, describe(value.get_params())]
-    return name
+        return [_name(type(value)), describe(value.get_params())]
+    try:
+        return f"{_name(type(value))}, {_hash(value)}"
+    except Exception:  # it cannot be pickled
+        return _name(type(value))
 
 
-def _describe_code(function):
-    """Describe what a function does by its code and what that refers to."""
-    code = function.__code__
-    constants = [c for c in code.co_consts if not hasattr(c, "co_code")]
-    cells = [cell.cell_contents for cell in function.__closure__ or ()]
-    # Values of other kinds are described by their type alone.
-    values = [describe(v) for v in (constants, function.__defaults__, cells)]
-    return [hashlib.sha256(code.co_code).hexdigest()[:16], list(code.co_names), values]
+def _name(value):
+    return f"{value.__module__}.{value.__qualname__}"
 
 
-def _digest(array):
-    digest = hashlib.sha256()
-    if array.dtype.kind == "O":
-        digest.update(repr(array.tolist()).encode())
-        return digest.hexdigest()[:16]
-    array = np.atleast_1d(array)
-    n_rows = max(1, BLOCK * len(array) // max(array.nbytes, 1))
-    for rows in gen_batches(len(array), n_rows) if len(array) else ():
-        digest.update(array[rows].tobytes())
-    return digest.hexdigest()[:16]
+class _Hasher(NumpyHasher):
+    """joblib's hasher, for which equal tensors, modules and functions are equal."""
+
+    def save(self, obj):
+        if isinstance(obj, torch.Tensor):
+            values = obj.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+            obj = ("tensor", str(obj.dtype), tuple(obj.shape), values.numpy())
+        elif isinstance(obj, torch.nn.Module):
+            obj = ("module", repr(obj), dict(obj.state_dict()))
+        elif isinstance(obj, (type, FunctionType, BuiltinFunctionType)):
+            obj = _name(obj)  # what is defined in a function cannot be pickled
+        super().save(obj)
+
+
+def _hash(value):
+    return _Hasher("md5").hash(value)[:16]
 
 
 def differences(there, here):
-    """Say in which entries two descriptions differ.
-
-    Parameters
-    ----------
-    there, here : dict
-        As :func:`describe_run` returns them.
-
-    Returns
-    -------
-    list of str
-        One for each entry.
-    """
+    """Return a text on every entry in which two descriptions differ."""
     names = [*here, *(name for name in there if name not in here)]
     return [
         f"{name} was {_shown(there, name)} and is {_shown(here, name)}"
@@ -241,91 +172,68 @@ def _shown(run, name):
     return repr(run[name]) if name in run else "not there"
 
 
-if sys.platform == "win32":
-    import msvcrt
-else:
-    import fcntl
+# Of the directory
 
-LOCK_NAME = "checkpoint.lock"
-IN_USE = {errno.EACCES, errno.EAGAIN, errno.EDEADLK}
-
-# The locks of POSIX are those of a process: among its own threads, this is what tells.
-_held: dict[tuple[int, str], object] = {}
+LOCK = "checkpoint.lock"
+NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP}  # as of some network file systems
 
 
 @contextmanager
 def locked(directory):
-    """Keep other fits out of a directory in a ``with`` block.
+    """Keep other fits out of a directory, which is made if needed, in a block.
 
-    The lock is on an open file of the directory. It is gone when the process is,
-    however that ends; the file stays and means nothing by itself.
-
-    Parameters
-    ----------
-    directory : str or path-like
-        Made if it does not exist.
-
-    Raises
-    ------
-    BlockingIOError
-        If another fit, of this process or another, is in such a block.
-    OSError
-        If the directory or the file cannot be made.
-
-    Warns
-    -----
-    UserWarning
-        If the file system knows no locks: nothing is kept out then.
+    The lock is the operating system's: it is gone when the process is, while the file
+    stays and means nothing by itself. It keeps out other threads of the process too.
     """
-    key, own = (os.getpid(), os.path.realpath(directory)), object()
-    if _held.setdefault(key, own) is not own:
-        # Not even opened here: to close it would take the lock from the other thread.
-        raise _in_use(directory)
-    try:
-        with _opened(directory) as file:
-            _lock(file, directory)
-            yield
-    finally:
-        del _held[key]
-
-
-def _opened(directory):
+    given = f"checkpoint_dir={os.fspath(directory)!r}"
+    lock = FileLock(Path(directory, LOCK), timeout=0)
     try:
         os.makedirs(directory, exist_ok=True)
-        return open(Path(directory, LOCK_NAME), "ab")
-    except OSError as error:
-        raise OSError(
-            error.errno,
-            f"checkpoint_dir={os.fspath(directory)!r} cannot be used: "
-            f"{error.strerror}.",
+        lock.acquire()
+    except Timeout as error:
+        raise BlockingIOError(
+            errno.EAGAIN,
+            f"{given} is in use by another fit: wait for its end, or give each fit its "
+            "own directory.",
         ) from error
-
-
-def _lock(file, directory):
-    try:
-        if sys.platform == "win32":
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            # Not flock, which forked workers would go on holding.
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        if error.errno in IN_USE:
-            raise _in_use(directory) from error
-        warn(
-            f"checkpoint_dir={os.fspath(directory)!r} cannot be locked "
-            f"({error.strerror}): take care that no other fit uses it meanwhile."
-        )
+        if error.errno not in NO_LOCKS:
+            raise _failure(f"{given} cannot be used", error) from error
+        warn(f"{given} cannot be locked ({error.strerror}): let no other fit use it.")
+    try:
+        yield
+    finally:
+        lock.release()
 
 
-def _in_use(directory):
-    return BlockingIOError(
-        errno.EAGAIN,
-        f"checkpoint_dir={os.fspath(directory)!r} is in use by another fit: wait for "
-        "its end, or give every fit a directory of its own.",
-    )
+def _failure(text, error, kept=""):
+    """Return an OSError with the number and the reason of another."""
+    text = f"{text}: {error.strerror or error}.{kept}"
+    return OSError(text) if error.errno is None else OSError(error.errno, text)
 
 
-FORMAT = 2
+# Of the file
+#
+# How resuming works. A checkpoint is the state of a training between two epochs: the
+# weights and buffers of the network and the loss, the optimizer's moments, the states
+# of all random generators, the schedule, validation, the callbacks that have a state,
+# and the history. One is written before the first epoch, and after each one, when all
+# callbacks have seen its end. A fit that finds one builds everything as the first fit
+# did, from the seeds in the file, loads these states over it, and trains the epochs
+# that are left. Nothing else decides how an epoch goes, so the weights at the end are
+# those of an undisturbed fit, to the bit. An epoch that was cut short is trained again
+# from its beginning.
+#
+# A kill is safe at any moment because the file is never changed, only replaced: the new
+# content goes to a temporary file, is forced to the disk, and is renamed over the old
+# file, which operating systems do as a whole. So either the old or the new checkpoint
+# is there. After a kill in between there is a temporary file too, which the next fit
+# deletes. The lock makes sure that no two fits do this at once.
+#
+# The file is in the safetensors format: tensors, and one JSON text as metadata. Reading
+# it executes nothing. The checksum finds damage that the format does not.
+
+FORMAT = 3
 NAME = "checkpoint.safetensors"
 PREFIX, SUFFIX = "checkpoint-", ".tmp"
 START = "the fit before"
@@ -333,213 +241,115 @@ START = "the fit before"
 
 @contextmanager
 def open_checkpoint(embedder, data, seeds, device):
-    """Find out where the checkpoints of a fit go, and what is there.
+    """Lock the ``checkpoint_dir`` of a fit, and yield its Checkpoint (None without).
 
-    No other fit can use the directory meanwhile.
-
-    Parameters
-    ----------
-    embedder : BaseEmbedder
-        About to be fitted.
-    data : dict of str to ndarray
-        All data that the fit sees, by the names to use in an error.
-    seeds : list of int
-        What ``random_state`` led to.
-    device : torch.device
-
-    Yields
-    ------
-    Checkpoint or None
-        None if ``checkpoint_dir`` is None.
-
-    Raises
-    ------
-    OSError
-        If the directory cannot be used, or another fit is using it.
-    ValueError
-        If the file there is damaged or holds another training.
+    ``data`` holds all that the fit sees, by the names to use in an error; ``seeds`` are
+    those drawn from ``random_state``.
     """
-    directory = embedder.checkpoint_dir
-    if directory is None:
+    if embedder.checkpoint_dir is None:
         yield None
         return
-    with locked(directory):
+    with locked(embedder.checkpoint_dir):
         previous = vars(embedder).get("net_")
         start = previous and [describe(previous.module_), describe(previous.criterion_)]
         random_state = embedder.random_state
         if isinstance(random_state, np.random.RandomState):
             random_state = f"a RandomState that drew {seeds}"
-        run = describe_run(
-            embedder,
-            data,
-            random_state=random_state,
-            device=device.type,
-            **{START: start},
-        )
-        starts = [start]
-        if hasattr(embedder, "_interrupted_from"):  # which may go on
-            starts.append(embedder._interrupted_from)
+        settings = {"random_state": random_state, "device": device.type, START: start}
+        run = describe_run(embedder, data, **settings)
+        # An interrupted training may continue.
+        starts = [start, vars(embedder).get("_interrupted_from", start)]
         spread = embedder._spread_over_epochs
-        yield Checkpoint(directory, run, seeds, starts=starts, spread=spread)
+        yield Checkpoint(embedder.checkpoint_dir, run, seeds, starts, spread)
 
 
 class Checkpoint:
-    """The latest epoch of a training, in one file.
+    """The latest epoch of a training, in one file of a directory.
 
-    The file is in the safetensors format: the tensors, and in its metadata, as JSON,
-    all else, with checksums of both. Nothing in it is ever executed. A new one replaces
-    the old one as a whole, so that whatever happens there is either the one or the
-    other.
-
-    Parameters
-    ----------
-    directory : str or path-like
-        Where the file is.
-    run : dict
-        The parameters and the data, as ``describe_run`` returns them.
-    seeds : list of int
-        Seeds of the training.
-    starts : list, default=()
-        What the training in the file may have begun from, as ``run`` describes it.
-    spread : list of str, default=()
-        The parameters by which all epochs depend on how many there are. Without any, a
-        training may be given more epochs.
-
-    Attributes
-    ----------
-    path : Path
-        The file.
-    seeds : list of int
-        Those of the training in the file, if there is one.
-    n_before : int or None
-        Epochs of the fits before that training; None before :meth:`begin`.
-
-    Raises
-    ------
-    OSError
-        If the file cannot be read.
-    ValueError
-        If the file is damaged or holds another training.
+    ``run`` describes the parameters and the data, ``starts`` what the training in the
+    file may have begun from. ``spread`` names the parameters by which all epochs depend
+    on their number: without any, a training may be given more epochs.
     """
 
-    def __init__(self, directory, run, seeds, *, starts=(), spread=()):
+    def __init__(self, directory, run, seeds, starts=(), spread=()):
         self.path = Path(directory) / NAME
         self.run, self.seeds = run, [int(seed) for seed in seeds]
         self.starts, self.spread = starts, spread
         self.n_saved: int | None = None  # epochs in the file
-        self.n_before: int | None = None
-        try:
-            # Of a training that was killed while it wrote.
-            for leftover in Path(directory).glob(f"{PREFIX}*{SUFFIX}"):
-                leftover.unlink(missing_ok=True)
-        except OSError as error:
-            raise self._failure(
-                f"checkpoint_dir={str(directory)!r} cannot be used", error
-            ) from error
+        self.n_before: int | None = None  # epochs of the fits before this training
+        for leftover in Path(directory).glob(f"{PREFIX}*{SUFFIX}"):
+            leftover.unlink(missing_ok=True)  # of a fit that was killed while it wrote
         if self.path.exists():
-            self._check()
+            self._check(self._read()[0])
 
     @property
     def start(self):
-        """What the training began from."""
+        """Description of what the training began from."""
         return self.run[START]
 
-    def _check(self):
-        """Refuse a file that is damaged or of another training."""
-        with self._open() as file:
-            header = self._header(file)
+    def _check(self, header):
+        """Refuse the file of another training."""
         there, n_done = dict(header["run"]), header["n_epochs"] - header["n_before"]
         if there[START] in self.starts:
             self.run[START] = there[START]
-        may_change = not self.spread and n_done <= self.run["max_epochs"]
-        if may_change:
+        if not self.spread and n_done <= self.run["max_epochs"]:
             there["max_epochs"] = self.run["max_epochs"]
-        differing = differences(there, self.run)
-        if differing:
+        if differing := differences(there, self.run):
             raise ValueError(
-                f"checkpoint_dir holds another training, in {str(self.path)!r}: "
+                f"checkpoint_dir={str(self.path.parent)!r} holds another training: "
                 f"{'; '.join(differing)}. Give the same data and parameters to "
-                "continue it, or an empty directory to begin another."
-                + self._why_not_longer(there, n_done)
-                + self._why_not_warm(there)
+                "continue it, or an empty directory." + self._advice(there, n_done)
             )
         if header["versions"] != _versions():
             warn(
-                f"The checkpoint {str(self.path)!r} was written with "
-                f"{header['versions']}, and this is {_versions()}: training continues, "
-                "but may not end with the weights that it would have had."
+                f"{str(self.path)!r} was written with {header['versions']}, and this "
+                f"is {_versions()}: the weights may differ from those of an "
+                "undisturbed training."
             )
         self.seeds = header["seeds"]
         self.n_saved, self.n_before = header["n_epochs"], header["n_before"]
 
-    def _why_not_longer(self, there, n_done):
-        if there["max_epochs"] == self.run["max_epochs"]:
-            return ""
+    def _advice(self, there, n_done):
+        """Return what to do in place of more or fewer epochs, or a warm start."""
+        text = ""
         if n_done > self.run["max_epochs"]:
-            return f" Of its epochs {n_done} are done already."
-        return (
-            f" With {' and '.join(self.spread)} every epoch depends on max_epochs, so "
-            "there is no longer training that begins alike: to train for longer, fit "
-            "with the same max_epochs, then once more with warm_start=True and "
-            "another checkpoint_dir."
-        )
-
-    def _why_not_warm(self, there):
-        if there[START] == self.run[START] or self.run[START] is None:
-            return ""
-        return (
-            " With warm_start=True this fit goes on from the fit before, which makes "
-            "it another training: give it a checkpoint_dir of its own."
-        )
+            text += f" {n_done} of its epochs are done already."
+        elif there["max_epochs"] != self.run["max_epochs"]:
+            text += (
+                f" With {' and '.join(self.spread)} every epoch depends on max_epochs: "
+                "to train for longer, fit with the same max_epochs, then once more "
+                "with warm_start=True and another checkpoint_dir."
+            )
+        start = self.run[START]
+        if start is not None and start != there[START]:
+            text += (
+                " With warm_start=True this fit continues the fit before, which is "
+                "another training: give it another checkpoint_dir."
+            )
+        return text
 
     def begin(self, n_before):
-        """Tell where the training begins.
-
-        Parameters
-        ----------
-        n_before : int
-            Epochs of the fits before, for a training that is not in the file.
-
-        Returns
-        -------
-        int
-            Epochs of the fits before the training in the file, if there is one.
-        """
+        """Return the epochs before this training: the file's, or else ``n_before``."""
         if self.n_before is None:
             self.n_before = n_before
         return self.n_before
 
     def restore(self, net, n_planned):
-        """Bring a net to the epoch in the file, if there is one.
+        """Load the file into a net that is about to be trained, or write the first one.
 
-        Parameters
-        ----------
-        net : EmbeddingNet
-            Initialised by the seeds of the checkpoint, about to be trained.
-        n_planned : int
-            Epochs of the training.
-
-        Returns
-        -------
-        int
-            The epochs that are done; all that were planned, if it stopped early.
+        Return the epochs that are done: all ``n_planned`` if it stopped early.
         """
-        if self.n_saved is None:
+        if self.n_saved is None:  # what cannot be saved fails here, and seeds are kept
+            self.save(net)
             return 0
-        with self._open() as file:
-            header = self._header(file)
-            # Clones: what is read in place depends on the file.
-            names = file.keys()
-            tensors = {name: file.get_tensor(name).clone() for name in names}
-        if _checksum(tensors) != header["checksum"]:
-            raise self._damaged("its tensors do not match their checksum")
+        header, tensors = self._read()
         load_training_state(net, decode(header["state"], tensors))
         n_done = len(net.history) - self.begin(0)
-        name, place = self.run["estimator"].rpartition(".")[2], str(self.path)
+        name, path = self.run["estimator"].rpartition(".")[2], str(self.path)
         if net.stopped_ or n_done >= n_planned:
-            tell(net.verbose, f"{name}: was trained already, loaded from {place!r}")
+            tell(net.verbose, f"{name}: was trained already, loaded from {path!r}")
             return n_planned
-        tell(net.verbose, f"{name}: goes on after epoch {self.n_saved}, from {place!r}")
+        tell(net.verbose, f"{name}: goes on after epoch {self.n_saved}, from {path!r}")
         stateless = [name for name, c in net.callbacks_ if not has_state(c)]
         if stateless:
             warn(
@@ -550,19 +360,9 @@ class Checkpoint:
         return n_done
 
     def save(self, net):
-        """Replace the file by the present state of a net.
+        """Replace the file by the state of a net between two epochs.
 
-        Parameters
-        ----------
-        net : EmbeddingNet
-            Between two epochs.
-
-        Raises
-        ------
-        OSError
-            If the file cannot be written; the one before it stays.
-        TypeError
-            If the state holds what a checkpoint cannot.
+        If it cannot be written, raise OSError; the file before stays.
         """
         state = training_state(net)
         n_epochs = len(state["history"])
@@ -578,79 +378,60 @@ class Checkpoint:
             "run": self.run,
             "state": encode(state, tensors),
         }
-        text = json.dumps({**header, "checksum": _checksum(tensors)})
-        metadata = {"sk_dml": text, "checksum": _checksum({"sk_dml": text})}
-        content = safetensors.torch.save(tensors, metadata)
+        text = json.dumps(header)
+        metadata = {"sk_dml": text, "checksum": _checksum(text, tensors)}
         try:
-            _replace(self.path, content)
+            _replace(self.path, safetensors.torch.save(tensors, metadata))
         except OSError as error:
-            kept = "There is none from before."
-            if self.n_saved is not None:
-                kept = (
-                    f"That of epoch {self.n_saved} is kept: solve this, and fit with "
-                    "the same parameters and data continues from it."
-                )
-            raise self._failure(
-                f"checkpoint_dir: the checkpoint of epoch {n_epochs} cannot be written "
-                f"to {str(self.path)!r}",
+            kept = f" The one of epoch {self.n_saved} is kept, and fit continues it."
+            raise _failure(
+                f"checkpoint_dir: {str(self.path)!r} of epoch {n_epochs} cannot be "
+                "written",
                 error,
-                kept,
+                "" if self.n_saved is None else kept,
             ) from error
         self.n_saved = n_epochs
 
-    def _open(self):
+    def _read(self):
+        """Return the metadata and the tensors of the file; refuse a damaged one."""
+        given = f"checkpoint_dir: {str(self.path)!r}"
         try:
-            return safetensors.safe_open(self.path, framework="pt", device="cpu")
-        except SafetensorError as error:
-            raise self._damaged(error) from error
+            with safetensors.safe_open(self.path, "pt") as file:
+                metadata = file.metadata() or {}
+                text = metadata.get("sk_dml", "")
+                header = json.loads(text)
+                # Clones: what is read in place depends on the file.
+                names = file.keys()
+                tensors = {name: file.get_tensor(name).clone() for name in names}
+            if header["format"] == FORMAT:
+                if metadata.get("checksum") == _checksum(text, tensors):
+                    return header, tensors
+                raise ValueError("the checksum does not match")
         except OSError as error:
-            raise self._failure(
-                f"checkpoint_dir: {str(self.path)!r} cannot be read", error
-            ) from error
-
-    def _header(self, file):
-        metadata = file.metadata() or {}
-        try:
-            text = metadata["sk_dml"]
-            header = json.loads(text)
-            known = header["format"]
-        except (KeyError, TypeError, ValueError) as error:
-            raise self._damaged("it holds none of sk_dml's metadata") from error
-        if known != FORMAT:
+            raise _failure(f"{given} cannot be read", error) from error
+        except (SafetensorError, KeyError, TypeError, ValueError) as error:
             raise ValueError(
-                f"checkpoint_dir: {str(self.path)!r} has the format {known}, and this "
-                f"version of sk_dml reads {FORMAT} only. Use the version that wrote "
-                "it, or an empty directory."
-            )
-        if metadata.get("checksum") != _checksum({"sk_dml": text}):
-            raise self._damaged("its metadata do not match their checksum")
-        return header
-
-    def _damaged(self, reason):
-        return ValueError(
-            f"checkpoint_dir: {str(self.path)!r} is damaged or no checkpoint "
-            f"({reason}). Delete it to train from the beginning."
+                f"{given} is damaged or no checkpoint ({error}). Delete it to train "
+                "from the beginning."
+            ) from error
+        raise ValueError(
+            f"{given} has the format {header['format']}, and this version of sk_dml "
+            f"reads {FORMAT}. Use the version that wrote it, or an empty directory."
         )
-
-    @staticmethod
-    def _failure(what, error, *more):
-        reason = error.strerror or str(error)
-        text = " ".join([f"{what}: {reason}.", *more])
-        return OSError(text) if error.errno is None else OSError(error.errno, text)
 
 
 def _replace(path, content):
     """Write a file so that at any moment it is the old or the new one, as a whole."""
     # Not of tempfile, whose files nobody else may read, whatever the umask.
-    name = path.parent / f"{PREFIX}{secrets.token_hex(8)}{SUFFIX}"
+    temporary = path.parent / f"{PREFIX}{secrets.token_hex(8)}{SUFFIX}"
     try:
-        with open(name, "xb") as file:
+        with open(temporary, "xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(name, path)
+        os.replace(temporary, path)
     except BaseException:
-        name.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
     if os.name == "posix":  # a rename is on the disk when its directory is
         directory = os.open(path.parent, os.O_RDONLY)
@@ -660,17 +441,12 @@ def _replace(path, content):
             os.close(directory)
 
 
-def _checksum(values):
-    """Sum up texts and tensors by name: their contents, and what they are."""
-    digest = hashlib.sha256()
-    for name, value in sorted(values.items()):
-        if isinstance(value, str):
-            kind, content = "text", value.encode()
-        else:
-            kind = f"{value.dtype} {tuple(value.shape)}"
-            content = value.reshape(-1).view(torch.uint8).numpy()
-        digest.update(f"{name} {kind} ".encode())
-        digest.update(content)
+def _checksum(text, tensors):
+    """Return the checksum of the metadata, and of the tensors with their names."""
+    digest = hashlib.sha256(text.encode())
+    for name, value in sorted(tensors.items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)} ".encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""What the optimizer trains, at which rate, and what is frozen."""
+"""Optimizers: their classes, groups of parameters, and frozen parts."""
 
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
@@ -12,25 +12,12 @@ OPTIMIZERS = {
     "sgd": torch.optim.SGD,
     "rmsprop": torch.optim.RMSprop,
 }
+# Ways to step, of which torch takes one: by default the fastest is chosen.
+WAYS = {"fused", "foreach", "differentiable"}
 
 
 def resolve_optimizer(optimizer):
-    """Find the class of an optimizer.
-
-    Parameters
-    ----------
-    optimizer : str or type
-        One of OPTIMIZERS, or a class.
-
-    Returns
-    -------
-    type
-
-    Raises
-    ------
-    TypeError
-        If it is no optimizer of torch, or one that takes no groups of parameters.
-    """
+    """Return the class of an optimizer: one of OPTIMIZERS by its name, or a class."""
     if isinstance(optimizer, str):
         return OPTIMIZERS[optimizer]
     if not issubclass(optimizer, torch.optim.Optimizer) or issubclass(
@@ -43,36 +30,30 @@ def resolve_optimizer(optimizer):
     return optimizer
 
 
-def faster_steps(optimizer):
-    """Say which of torch's ways to step takes the least time.
+def build_optimizer(optimizer, groups, settings):
+    """Build an optimizer of a class, for groups of parameters."""
+    if not WAYS & settings.keys():
+        settings = {**_fastest_way(optimizer), **settings}
+    try:
+        return optimizer(groups, **settings)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"optimizer {optimizer.__name__} cannot be built with the settings "
+            f"{settings} (net_params gives them as optimizer__*) for the parameters of "
+            f"the network and the loss: {error}"
+        ) from error
 
-    Parameters
-    ----------
-    optimizer : type
-        A torch optimizer class.
 
-    Returns
-    -------
-    dict
-        Its argument: one pass over each weight, or one call for all of them.
-    """
-    if optimizer is torch.optim.RMSprop:
+def _fastest_way(optimizer):
+    if optimizer is torch.optim.RMSprop:  # has no fused steps
         return {"foreach": True}
     return {"fused": True} if optimizer in OPTIMIZERS.values() else {}
 
 
 def find_head(backbone):
-    """Find the part of a network that makes the embedding.
+    """Return the submodule that makes the embedding, or None if there is nothing else.
 
-    Parameters
-    ----------
-    backbone : torch.nn.Module
-
-    Returns
-    -------
-    torch.nn.Module or None
-        The submodule named ``head`` or, without one, the last that has parameters of
-        its own; None if there are no parameters besides.
+    It is the one named ``head`` or, without one, the last with parameters of its own.
     """
     head = getattr(backbone, "head", None)
     if not isinstance(head, torch.nn.Module):
@@ -93,38 +74,14 @@ def parameter_groups(
     freeze_batch_norm=False,
     patterns=(),
 ):
-    """Sort the parameters by their settings.
+    """Return groups of parameters, as torch's optimizers take them.
 
-    Parameters
-    ----------
-    network, criterion : torch.nn.Module
-        What is trained.
-    lr : float
-    backbone_lr : float or None
-        For all of the network but its head; 0 leaves it out.
-    proxy_lr : float or None
-        For the criterion; None takes ten times ``lr``: each proxy is trained by few
-        samples of a batch.
-    weight_decay : float
-        For the weights of the network; biases and norms, which have one axis, and the
-        parameters of the criterion are spared.
-    freeze_batch_norm : bool, default=False
-        Whether to leave the batch norms out.
-    patterns : list of tuple (str, dict), default=()
-        Settings for the parameters of the backbone whose names match, first come first
-        served, before all others.
-
-    Returns
-    -------
-    list of dict
-        Groups as torch's optimizers take them. The first has the rate ``lr``, but for
-        patterns.
-
-    Raises
-    ------
-    ValueError
-        If a pattern matches nothing, the backbone is nothing but head, or there is
-        nothing to train.
+    The first has the rate ``lr``, that of the head. The rest of the network has
+    ``backbone_lr`` (None: ``lr``; 0 leaves it out), and the criterion ``proxy_lr``
+    (None: 10 ``lr``, as each proxy is trained by few samples of a batch). Biases, norms
+    and the criterion have no decay. ``patterns`` are pairs of a pattern of names in the
+    backbone and the settings of what matches it, which come before all others; the
+    first match counts.
     """
     backbone = getattr(network, "backbone", network)
     in_head = set(backbone.parameters())
@@ -138,7 +95,7 @@ def parameter_groups(
             )
         in_head = set(head.parameters())
     frozen = batch_norms(backbone) if freeze_batch_norm else []
-    out = {parameter for norm in frozen for parameter in norm.parameters()}
+    left_out = {parameter for norm in frozen for parameter in norm.parameters()}
     groups: dict = {}
     matched = set()
     named = dict(backbone.named_parameters())
@@ -147,12 +104,12 @@ def parameter_groups(
         decay = weight_decay if parameter.ndim > 1 else 0.0
         matches = [i for i, (p, _) in enumerate(patterns) if fnmatchcase(name, p)]
         matched.update(matches)
-        place = matches[0] if matches else None
-        given = {} if place is None else patterns[place][1]
+        first = matches[0] if matches else None
+        given = {} if first is None else patterns[first][1]
         settings = {"lr": rate, "weight_decay": decay, **given}
-        is_trained = parameter.requires_grad and parameter not in out
+        is_trained = parameter.requires_grad and parameter not in left_out
         if is_trained and settings["lr"] != 0:
-            group = groups.setdefault((place, rate, decay), {"params": [], **settings})
+            group = groups.setdefault((first, rate, decay), {"params": [], **settings})
             group["params"].append(parameter)
     for i, (pattern, _) in enumerate(patterns):
         if i not in matched:
@@ -173,110 +130,43 @@ def parameter_groups(
     return list(groups.values())
 
 
-def build_optimizer(optimizer, groups, settings):
-    """Build an optimizer.
-
-    Parameters
-    ----------
-    optimizer : type
-        A torch optimizer class.
-    groups : list of dict
-        What :func:`parameter_groups` returns.
-    settings : dict
-        More arguments.
-
-    Returns
-    -------
-    torch.optim.Optimizer
-
-    Raises
-    ------
-    ValueError
-        If torch takes no such settings, or no such parameters.
-    """
-    try:
-        return optimizer(groups, **settings)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(
-            f"optimizer {optimizer.__name__} cannot be built with the settings "
-            f"{settings} (net_params gives them as optimizer__*) for the parameters of "
-            f"the network and the loss: {error}"
-        ) from error
-
-
 def trained_parameters(optimizer):
-    """Collect what an optimizer moves.
-
-    Parameters
-    ----------
-    optimizer : torch.optim.Optimizer
-
-    Returns
-    -------
-    set of torch.nn.Parameter
-    """
+    """Return the set of the parameters that an optimizer trains."""
     return {p for group in optimizer.param_groups for p in group["params"]}
 
 
 def frozen_modules(network, trained, *, backbone_lr, freeze_batch_norm):
-    """List the modules that training leaves in evaluation mode.
+    """Return the modules that training leaves in evaluation mode.
 
-    Parameters
-    ----------
-    network : torch.nn.Module
-    trained : set of torch.nn.Parameter
-        What the optimizer moves.
-    backbone_lr : float or None
-        0 freezes all of the backbone but its head, and but for modules all of whose
-        parameters are trained nevertheless, by rates of their own.
-    freeze_batch_norm : bool
-        Whether to freeze all batch norms.
-
-    Returns
-    -------
-    list of torch.nn.Module
+    With ``backbone_lr=0`` these are all of the backbone but its head, and but for
+    modules all of whose parameters are in the set ``trained``, by rates of their own.
     """
     backbone = getattr(network, "backbone", network)
-    found = []
+    frozen = []
     if backbone_lr == 0:
         head = find_head(backbone)
         kept = set() if head is None else set(head.modules())
         for module in backbone.modules():
-            within = set(module.parameters())
-            if within and within <= trained:
+            own = set(module.parameters())
+            if own and own <= trained:
                 kept.update(module.modules())
-        found += [m for m in backbone.modules() if m not in kept]
+        frozen += [m for m in backbone.modules() if m not in kept]
     if freeze_batch_norm:
-        found += batch_norms(backbone)
-    return found
+        frozen += batch_norms(backbone)
+    return frozen
 
 
 def batch_norms(network):
-    """List the batch norms of a network.
-
-    Parameters
-    ----------
-    network : torch.nn.Module
-
-    Returns
-    -------
-    list of torch.nn.Module
-    """
+    """Return the batch norms of a network."""
     return [module for module in network.modules() if isinstance(module, _BatchNorm)]
 
 
 @contextmanager
 def without_gradients(network, trained):
-    """Compute no gradients but those of trained parameters, for a while.
+    """Compute gradients of trained parameters only, in a block.
 
-    The others would add up from step to step, as no optimizer sets them to zero, and
-    count where gradients are clipped.
-
-    Parameters
-    ----------
-    network : torch.nn.Module
-    trained : set of torch.nn.Parameter
-        What the optimizer moves.
+    Those of others would add up from step to step, as no optimizer sets them to zero,
+    and count where gradients are clipped.
     """
     parameters = [
         p for p in network.parameters() if p.requires_grad and p not in trained

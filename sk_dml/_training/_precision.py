@@ -1,11 +1,4 @@
-"""Large batches in the memory of small ones, by gradient caching.
-
-The loss needs the embeddings of the whole batch at once, not what the network keeps to
-compute their gradients. So the batch is embedded piece by piece without gradients, the
-loss says the gradient of every embedding, and each piece goes through the network
-again, with gradients (L. Gao, Y. Zhang, J. Han, J. Callan. "Scaling Deep Contrastive
-Learning Batch Size under Memory Limited Setup". RepL4NLP 2021).
-"""
+"""Precision and memory of a training step: autocast and gradient caching."""
 
 import warnings
 from contextlib import contextmanager, nullcontext
@@ -23,60 +16,24 @@ FIRST_SCALE = 2.0**10
 
 
 def check_precision(precision, device):
-    """Check that a device computes in a precision.
-
-    Parameters
-    ----------
-    precision : str
-        One of PRECISIONS.
-    device : torch.device
-
-    Raises
-    ------
-    ValueError
-        If it does not.
-    """
-    if precision == "float32" or _is_supported(precision, device):
-        return
-    allowed = [p for p in PRECISIONS if p == "float32" or _is_supported(p, device)]
-    raise ValueError(
-        f"precision={precision!r} cannot be computed on the device {str(device)!r}. "
-        f"Allowed are: {allowed}."
-    )
+    """Check that a device computes in a precision."""
+    if precision != "float32" and not _is_supported(precision, device):
+        allowed = [p for p in PRECISIONS if p == "float32" or _is_supported(p, device)]
+        raise ValueError(
+            f"precision={precision!r} cannot be computed on the device "
+            f"{str(device)!r}. Allowed are: {allowed}."
+        )
 
 
 def autocast(precision, device):
-    """Make the context that computes a network in a precision.
-
-    Parameters
-    ----------
-    precision : str
-        One of PRECISIONS.
-    device : torch.device
-
-    Returns
-    -------
-    context manager
-    """
+    """Return the context manager in which a network computes in a precision."""
     if precision == "float32":
         return nullcontext()
     return torch.autocast(device.type, getattr(torch, precision))
 
 
 def make_scaler(precision, device):
-    """Make what keeps the small gradients of float16 from becoming zero.
-
-    Parameters
-    ----------
-    precision : str
-        One of PRECISIONS.
-    device : torch.device
-
-    Returns
-    -------
-    torch.amp.GradScaler or None
-        None where the precision needs none.
-    """
+    """Return a scaler that keeps float16's small gradients above 0, or None."""
     if precision != "float16":
         return None
     return torch.amp.GradScaler(device.type, init_scale=FIRST_SCALE)
@@ -95,58 +52,63 @@ def _is_supported(precision, device):
         return False
 
 
+# How gradient caching works. The loss compares all embeddings of a batch, but what
+# fills the memory is what the network keeps of each sample to compute gradients. So the
+# network sees the batch twice, in pieces:
+#
+# 1. Each piece is embedded without gradients: of it, only the embeddings are kept.
+# 2. The loss of all embeddings is computed, and its gradient with respect to each of
+#    them: a matrix as small as the embeddings. The network has no part in this.
+# 3. Each piece is embedded again, now with gradients, and its rows of that matrix are
+#    propagated back into the weights. By the chain rule, the sums over the pieces are
+#    the gradients of the whole batch.
+#
+# Both passes over a piece have to agree. So the states of the random generators before
+# its first pass are restored for the second, which drops the same units, and batch
+# norms update their running statistics in the second pass only. What differs from one
+# large batch is that batch norms normalize over a piece.
+#
+# L. Gao, Y. Zhang, J. Han, J. Callan. "Scaling Deep Contrastive Learning Batch Size
+# under Memory Limited Setup". RepL4NLP 2021.
+
+
 def cached_gradients(network, inputs, loss_of, embed, *, micro_batch_size, device):
-    """Add the gradients of a batch, holding one piece of it at a time.
+    """Add the gradients of a batch, of shape (n, ...), to the network's, in pieces.
 
-    Parameters
-    ----------
-    network : torch.nn.Module
-    inputs : tensor of shape (n, ...)
-        The batch.
-    loss_of : callable
-        Takes the embeddings of the batch and returns the loss, and what its backward
-        pass is to begin from.
-    embed : callable
-        Takes a piece and returns its embeddings.
-    micro_batch_size : int
-        Samples of a piece, at least 2; one more where a sample would be left alone.
-    device : torch.device
-
-    Returns
-    -------
-    loss : scalar tensor
-    embeddings : tensor of shape (n, n_components)
+    ``embed`` takes a piece; ``loss_of`` takes the embeddings, of shape (n,
+    n_components), and returns the loss and the tensor to differentiate. A piece has
+    at least 2 samples, so one more than ``micro_batch_size`` where one would be left.
+    Return the loss and the embeddings.
     """
     n_pieces = max(1, min(-(-len(inputs) // micro_batch_size), len(inputs) // 2))
     pieces = inputs.tensor_split(n_pieces)
-    states, found = [], []
-    with torch.no_grad(), _unmoved_statistics(network):
+    states, rows = [], []
+    with torch.no_grad(), _fixed_statistics(network):
         for piece in pieces:
             states.append(get_torch_state(device))
-            found.append(embed(piece))
-    embeddings = torch.cat(found).float().requires_grad_()
+            rows.append(embed(piece))
+    embeddings = torch.cat(rows).float().requires_grad_()
     loss, start = loss_of(embeddings)
     start.backward()
     if embeddings.grad is None:
         raise ValueError("The loss does not depend on the embeddings of the batch.")
     after = get_torch_state(device)
-    for piece, state, rows in zip(
-        pieces, states, embeddings.grad.tensor_split(n_pieces), strict=True
-    ):
-        set_torch_state(state, device)  # the same units are dropped again
-        embed(piece).float().backward(rows)
+    gradients = embeddings.grad.tensor_split(n_pieces)
+    for piece, state, gradient in zip(pieces, states, gradients, strict=True):
+        set_torch_state(state, device)
+        embed(piece).float().backward(gradient)
     set_torch_state(after, device)
     return loss, embeddings.detach()
 
 
 @contextmanager
-def _unmoved_statistics(network):
-    """Let batch norms see a batch without counting it: it comes a second time."""
-    counting = [m for m in batch_norms(network) if m.track_running_stats and m.training]
+def _fixed_statistics(network):
+    """Leave the running statistics of batch norms as they are, in a block."""
+    tracking = [m for m in batch_norms(network) if m.track_running_stats and m.training]
     try:
-        for norm in counting:
+        for norm in tracking:
             norm.track_running_stats = False
         yield
     finally:
-        for norm in counting:
+        for norm in tracking:
             norm.track_running_stats = True

@@ -1,4 +1,4 @@
-"""Which samples make up the batches of an epoch."""
+"""Sampling of the batches of an epoch."""
 
 import math
 
@@ -9,16 +9,9 @@ SMALLEST_AUTO, LARGEST_AUTO, AUTO_BATCHES = 32, 128, 8
 
 
 class ShuffledBatches:
-    """Every sample once an epoch, in batches of two or more, as even as possible.
+    """Batches of an epoch that hold every sample once, as even in size as possible.
 
-    Parameters
-    ----------
-    n_samples : int
-        Number of samples, at least 1.
-    batch_size : int
-        Largest batch, at least 2; one more where a sample would be left alone.
-    rng : numpy.random.Generator
-        Source of the order; drawn from anew each epoch.
+    ``batch_size``, at least 2, is the largest; one more where a sample would be alone.
     """
 
     def __init__(self, n_samples, batch_size, rng):
@@ -34,24 +27,38 @@ class ShuffledBatches:
         yield from np.array_split(self.rng.permutation(self.n_samples), self.n_batches)
 
 
+# How P x K dealing works. A batch has P slots, each of which holds K samples of one
+# class. All slots of an epoch are filled at once, in two steps, without a loop.
+#
+# 1. Classes to slots. There are B batches, B x P slots, and C classes. Every class gets
+#    B P // C slots, and a random choice of them one more, so that all are filled. The
+#    classes are shuffled, and each is repeated as often as it has slots:
+#
+#        P = 2, B = 4, classes in the order c a b:    c c c a a a b b
+#
+#    Like cards, these are dealt to the batches in turn: slot i goes to batch i mod B.
+#    So the slots of one class fall into different batches, as long as there are any:
+#
+#        batch 0: c a    batch 1: c a    batch 2: c b    batch 3: a b
+#
+# 2. Samples to slots. Every class shuffles its samples once an epoch. Its first slot
+#    (batch after batch) takes the first K of them, its second the next K, and so on,
+#    around the end. So the samples of a batch are different where the class has enough
+#    of them, and samples that one epoch leaves out are drawn in others.
+#
+# At last the batches are shuffled: those dealt first hold the classes dealt first.
+
+
 class ClassBatches:
     """P x K batches: P classes with K samples of each, every class equally often.
 
     Every batch has ``batch_size`` samples and every class is drawn every epoch. A batch
     holds as many different classes as it has room for; if there are fewer classes than
-    that, each fills several of the P places. A sample comes twice into a batch only if
+    that, each fills several of the P slots. A sample comes twice into a batch only if
     its class has fewer samples than the batch takes of it.
 
-    Parameters
-    ----------
-    labels : ndarray of shape (n_samples,), integer
-        The classes, 0 .. n_classes - 1, none of them empty.
-    batch_size : int
-        P x K, a multiple of ``samples_per_class``.
-    samples_per_class : int
-        K.
-    rng : numpy.random.Generator
-        Source of the order; drawn from anew each epoch.
+    ``labels`` has the shape (n_samples,) and holds each of 0 .. n_classes - 1;
+    ``batch_size`` is P x K, a multiple of K, which is ``samples_per_class``.
     """
 
     def __init__(self, labels, batch_size, samples_per_class, rng):
@@ -59,10 +66,10 @@ class ClassBatches:
         self.samples_per_class = samples_per_class
         self.rng = rng
         self.class_sizes = np.bincount(labels)
-        n_classes = len(self.class_sizes)
-        self.places = batch_size // samples_per_class
+        self.n_slots = batch_size // samples_per_class  # P
         self.n_batches = max(
-            math.ceil(len(labels) / batch_size), math.ceil(n_classes / self.places)
+            math.ceil(len(labels) / batch_size),
+            math.ceil(len(self.class_sizes) / self.n_slots),
         )
 
     def __len__(self):
@@ -73,55 +80,42 @@ class ClassBatches:
         yield from self._epoch()
 
     def _epoch(self):
+        """Return the indices of the samples, of shape (n_batches, batch_size)."""
         n_classes = len(self.class_sizes)
-        n_places = self.n_batches * self.places
-        draws = np.full(n_classes, n_places // n_classes)
-        draws[self.rng.permutation(n_classes)[: n_places % n_classes]] += 1
-        # Deal the classes to the batches like cards, one class after another: the
-        # places of a class fall into different batches as long as there are any.
+        n_slots = self.n_batches * self.n_slots
+        slots_of_class = np.full(n_classes, n_slots // n_classes)
+        slots_of_class[self.rng.permutation(n_classes)[: n_slots % n_classes]] += 1
         order = self.rng.permutation(n_classes)
-        place_class = np.repeat(order, draws[order])
-        place_batch = np.arange(n_places) % self.n_batches
-        # Batch after batch, each class hands out its shuffled samples in turn.
-        by_batch = np.argsort(place_batch, kind="stable")
-        place_class = place_class[by_batch]
-        by_class = np.argsort(place_class, kind="stable")
-        turn = np.empty(n_places, dtype=np.int64)
-        turn[by_class] = np.arange(n_places) - np.repeat(_starts(draws), draws)
+        slot_class = np.repeat(order, slots_of_class[order])
+        slot_batch = np.arange(n_slots) % self.n_batches
+        by_batch = np.argsort(slot_batch, kind="stable")
+        slot_class = slot_class[by_batch]
+        # How many slots the class of each slot has filled before, in this epoch.
+        by_class = np.argsort(slot_class, kind="stable")
+        turn = np.empty(n_slots, dtype=np.int64)
+        turn[by_class] = np.arange(n_slots) - np.repeat(
+            _starts(slots_of_class), slots_of_class
+        )
         shuffled = self.rng.permutation(len(self.labels))
         shuffled = shuffled[np.argsort(self.labels[shuffled], kind="stable")]
         k = self.samples_per_class
         within = turn[:, None] * k + np.arange(k)
-        within %= self.class_sizes[place_class][:, None]
-        samples = shuffled[_starts(self.class_sizes)[place_class][:, None] + within]
+        within %= self.class_sizes[slot_class][:, None]
+        samples = shuffled[_starts(self.class_sizes)[slot_class][:, None] + within]
         batches = samples.reshape(self.n_batches, -1)
         return batches[self.rng.permutation(self.n_batches)]
 
 
 def _starts(sizes):
+    """Return where each part begins in an array of all parts."""
     return np.cumsum(sizes) - sizes
 
 
 def check_batch_size(embedder, classes, targets):
-    """Check that batches can be drawn from these classes.
+    """Return the samples of a batch; refuse classes of which none can be drawn.
 
-    Parameters
-    ----------
-    embedder : BaseEmbedder
-    classes : ndarray of shape (n_classes,)
-        The labels.
-    targets : ndarray of shape (n_samples,), int64
-        Places in ``classes``.
-
-    Returns
-    -------
-    int
-        Samples a batch.
-
-    Raises
-    ------
-    ValueError
-        If there are too few classes or samples for the method or its batches.
+    ``classes`` are the labels, of shape (n_classes,); ``targets`` are indices into
+    them, of shape (n_samples,).
     """
     sizes = np.bincount(targets)
     name = type(embedder).__name__
@@ -134,16 +128,15 @@ def check_batch_size(embedder, classes, targets):
     if embedder._compares_samples:
         if per_class is None or per_class < 2:
             raise ValueError(
-                f"samples_per_class={per_class} leaves the samples of a batch without "
-                f"another of their class to compare with; {name} needs 2 or more."
+                f"samples_per_class={per_class} leaves samples without another of "
+                f"their class to compare with; {name} needs 2 or more."
             )
         if sizes.min() < 2:
             alone = classes[sizes == 1].tolist()
             raise ValueError(
                 f"{len(alone)} of the {len(classes)} classes in y have 1 sample (for "
-                f"example {alone[0]!r}); {name} compares the samples of a class and "
-                "needs at least 2 of each. Leave these classes out of X and y, or "
-                "choose a method that learns proxies, such as "
+                f"example {alone[0]!r}); {name} needs at least 2 of each. Leave these "
+                "classes out, or choose a method that learns proxies, such as "
                 "NormalizedSoftmaxEmbedder."
             )
     n_samples, unit = len(targets), per_class or 1
@@ -152,9 +145,8 @@ def check_batch_size(embedder, classes, targets):
         if per_class and 2 * unit > most:
             raise ValueError(
                 f"samples_per_class={unit} leaves room for one class in the batches of "
-                f"batch_size='auto', which hold at most {most} of {n_samples} samples; "
-                "the samples of a class need others to be compared with. Give at most "
-                f"{most // 2}, or a batch_size of {2 * unit} or more."
+                f"batch_size='auto', which hold at most {most} of {n_samples} samples. "
+                f"Give at most {most // 2}, or a batch_size of {2 * unit} or more."
             )
         size = min(max(n_samples // AUTO_BATCHES, SMALLEST_AUTO), LARGEST_AUTO)
         size = min(size, n_samples) // unit * unit

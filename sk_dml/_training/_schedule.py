@@ -1,10 +1,11 @@
-"""How the learning rates move in the course of a training."""
+"""Schedules of the learning rates."""
 
 import math
+import warnings
 from numbers import Integral, Real
-from typing import Any
 
 from sklearn.utils._param_validation import Interval
+from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 SCHEDULES = ("cosine", "onecycle", "step", "plateau")
 # Those whose every step depends on the number of all steps.
@@ -17,7 +18,7 @@ ONECYCLE_START, ONECYCLE_END = 1 / 25, 1 / 25e4  # as torch's OneCycleLR
 IMPROVEMENT = 1e-4  # relative, as torch's ReduceLROnPlateau
 
 POSITIVE = Interval(Real, 0, None, closed="neither")
-# What each setting may be, and which schedules take it.
+# Allowed values of each setting, and the schedules that take it.
 SETTINGS = {
     "warmup": (Interval(Real, 0, None, closed="left"), (None, *SCHEDULES)),
     "step_size": (POSITIVE, ("step",)),
@@ -28,21 +29,7 @@ SETTINGS = {
 
 
 def check_schedule(name, settings, max_epochs):
-    """Check the settings of a schedule.
-
-    Parameters
-    ----------
-    name : str or None
-        The schedule.
-    settings : dict
-        Those given.
-    max_epochs : int
-
-    Raises
-    ------
-    ValueError
-        If a setting is unknown, of no use to this schedule or out of range.
-    """
+    """Check the settings of a schedule: known, used by it, and in their range."""
     for key, value in settings.items():
         given = f"net_params holds lr_schedule__{key}={value!r}"
         allowed = [f"lr_schedule__{k}" for k, (_, of) in SETTINGS.items() if name in of]
@@ -62,29 +49,13 @@ def check_schedule(name, settings, max_epochs):
 
 
 class Schedule:
-    """Sets the learning rates of an optimizer, step by step.
+    """Schedule of an optimizer's learning rates, as LambdaLR and ReduceLROnPlateau.
 
-    Every group of parameters moves in proportion, from its own learning rate.
-
-    Parameters
-    ----------
-    name : str or None
-        One of SCHEDULES; None keeps the rates, but for a warm-up.
-    optimizer : torch.optim.Optimizer
-    n_batches : int
-        Steps an epoch.
-    n_epochs : int
-    warmup : float or None, default=None
-        Epochs in which the rates rise, linearly but for "onecycle". None takes 30 % of
-        the steps for "onecycle" and 0 otherwise.
-    step_size : float, default=20
-        Epochs between the drops of "step".
-    gamma : float, default=0.1
-        What "step" multiplies the rates by.
-    patience : int, default=5
-        Epochs without improvement that "plateau" waits for.
-    factor : float, default=0.1
-        What "plateau" multiplies the rates by.
+    All groups of parameters move in proportion, each from its own learning rate. In the
+    first ``warmup`` epochs the rates rise, linearly but for "onecycle" (None: 30 % of
+    the steps for "onecycle", else 0). "step" multiplies them by ``gamma`` every
+    ``step_size`` epochs, "plateau" by ``factor`` after more than ``patience`` epochs
+    without improvement.
     """
 
     def __init__(
@@ -101,103 +72,82 @@ class Schedule:
         factor=0.1,
     ):
         self.name = name
-        self.optimizer = optimizer
         self.n_steps = n_batches * n_epochs
         if name == "onecycle" and warmup is None:
             self.rise = ONECYCLE_RISE * self.n_steps
         else:
             self.rise = (warmup or 0) * n_batches
-        self.drop_every = step_size * n_batches
-        self.gamma = gamma
-        self.patience = patience
-        self.factor = factor
-        self.taken = 0  # steps
-        self.plateau: dict[str, Any] = {"scale": 1.0, "best": None, "waited": 0}
-        # Rates that stay are left to callbacks.
-        self.is_constant = name is None and not self.rise
-        self.is_constant |= name == "onecycle" and self.n_steps < SHORTEST_CYCLE
-        for group in optimizer.param_groups:
-            group.setdefault("initial_lr", group["lr"])
-        self._set()
+        self.drop_every, self.gamma = step_size * n_batches, gamma
+        self.by_step = self.plateau = None
+        is_short_cycle = name == "onecycle" and self.n_steps < SHORTEST_CYCLE
+        if is_short_cycle or (name is None and not self.rise):
+            return  # rates that stay are left to callbacks
+        self.by_step = LambdaLR(optimizer, lambda step: self._factor(step))
+        if name == "plateau":
+            self.plateau = ReduceLROnPlateau(
+                optimizer, "max", factor, patience, 0.0, threshold_mode="abs", eps=0.0
+            )
 
     @property
     def is_rising(self):
         """Whether the rates have not come to their top yet."""
-        return not self.is_constant and self.taken < self.rise
+        return self.by_step is not None and self.by_step.last_epoch < self.rise
 
     def step(self):
         """Move the rates, after a step of the optimizer."""
-        self.taken += 1
-        self._set()
+        if self.by_step is None:
+            return
+        if self.by_step.last_epoch:
+            self.by_step.step()
+            return
+        with warnings.catch_warnings():  # float16 may skip the optimizer's first step
+            warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")
+            self.by_step.step()
 
     def end_epoch(self, row):
-        """Let "plateau" see how the epoch went.
-
-        Parameters
-        ----------
-        row : dict
-            The epoch in the history: its ``valid_score`` counts, or its ``train_loss``
-            where there is none.
-        """
-        if self.name != "plateau" or not self.taken:  # an epoch before this schedule
+        """Let "plateau" look at the epoch's row: ``valid_score``, or ``train_loss``."""
+        plateau, by_step = self.plateau, self.by_step
+        # Without a step, it is an epoch before this schedule.
+        if plateau is None or by_step is None or not by_step.last_epoch:
             return
         score = row.get("valid_score")
-        value = -row["train_loss"] if score is None else score
-        state = self.plateau
-        best = state["best"]
-        if best is None or value > best + IMPROVEMENT * abs(best):
-            state.update(best=float(value), waited=0)
-        else:
-            state["waited"] += 1
-        if state["waited"] > self.patience:
-            state.update(scale=state["scale"] * self.factor, waited=0)
-            self._set()
+        if math.isfinite(plateau.best):  # torch's relative threshold needs values > 0
+            plateau.threshold = IMPROVEMENT * abs(plateau.best)
+        before = plateau.optimizer.param_groups[0]["lr"]
+        plateau.step(-row["train_loss"] if score is None else score)
+        if plateau.optimizer.param_groups[0]["lr"] < before:  # also in steps to come
+            by_step.base_lrs = [plateau.factor * rate for rate in by_step.base_lrs]
 
     def state_dict(self):
-        """Return what is needed to go on, as numbers.
-
-        Returns
-        -------
-        dict
-        """
-        return {"taken": self.taken, **self.plateau}
+        """Return the states of torch's schedulers, without their optimizer."""
+        parts = {"by_step": self.by_step, "plateau": self.plateau}
+        return {name: part.state_dict() for name, part in parts.items() if part}
 
     def load_state_dict(self, state):
-        """Go on where :meth:`state_dict` was taken.
-
-        Parameters
-        ----------
-        state : dict
-        """
-        self.taken = state["taken"]
-        self.plateau = {key: state[key] for key in self.plateau}
-        self._set()
-
-    def _set(self):
-        if self.is_constant:
-            return
-        factor = self._factor(min(self.taken, self.n_steps - 1))
-        for group in self.optimizer.param_groups:
-            group["lr"] = group["initial_lr"] * factor
+        """Continue from a state; the optimizer's own holds the present rates."""
+        for name, part in state.items():
+            getattr(self, name).load_state_dict(part)
 
     def _factor(self, step):
+        """Return what the rates are multiplied by in a step, the first being 0."""
+        step = min(step, self.n_steps - 1)
         if self.name == "onecycle":
             return self._one_cycle(step)
         factor = min(1.0, (step + 1) / self.rise) if self.rise else 1.0
         if self.name == "cosine" and step >= self.rise:
             left = (step - self.rise) / (self.n_steps - self.rise)
-            factor *= _between(1.0, 0.0, left)
+            factor *= _half_wave(1.0, 0.0, left)
         elif self.name == "step":
             factor *= self.gamma ** (step // self.drop_every)
-        return factor * self.plateau["scale"]
+        return factor
 
     def _one_cycle(self, step):
         top, last = self.rise - 1, self.n_steps - 1
         if step <= top:
-            return _between(ONECYCLE_START, 1.0, step / top if top else 1.0)
-        return _between(1.0, ONECYCLE_END, (step - top) / (last - top))
+            return _half_wave(ONECYCLE_START, 1.0, step / top if top else 1.0)
+        return _half_wave(1.0, ONECYCLE_END, (step - top) / (last - top))
 
 
-def _between(start, end, share):
-    """Go from start to end along half a wave of the cosine."""
+def _half_wave(start, end, share):
+    """Return the point between start and end on half a wave of the cosine."""
     return end + (start - end) / 2 * (1 + math.cos(math.pi * share))

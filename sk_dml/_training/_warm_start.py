@@ -1,4 +1,4 @@
-"""Going on from a network that is trained already: warm starts and partial fits."""
+"""Warm starts and partial fits: training that continues from a trained network."""
 
 import copy
 
@@ -9,30 +9,13 @@ from sk_dml._training._optimizer import trained_parameters
 from sk_dml._training._state import complete_epochs, load_history
 
 
-def carry_over(embedder, previous, net, places, *, optimizer):
-    """Let a net begin with what another has learned.
+def carry_over(embedder, previous, net, indices, *, optimizer):
+    """Load what a previous net has learned into an initialized one.
 
-    Parameters
-    ----------
-    embedder : BaseEmbedder
-        Knows the classes of the new net.
-    previous : EmbeddingNet
-        A trained one; it is left as it is.
-    net : EmbeddingNet
-        Initialised, not trained.
-    places : ndarray of shape (n_known,), int64
-        The number that each class of the previous net has in the new one.
-    optimizer : bool
-        Whether the moments of the optimizer are carried over too, to an optimizer of
-        the same class.
-
-    Raises
-    ------
-    ValueError
-        If the networks or the losses hold different things, as those with proxies do
-        for different classes.
+    ``indices``, of shape (n_known,), are those of the known classes in the new net.
+    With ``optimizer``, load the moments too, into an optimizer of the same class.
     """
-    new_classes = np.delete(embedder.classes_, places).tolist()
+    new_classes = np.delete(embedder.classes_, indices).tolist()
     if new_classes and _shapes(previous.criterion_) != _shapes(net.criterion_):
         held_out = getattr(embedder, "_held_out_classes", ())
         raise _new_classes_error(new_classes, held_out, type(net.criterion_).__name__)
@@ -45,32 +28,31 @@ def carry_over(embedder, previous, net, places, *, optimizer):
             changes = differences(*pair) or [str(error)]
             raise ValueError(
                 f"Training cannot go on from the fit before, whose {own} had other "
-                "parameters. Set what has changed (module, n_components, net_params, "
-                "or a parameter of the method) as it was, or fit anew with "
-                f"warm_start=False. The first of {len(changes)} differences: "
-                f"{changes[0]}."
+                "parameters. Set module, n_components, net_params and those of the "
+                "method as they were, or fit with warm_start=False. The first of "
+                f"{len(changes)} differences: {changes[0]}."
             ) from error
     if hasattr(net.criterion_, "relabel"):
-        net.criterion_.relabel(places)
+        net.criterion_.relabel(indices)
     if optimizer and type(previous.optimizer_) is type(net.optimizer_):
-        _carry_moments(previous, net)
+        _load_moments(previous, net)
     numbers = dict(previous.random_state_)
     if previous.random_.device.type != net.random_.device.type:
-        numbers["device"] = None
+        numbers["device"] = None  # generators of another kind: keep the seeded one
     net.random_.load_state_dict(numbers)
     load_history(net, complete_epochs(previous.history))
 
 
 def _new_classes_error(new_classes, held_out, loss):
+    """Return the error on classes for which a loss has learned nothing."""
     held = [label for label in new_classes if label in held_out]
     others = [label for label in new_classes if label not in held_out]
     text = [f"{loss} learns something for each class."]
     if held:
         text.append(
             f"y holds {len(held)} classes (for example {held[0]!r}) that early "
-            "stopping held out of the fit before: leave their samples out, as classes_ "
-            "lacks them, or fit anew with validation_data or early_stopping=False, "
-            "which learn from all classes of y."
+            "stopping held out of the fit before: leave their samples out, or fit anew "
+            "with validation_data or early_stopping=False."
         )
     if others:
         text.append(
@@ -81,25 +63,24 @@ def _new_classes_error(new_classes, held_out, loss):
     return ValueError(" ".join(text))
 
 
-def _carry_moments(previous, net):
-    """Copy what the optimizer keeps of every parameter, matched by name and shape."""
-    # Not by place: another decay or rate groups the parameters anew.
+def _load_moments(previous, net):
+    """Copy the state of every trained parameter, matched by name and shape."""
+    # Not by index: another decay or rate groups the parameters anew.
     before, now = _named_parameters(previous), _named_parameters(net)
     trained = trained_parameters(net.optimizer_)
     for name, parameter in now.items():
         old = before.get(name)
         if parameter in trained and old is not None and old.shape == parameter.shape:
-            kept = previous.optimizer_.state.get(old)
-            if kept:
-                net.optimizer_.state[parameter] = copy.deepcopy(kept)
+            state = previous.optimizer_.state.get(old)
+            if state:
+                net.optimizer_.state[parameter] = copy.deepcopy(state)
 
 
 def _named_parameters(net):
-    parts = {"module": net.module_, "criterion": net.criterion_}
     return {
         f"{part}.{name}": parameter
-        for part, module in parts.items()
-        for name, parameter in module.named_parameters()
+        for part in ("module", "criterion")
+        for name, parameter in getattr(net, f"{part}_").named_parameters()
     }
 
 

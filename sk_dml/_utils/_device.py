@@ -1,49 +1,22 @@
-"""Where a network runs."""
+"""Devices that a network can run on."""
 
 import torch
 
 
 def resolve_device(device):
-    """Turn the ``device`` parameter into a torch device.
-
-    Parameters
-    ----------
-    device : str or torch.device
-        ``"auto"`` takes the first of CUDA, MPS and the CPU that is there.
-
-    Returns
-    -------
-    torch.device
-
-    Raises
-    ------
-    ValueError
-        If torch does not know the device, or this machine lacks it.
-
-    Examples
-    --------
-    >>> from sk_dml._utils._device import resolve_device
-    >>> resolve_device("cpu")
-    device(type='cpu')
-    """
+    """Return the torch device of the ``device`` parameter, or raise ValueError."""
     available = ["cpu"]
-    if torch.cuda.is_available():
-        available.insert(0, "cuda")
-    elif torch.backends.mps.is_available():
-        available.insert(0, "mps")
-    if device == "auto":
-        return torch.device(available[0])
-    message = (
+    if torch.accelerator.is_available():
+        available.insert(0, str(torch.accelerator.current_accelerator()))
+    try:
+        resolved = torch.device(available[0] if device == "auto" else device)
+    except (RuntimeError, TypeError):
+        resolved = None
+    if resolved is not None and resolved.type in available:
+        n_devices = torch.accelerator.device_count()
+        if resolved.type == "cpu" or (resolved.index or 0) < n_devices:
+            return resolved
+    raise ValueError(
         f"device={device!r} cannot be used here. Allowed are 'auto' and the devices of "
         f"this machine: {', '.join(map(repr, available))}."
     )
-    try:
-        resolved = torch.device(device)
-    except (RuntimeError, TypeError) as error:
-        raise ValueError(message) from error
-    in_range = resolved.type != "cuda" or (
-        resolved.index is None or resolved.index < torch.cuda.device_count()
-    )
-    if resolved.type not in available or not in_range:
-        raise ValueError(message)
-    return resolved

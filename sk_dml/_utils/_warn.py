@@ -1,40 +1,30 @@
-"""Warnings that point at the line of the user, not at one of the package."""
+"""Warnings that point at the caller's line, not at one of this package."""
 
 import sys
 import warnings
 
+# Modules between the caller and the package: scikit-learn wraps methods (parameters,
+# callbacks, outputs), skorch walks batches and epochs, torch calls modules.
+PASSED_OVER = (
+    "sk_dml.",
+    "skorch.",
+    "torch.",
+    "sklearn.base.",
+    "sklearn.callback.",
+    "sklearn.utils._param_validation.",
+    "sklearn.utils._set_output.",
+)
+
 
 def warn(message, category=UserWarning):
-    """Warn, and point at the first line outside of the package.
-
-    Parameters
-    ----------
-    message : str
-        What to say.
-    category : type, default=UserWarning
-        The kind of warning.
-
-    Examples
-    --------
-    >>> import warnings
-    >>> from sk_dml._utils._warn import warn
-    >>> with warnings.catch_warnings(record=True) as record:
-    ...     warnings.simplefilter("always")
-    ...     warn("2 of 9 queries are left out.")
-    >>> str(record[0].message)
-    '2 of 9 queries are left out.'
-    """
+    """Issue a warning at the first line outside of the package."""
     frame, level = sys._getframe(1), 2
-    while frame.f_back and _is_ours(frame):
+    while frame.f_back and _is_passed_over(frame):
         frame, level = frame.f_back, level + 1
     warnings.warn(message, category, stacklevel=level)
 
 
-def _is_ours(frame):
-    module = frame.f_globals.get("__name__", "")
-    # scikit-learn wraps methods and functions: to check parameters, manage callbacks,
-    # convert outputs. skorch goes through batches and epochs, torch through modules.
-    utils = "sklearn.utils"
-    wrappers = ("sklearn.base", f"{utils}._param_validation", f"{utils}._set_output")
-    packages = ("sk_dml.", "sklearn.callback.", "skorch.", "torch.")
-    return module in wrappers or module.startswith(packages)
+def _is_passed_over(frame):
+    """Return whether the code of a frame belongs to one of these modules."""
+    # By the name of the module: paths depend on where things are installed.
+    return f"{frame.f_globals.get('__name__', '')}.".startswith(PASSED_OVER)

@@ -40,7 +40,7 @@ from sk_dml._training._checkpoint import open_checkpoint
 from sk_dml._training._diagnostics import Diagnostics, warn_of_failures
 from sk_dml._training._net import EmbeddingNet, check_step
 from sk_dml._training._net_params import check_net_params, is_net_key
-from sk_dml._training._optimizer import OPTIMIZERS
+from sk_dml._training._optimizer import OPTIMIZERS, resolve_optimizer
 from sk_dml._training._precision import PRECISIONS
 from sk_dml._training._progress import progress
 from sk_dml._training._sampling import check_batch_size
@@ -543,6 +543,7 @@ class BaseEmbedder(
             network,
             criterion=self._make_criterion(n_classes, len(X)),
             max_epochs=self.max_epochs,
+            optimizer=resolve_optimizer(self.optimizer),
             lr=self.lr,
             lr_schedule=self.lr_schedule,
             samples_per_class=self.samples_per_class,

@@ -1,6 +1,7 @@
-"""A process that is killed at any moment leaves a checkpoint that goes on."""
+"""Processes that are killed at any moment leave a checkpoint, and no lock."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -9,14 +10,20 @@ import pytest
 import torch
 
 import sk_dml
+from sk_dml._training._checkpoint import locked
 from sk_dml._training._net import EmbeddingNet
 from tests._training.small import X, assert_same, embedder, y
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork"),
+]
 
 KILLED = """
 import os, random, signal, sys, time
 import numpy as np
 from sk_dml import CircleEmbedder
-from sk_dml._training import _checkpoint, _lock
+from sk_dml._training._checkpoint import LOCK, NAME
 
 directory, moments = sys.argv[1], int(sys.argv[2])
 rng = np.random.default_rng(0)
@@ -73,23 +80,36 @@ for _ in range(moments):
 resumed = fit(directory)
 assert (resumed.transform(X) == expected).all()
 assert resumed.n_iter_ == 40
-assert set(os.listdir(directory)) == {_checkpoint.NAME, _lock.NAME}
+assert set(os.listdir(directory)) == {NAME, LOCK}
 print(n_killed - 8)
 """
 
+HOLDING = """
+import os, sys, time
+from sk_dml._training._checkpoint import locked
+with locked(sys.argv[1]):
+    child = os.fork() or time.sleep(60)
+    print(child, flush=True)
+    time.sleep(60)
+"""
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_killed_at_any_moment(tmp_path):
+
+def start(script, *arguments):
     root = str(Path(sk_dml.__file__).parents[1])
-    done = subprocess.run(
-        [sys.executable, "-c", KILLED, str(tmp_path / "run"), "8"],
+    return subprocess.Popen(
+        [sys.executable, "-c", script, *map(str, arguments)],
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": root},
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        check=False,
     )
-    assert done.returncode == 0, done.stderr
-    assert int(done.stdout) >= 3
+
+
+def test_killed_at_any_moment(tmp_path):
+    process = start(KILLED, tmp_path / "run", 12)
+    out, err = process.communicate()
+    assert process.returncode == 0, err
+    assert int(out) >= 3
     # To this process, too, they are the same data and parameters.
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(EmbeddingNet, "train_step", None)
@@ -102,3 +122,19 @@ def test_killed_at_any_moment(tmp_path):
     finally:
         torch.set_num_threads(n_threads)
     assert_same(loaded, undisturbed)
+
+
+def test_the_lock_of_a_killed_process_is_free(tmp_path):
+    process = start(HOLDING, tmp_path)
+    child = int(process.stdout.readline())
+    try:
+        with pytest.raises(BlockingIOError, match="in use"), locked(tmp_path):
+            raise AssertionError
+        process.kill()
+        process.wait()
+        with locked(tmp_path):  # though a worker of the dead process may live on
+            pass
+    finally:
+        os.kill(child, signal.SIGKILL)
+        process.stdout.close()
+        process.stderr.close()

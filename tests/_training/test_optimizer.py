@@ -32,14 +32,14 @@ def quick(cls=CircleEmbedder, module=Net, **params):
 
 
 def state_after(epochs, data, **params):
-    """Weights and statistics before and after training."""
+    """Return an embedder, and its weights and statistics after training."""
     embedder = quick(max_epochs=epochs, **params).fit(*data)
     state = embedder.net_.module_.backbone.state_dict()
     return embedder, {name: value.clone() for name, value in state.items()}
 
 
 def moved(data, **params):
-    """What the second and third epoch change."""
+    """Return the names of what the second and third epoch change."""
     _, one = state_after(1, data, lr_schedule=None, **params)
     _, three = state_after(3, data, lr_schedule=None, **params)
     return {name for name in one if not torch.equal(one[name], three[name])}
@@ -169,7 +169,7 @@ def test_frozen_batch_norm(iris):
 
 
 def largest_step(data, **params):
-    """The longest step of plain gradient descent at rate 1."""
+    """Return the length of the longest step of gradient descent at rate 1."""
     norms = []
 
     class Spy(torch.optim.SGD):
@@ -197,7 +197,7 @@ def test_clipping(iris):
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "adam", "sgd", "rmsprop"])
-def test_quick_steps_are_those_of_torch(optimizer, iris):
+def test_fast_steps_equal_the_plain_ones(optimizer, iris):
     # Without batch norm, whose gradient-free biases Adam moves by rounding errors.
     params = {"optimizer": optimizer, "module": "linear"}
     embedding = quick(**params).fit_transform(*iris)
@@ -242,7 +242,7 @@ def test_bad_input(params, message, iris):
 
 # What random weights behind norms that see no batch make of images.
 @pytest.mark.filterwarnings("ignore:The embedding has collapsed")
-def test_random_weights_that_are_frozen_are_warned_of():
+def test_frozen_random_weights_raise_a_warning():
     X, y = load_digits(return_X_y=True)
     X, y = X[:100].reshape(-1, 8, 8), y[:100]
     embedder = quick(module=None, backbone_lr=0, warm_start=True)
@@ -254,7 +254,7 @@ def test_random_weights_that_are_frozen_are_warned_of():
         quick(module="mlp", backbone_lr=0).fit(X, y)
 
 
-def test_frozen_weights_that_are_not_random_or_move_are_not_warned_of(iris):
+def test_frozen_weights_that_are_not_random_or_move_raise_none(iris):
     warm = quick(module="mlp", warm_start=True).fit(*iris)
     warm.set_params(backbone_lr=0).fit(*iris)
     quick(module=Net(), backbone_lr=0).fit(*iris)

@@ -30,7 +30,7 @@ class Times(nn.Module):
         return self.factor * self.loss(embeddings, labels)
 
 
-def test_steps_that_are_all_skipped_are_warned_of():
+def test_a_warning_is_raised_if_all_steps_are_skipped():
     start = parameters(embedder(lr=1e-30, weight_decay=0.0).fit(X, y))
     steep = embedder(Steep, precision="float16", weight_decay=0.0)
     message = f"^{N_STEPS} of {N_STEPS} steps were skipped, .*precision='bfloat16'"

@@ -16,7 +16,7 @@ def make_optimizer(rates=(0.1, 2.0)):
 
 
 def rates_of(name, n_batches=4, n_epochs=10, losses=None, scores=None, **settings):
-    """Learning rates of the first group, step by step, as multiples of its own."""
+    """Return the rates of the first group, step by step, as multiples of its own."""
     optimizer = make_optimizer()
     schedule = Schedule(name, optimizer, n_batches, n_epochs, **settings)
     rates = []
@@ -76,17 +76,23 @@ def test_warm_up_is_linear_in_steps(name):
     assert rates.max() == 1
 
 
-@pytest.mark.parametrize("sign", [1, -1])
-def test_plateau_follows_the_score_or_else_the_loss(sign):
-    values = [5, 6, 6, 6, 6, 7, 7, 7, 7, 7]
-    falling = [-v for v in values]
-    watched = (
-        {"losses": falling} if sign == 1 else {"scores": values, "losses": range(10)}
-    )
+@pytest.mark.parametrize("shift", [0, -6, -100])  # of scores, which may be below 0
+@pytest.mark.parametrize("name", ["scores", "losses"])
+def test_plateau_follows_the_score_or_else_the_loss(name, shift):
+    values = np.array([5, 6, 6, 6, 6, 7, 7, 7, 7, 7]) + shift
+    watched = {"losses": -values}
+    if name == "scores":
+        watched = {"scores": values, "losses": range(10)}
     rates = rates_of("plateau", patience=2, factor=0.5, **watched)
     # Better in epochs 2 and 6; after three more epochs without, half the rate.
     expected = np.repeat([1, 0.5, 0.25], [20, 16, 4])
     np.testing.assert_allclose(rates, expected)
+
+
+def test_plateau_with_a_warm_up():
+    rates = rates_of("plateau", 4, 4, warmup=2, patience=0, factor=0.5, losses=[1] * 4)
+    rise = np.minimum(np.arange(1, 17) / 8, 1)
+    np.testing.assert_allclose(rates, rise * np.repeat([1, 1, 0.5, 0.25], 4))
 
 
 def test_plateau_takes_nan_for_no_improvement():
@@ -95,12 +101,14 @@ def test_plateau_takes_nan_for_no_improvement():
 
 
 def test_epochs_before_the_schedule_do_not_count():
-    schedule = Schedule("plateau", make_optimizer(), 4, 2, patience=0)
+    optimizer = make_optimizer()
+    schedule = Schedule("plateau", optimizer, 4, 2, patience=0)
     schedule.end_epoch({"train_loss": -1.0})
-    assert schedule.state_dict()["best"] is None
+    assert schedule.plateau.best == -math.inf
+    optimizer.step()
     schedule.step()
     schedule.end_epoch({"train_loss": 1.0})
-    assert schedule.state_dict()["best"] == -1.0
+    assert schedule.plateau.best == -1.0
 
 
 def test_constant_rates_are_left_to_others():
@@ -112,11 +120,12 @@ def test_constant_rates_are_left_to_others():
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
-def test_goes_on_from_a_state(name):
+def test_a_state_continues(name):
     def train(schedule, optimizer, epochs):
         rates = []
         for loss in epochs:
             for _ in range(3):
+                optimizer.step()
                 schedule.step()
                 rates.append([group["lr"] for group in optimizer.param_groups])
             schedule.end_epoch({"train_loss": float(loss)})

@@ -1,3 +1,6 @@
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 
@@ -37,3 +40,21 @@ def test_devices():
     for wrong in ("gpu", "cuda:99", "meta"):
         with pytest.raises(ValueError, match=f"device='{wrong}' cannot be used here"):
             resolve_device(wrong)
+
+
+def test_blocks_in_several_threads_take_turns():
+    cpu = torch.device("cpu")
+
+    def draw(seed):
+        with torch_seed(seed, cpu):
+            first = torch.rand(3)
+            time.sleep(0.01)  # in which the others would draw or seed
+            return torch.cat([first, torch.rand(3)])
+
+    expected = [draw(seed) for seed in range(4)]
+    before = torch.get_rng_state()
+    with ThreadPoolExecutor(4) as pool:
+        drawn = list(pool.map(draw, range(4)))
+    for one, other in zip(drawn, expected, strict=True):
+        assert torch.equal(one, other)
+    assert torch.equal(torch.get_rng_state(), before)
