@@ -379,7 +379,7 @@ def open_checkpoint(embedder, data, seeds, device):
         starts = [start]
         if hasattr(embedder, "_interrupted_from"):  # which may go on
             starts.append(embedder._interrupted_from)
-        spread = embedder._spread_over_epochs
+        spread = embedder._depends_on_max_epochs
         yield Checkpoint(directory, run, seeds, starts=starts, spread=spread)
 
 

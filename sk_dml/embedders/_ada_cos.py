@@ -12,7 +12,7 @@ from sk_dml.embedders._proxy import ProxyEmbedder, ProxyLoss
 class AdaCosLoss(ProxyLoss):
     r"""AdaCos: softmax on cosines whose scale sets itself.
 
-    For an embedding x of class y and proxies w, all normalised, and the angles
+    For an embedding x of class y and proxies w, all normalized, and the angles
     :math:`\theta_c` between them,
 
     .. math:: L = -\log \frac{e^{s \cos\theta_y}}{\sum_c e^{s \cos\theta_c}} ,
@@ -44,7 +44,7 @@ class AdaCosLoss(ProxyLoss):
     Attributes
     ----------
     proxies : parameter of shape (n_classes, n_features)
-        The proxies, of any length; they are normalised where they are used.
+        The proxies, of any length; they are normalized where they are used.
     scale : buffer of shape ()
         The scale s.
 
@@ -63,6 +63,7 @@ class AdaCosLoss(ProxyLoss):
     """
 
     scale: torch.Tensor
+    _parameter_constraints = {"dynamic": ["boolean"]}
 
     def __init__(self, n_classes, n_features, dynamic=True):
         super().__init__(n_classes, n_features)
@@ -108,26 +109,10 @@ class AdaCosEmbedder(ProxyEmbedder):
     --------
     NormalizedSoftmaxEmbedder : The scale is a parameter.
     CosFaceEmbedder : The scale and a margin are.
-
-    Examples
-    --------
-    >>> from sklearn.datasets import load_wine
-    >>> from sk_dml import AdaCosEmbedder
-    >>> X, y = load_wine(return_X_y=True)
-    >>> AdaCosEmbedder(8, max_epochs=9, random_state=0).fit_transform(X, y).shape
-    (178, 8)
     """
 
     _: KW_ONLY
     dynamic: bool = True
 
-    _parameter_constraints = {
-        **ProxyEmbedder._parameter_constraints,
-        "dynamic": ["boolean"],
-    }
-    _search_space = {
-        "dynamic": [True, False],
-    }
-
-    def _make_loss(self, n_classes):
-        return AdaCosLoss(n_classes, self.n_components, self.dynamic)
+    loss_class = AdaCosLoss
+    _search_space = {"dynamic": [True, False]}

@@ -14,7 +14,7 @@ from sk_dml.embedders._proxy import ProxyEmbedder, ProxyLoss
 class ArcFaceLoss(ProxyLoss):
     r"""ArcFace: softmax on cosines, the own angle widened by a margin.
 
-    For an embedding x of class y and proxies w, all normalised, with the angles
+    For an embedding x of class y and proxies w, all normalized, with the angles
     :math:`\theta_c` between x and :math:`w_c`, margin m and scale s,
 
     .. math::
@@ -40,7 +40,7 @@ class ArcFaceLoss(ProxyLoss):
     Attributes
     ----------
     proxies : parameter of shape (n_classes, n_features)
-        The proxies, of any length; they are normalised where they are used.
+        The proxies, of any length; they are normalized where they are used.
 
     References
     ----------
@@ -56,6 +56,11 @@ class ArcFaceLoss(ProxyLoss):
     >>> loss.proxies.grad.shape
     torch.Size([3, 4])
     """
+
+    _parameter_constraints = {
+        "margin": [Interval(Real, 0, math.pi, closed="both")],
+        "scale": [Interval(Real, 0, None, closed="neither")],
+    }
 
     def __init__(self, n_classes, n_features, margin=0.5, scale=16.0):
         super().__init__(n_classes, n_features)
@@ -92,29 +97,14 @@ class ArcFaceEmbedder(ProxyEmbedder):
     --------
     CosFaceEmbedder : The margin is a cosine.
     NormalizedSoftmaxEmbedder : No margin.
-
-    Examples
-    --------
-    >>> from sklearn.datasets import load_wine
-    >>> from sk_dml import ArcFaceEmbedder
-    >>> X, y = load_wine(return_X_y=True)
-    >>> ArcFaceEmbedder(8, max_epochs=9, random_state=0).fit_transform(X, y).shape
-    (178, 8)
     """
 
     _: KW_ONLY
     margin: float = 0.5
     scale: float = 16.0
 
-    _parameter_constraints = {
-        **ProxyEmbedder._parameter_constraints,
-        "margin": [Interval(Real, 0, math.pi, closed="both")],
-        "scale": [Interval(Real, 0, None, closed="neither")],
-    }
+    loss_class = ArcFaceLoss
     _search_space = {
         "margin": uniform(0, 1),
         "scale": loguniform(4, 256),
     }
-
-    def _make_loss(self, n_classes):
-        return ArcFaceLoss(n_classes, self.n_components, self.margin, self.scale)

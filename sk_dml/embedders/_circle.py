@@ -9,6 +9,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from torch import nn
 
 from sk_dml import _functional as F
+from sk_dml.embedders._loss import SIZE
 from sk_dml.embedders._pair import PairEmbedder, PairLoss
 
 
@@ -45,7 +46,7 @@ class CircleLoss(PairLoss):
     Attributes
     ----------
     proxies : parameter of shape (n_classes, n_features) or None
-        The proxies, of any length; they are normalised where they are used.
+        The proxies, of any length; they are normalized where they are used.
 
     References
     ----------
@@ -64,6 +65,13 @@ class CircleLoss(PairLoss):
     True
     """
 
+    _parameter_constraints = {
+        "margin": [Interval(Real, -1, 1, closed="both")],
+        "gamma": [Interval(Real, 0, None, closed="neither")],
+        "n_classes": [SIZE, None],
+        "n_features": [SIZE, None],
+    }
+
     def __init__(self, margin=0.4, gamma=80.0, n_classes=None, n_features=None):
         super().__init__()
         if (n_classes is None) != (n_features is None):
@@ -77,47 +85,35 @@ class CircleLoss(PairLoss):
         if n_classes is not None:
             self.proxies = nn.Parameter(F.random_directions(n_classes, n_features))
 
-    def forward(self, embeddings, labels, references=None, reference_labels=None):
-        """Compute the loss of a batch.
-
-        Parameters
-        ----------
-        embeddings : tensor of shape (n, d), floating point
-            Rows of any length; they are normalised here.
-        labels : tensor of shape (n,), int
-            The classes; with proxies, in 0 .. n_classes - 1.
-        references : tensor of shape (m, d), floating point, or None
-            More samples to compare the batch with; not with proxies.
-        reference_labels : tensor of shape (m,), int, or None
-            The classes of the references.
-
-        Returns
-        -------
-        scalar tensor
-            The loss; 0 if no anchor has both a positive and a negative pair.
-        """
+    def _make_pairs(
+        self,
+        embeddings,
+        labels,
+        positives,
+        negatives,
+        references=None,
+        reference_labels=None,
+    ):
         if self.proxies is None:
-            return super().forward(embeddings, labels, references, reference_labels)
-        if references is not None or reference_labels is not None:
-            raise ValueError(
-                "references and reference_labels must be None where the loss has "
-                "proxies: the batch is compared with them alone."
+            return super()._make_pairs(
+                embeddings, labels, positives, negatives, references, reference_labels
             )
-        return self._compare_with_proxies(embeddings, labels)
+        if not (positives is negatives is references is reference_labels is None):
+            raise ValueError(
+                "references, reference_labels, positives and negatives must be None "
+                "for a loss with proxies."
+            )
+        rows, labels = F.check_proxy_batch(self.proxies, embeddings, labels)
+        own = nn.functional.one_hot(labels, len(self.proxies)).bool()
+        return rows, rows, own, ~own, {}
 
-    @F.full_precision
-    def _compare_with_proxies(self, embeddings, labels):
-        embeddings, labels = F.check_proxy_batch(self.proxies, embeddings, labels)
-        cosines = F.proxy_cosines(self.proxies, embeddings)
-        own = nn.functional.one_hot(labels, cosines.shape[1]).bool()
-        return self._loss(cosines, own, ~own)
-
-    def _compare(self, rows, gallery, labels, gallery_labels):
-        positives, negatives = F.pair_masks(labels, gallery_labels)
-        return self._loss(F.similarities(rows, gallery), positives, negatives)
-
-    def _loss(self, similarities, positives, negatives):
+    def _compare(self, rows, gallery, positives, negatives):
+        if self.proxies is None:
+            similarities = F.similarities(rows, gallery)
+        else:
+            similarities = F.proxy_cosines(self.proxies, rows)
         pull, push = self._weights(similarities)
+        # softplus(a + b) is log(1 + e^a e^b): the product of the two sums in log space.
         terms = nn.functional.softplus(
             F.masked_logsumexp(
                 -self.gamma * pull * (similarities - 1 + self.margin), positives
@@ -182,11 +178,9 @@ class CircleEmbedder(PairEmbedder):
     supervision: str = "pair"
 
     _parameter_constraints = {
-        **PairEmbedder._parameter_constraints,
-        "margin": [Interval(Real, -1, 1, closed="both")],
-        "gamma": [Interval(Real, 0, None, closed="neither")],
         "supervision": [StrOptions({"pair", "class"})],
     }
+    loss_class = CircleLoss
     _search_space = {
         "margin": uniform(0, 0.8),
         "gamma": loguniform(16, 512),
@@ -203,6 +197,6 @@ class CircleEmbedder(PairEmbedder):
         if self.memory_size:
             raise ValueError(
                 f"memory_size={self.memory_size} needs supervision='pair', got "
-                "'class', which compares the batch with proxies. Allowed is 0."
+                "'class'; allowed is 0."
             )
-        return CircleLoss(self.margin, self.gamma, n_classes, self.n_components)
+        return super()._make_loss(n_classes)

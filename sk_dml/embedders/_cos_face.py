@@ -13,7 +13,7 @@ from sk_dml.embedders._proxy import ProxyEmbedder, ProxyLoss
 class CosFaceLoss(ProxyLoss):
     r"""CosFace: softmax on cosines, the own one reduced by a margin.
 
-    For an embedding x of class y and proxies w, all normalised, with the angles
+    For an embedding x of class y and proxies w, all normalized, with the angles
     :math:`\theta_c` between x and :math:`w_c`, margin m and scale s,
 
     .. math::
@@ -37,7 +37,7 @@ class CosFaceLoss(ProxyLoss):
     Attributes
     ----------
     proxies : parameter of shape (n_classes, n_features)
-        The proxies, of any length; they are normalised where they are used.
+        The proxies, of any length; they are normalized where they are used.
 
     References
     ----------
@@ -53,6 +53,11 @@ class CosFaceLoss(ProxyLoss):
     >>> loss.proxies.grad.shape
     torch.Size([3, 4])
     """
+
+    _parameter_constraints = {
+        "margin": [Interval(Real, 0, 2, closed="both")],
+        "scale": [Interval(Real, 0, None, closed="neither")],
+    }
 
     def __init__(self, n_classes, n_features, margin=0.35, scale=16.0):
         super().__init__(n_classes, n_features)
@@ -91,29 +96,14 @@ class CosFaceEmbedder(ProxyEmbedder):
     --------
     ArcFaceEmbedder : The margin is an angle.
     NormalizedSoftmaxEmbedder : No margin.
-
-    Examples
-    --------
-    >>> from sklearn.datasets import load_wine
-    >>> from sk_dml import CosFaceEmbedder
-    >>> X, y = load_wine(return_X_y=True)
-    >>> CosFaceEmbedder(8, max_epochs=9, random_state=0).fit_transform(X, y).shape
-    (178, 8)
     """
 
     _: KW_ONLY
     margin: float = 0.35
     scale: float = 16.0
 
-    _parameter_constraints = {
-        **ProxyEmbedder._parameter_constraints,
-        "margin": [Interval(Real, 0, 2, closed="both")],
-        "scale": [Interval(Real, 0, None, closed="neither")],
-    }
+    loss_class = CosFaceLoss
     _search_space = {
         "margin": uniform(0, 0.7),
         "scale": loguniform(4, 256),
     }
-
-    def _make_loss(self, n_classes):
-        return CosFaceLoss(n_classes, self.n_components, self.margin, self.scale)

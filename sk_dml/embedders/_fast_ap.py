@@ -13,7 +13,7 @@ from sk_dml.embedders._pair import PairEmbedder, PairLoss
 class FastAPLoss(PairLoss):
     r"""One minus the average precision, from soft histograms of the distances.
 
-    For an anchor with :math:`N^+` positives, the squared distances of the normalised
+    For an anchor with :math:`N^+` positives, the squared distances of the normalized
     embeddings, in [0, 4], are shared out among the nearest two of the edges of
     ``n_bins`` bins. With :math:`h^+_j` positives and :math:`h_j` samples at edge j and
     their sums :math:`H^+_j` and :math:`H_j` up to it,
@@ -44,13 +44,14 @@ class FastAPLoss(PairLoss):
     0.6666...
     """
 
+    _parameter_constraints = {"n_bins": [Interval(Integral, 1, None, closed="left")]}
+
     def __init__(self, n_bins=10):
         super().__init__()
         self.n_bins = n_bins
 
-    def _compare(self, rows, gallery, labels, gallery_labels):
+    def _compare(self, rows, gallery, positives, negatives):
         places = (2 - 2 * F.similarities(rows, gallery)).clamp(0, 4) * (self.n_bins / 4)
-        positives, negatives = F.pair_masks(labels, gallery_labels)
         pairs = (positives | negatives).to(places.dtype)
         # Each pair adds to two edges: in the first half of the columns if it is a
         # positive, in the second if not.
@@ -74,7 +75,7 @@ class FastAPLoss(PairLoss):
 class FastAPEmbedder(PairEmbedder):
     """Embedding learned with FastAP, a differentiable average precision.
 
-    Optimises the ranking of the whole batch for every anchor. Choose it for large
+    Optimizes the ranking of the whole batch for every anchor. Choose it for large
     batches with several samples of each class.
 
     Parameters
@@ -86,27 +87,11 @@ class FastAPEmbedder(PairEmbedder):
 
     See Also
     --------
-    NCAEmbedder : Wants one near neighbour of the class instead of a good ranking.
-
-    Examples
-    --------
-    >>> from sklearn.datasets import load_wine
-    >>> from sk_dml import FastAPEmbedder
-    >>> X, y = load_wine(return_X_y=True)
-    >>> FastAPEmbedder(8, max_epochs=9, random_state=0).fit_transform(X, y).shape
-    (178, 8)
+    NCAEmbedder : Wants one near neighbor of the class instead of a good ranking.
     """
 
     _: KW_ONLY
     n_bins: int = 10
 
-    _parameter_constraints = {
-        **PairEmbedder._parameter_constraints,
-        "n_bins": [Interval(Integral, 1, None, closed="left")],
-    }
-    _search_space = {
-        "n_bins": randint(5, 41),
-    }
-
-    def _make_loss(self, n_classes):
-        return FastAPLoss(self.n_bins)
+    loss_class = FastAPLoss
+    _search_space = {"n_bins": randint(5, 41)}

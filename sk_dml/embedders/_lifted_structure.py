@@ -46,17 +46,17 @@ class LiftedStructureLoss(PairLoss):
     """
 
     _normalizes = False
+    _parameter_constraints = {"margin": [Interval(Real, 0, None, closed="left")]}
 
     def __init__(self, margin=1.0):
         super().__init__()
         self.margin = margin
 
-    def _compare(self, rows, gallery, labels, gallery_labels):
+    def _compare(self, rows, gallery, positives, negatives):
         # By differences: rows of any length may be long and lie close.
         distances = torch.cdist(
             rows, gallery, compute_mode="donot_use_mm_for_euclid_dist"
         )
-        positives, negatives = F.pair_masks(labels, gallery_labels)
         closeness = self.margin - distances
         against = F.masked_logsumexp(closeness, negatives)
         # One sum an end serves all its pairs. The negatives of what is in the gallery
@@ -84,27 +84,10 @@ class LiftedStructureEmbedder(PairEmbedder):
     --------
     MultiSimilarityEmbedder : Weighs positives and negatives apart, on cosines.
     TripletEmbedder : One negative at a time.
-
-    Examples
-    --------
-    >>> from sklearn.datasets import load_wine
-    >>> from sk_dml import LiftedStructureEmbedder
-    >>> X, y = load_wine(return_X_y=True)
-    >>> embedder = LiftedStructureEmbedder(8, max_epochs=9, random_state=0)
-    >>> embedder.fit_transform(X, y).shape
-    (178, 8)
     """
 
     _: KW_ONLY
     margin: float = 1.0
 
-    _parameter_constraints = {
-        **PairEmbedder._parameter_constraints,
-        "margin": [Interval(Real, 0, None, closed="left")],
-    }
-    _search_space = {
-        "margin": uniform(0.2, 1.8),
-    }
-
-    def _make_loss(self, n_classes):
-        return LiftedStructureLoss(self.margin)
+    loss_class = LiftedStructureLoss
+    _search_space = {"margin": uniform(0.2, 1.8)}

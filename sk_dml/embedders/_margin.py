@@ -8,6 +8,7 @@ from scipy.stats import loguniform, uniform
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from sk_dml import _functional as F
+from sk_dml.embedders._loss import SIZE
 from sk_dml.embedders._pair import PairEmbedder, PairLoss
 
 # Nearer negatives are drawn as if they were this far away: they are few and noisy.
@@ -19,7 +20,7 @@ FARTHEST = 1.4
 class MarginLoss(PairLoss):
     r"""Margin loss on positives and on negatives drawn by their distance.
 
-    With Euclidean distances :math:`d` between the normalised embeddings, margin
+    With Euclidean distances :math:`d` between the normalized embeddings, margin
     :math:`\alpha` and boundary :math:`\beta`,
 
     .. math::
@@ -70,23 +71,32 @@ class MarginLoss(PairLoss):
     1.2...
     """
 
+    _parameter_constraints = {
+        "margin": [Interval(Real, 0, 2, closed="both")],
+        "beta": [Interval(Real, 0, 2, closed="both")],
+        "learn_beta": ["boolean", StrOptions({"class"})],
+        "n_classes": [SIZE, None],
+    }
+
     def __init__(self, margin=0.2, beta=1.2, learn_beta=True, n_classes=None):
         super().__init__()
-        by_class = learn_beta == "class"
-        if by_class and n_classes is None:
+        # Only a boundary for each class needs to know the class of an anchor.
+        self.needs_labels = learn_beta == "class"
+        if self.needs_labels and n_classes is None:
             raise ValueError(
                 "n_classes must be given for learn_beta='class', got None."
             )
         self.margin = margin
-        first = torch.full((n_classes,) if by_class else (), float(beta))
+        first = torch.full((n_classes,) if self.needs_labels else (), float(beta))
         if learn_beta:
             self.beta = torch.nn.Parameter(first)
         else:
             self.register_buffer("beta", first)
 
-    def _compare(self, rows, gallery, labels, gallery_labels):
+    def _compare(
+        self, rows, gallery, positives, negatives, labels=None, gallery_labels=None
+    ):
         distances = F.euclidean_distances(rows, gallery)
-        positives, negatives = F.pair_masks(labels, gallery_labels)
         pull, push = self._hinges(distances, labels)
         weights = self._weights(distances, negatives, rows.shape[1])
         # One negative for every positive of the anchor.
@@ -98,13 +108,14 @@ class MarginLoss(PairLoss):
 
     def _hinges(self, distances, labels):
         beta = self.beta.to(distances.dtype)
-        if beta.ndim:
+        if self.needs_labels:
             F.check_batch(distances, labels, n_classes=len(beta))
             beta = beta[labels][:, None]
         return distances - beta + self.margin, beta + self.margin - distances
 
-    def _count_active(self, rows, gallery, labels, gallery_labels):
-        positives, negatives = F.pair_masks(labels, gallery_labels)
+    def _count_active(
+        self, rows, gallery, positives, negatives, labels=None, gallery_labels=None
+    ):
         pull, push = self._hinges(F.euclidean_distances(rows, gallery), labels)
         active = positives & (pull > 0) | negatives & (push > 0)
         return active.sum(), (positives | negatives).sum()
@@ -143,14 +154,6 @@ class MarginEmbedder(PairEmbedder):
     --------
     ContrastiveEmbedder : Two fixed boundaries.
     TripletEmbedder : Compares distances with each other only.
-
-    Examples
-    --------
-    >>> from sklearn.datasets import load_wine
-    >>> from sk_dml import MarginEmbedder
-    >>> X, y = load_wine(return_X_y=True)
-    >>> MarginEmbedder(8, max_epochs=9, random_state=0).fit_transform(X, y).shape
-    (178, 8)
     """
 
     _: KW_ONLY
@@ -158,12 +161,7 @@ class MarginEmbedder(PairEmbedder):
     beta: float = 1.2
     learn_beta: bool | str = True
 
-    _parameter_constraints = {
-        **PairEmbedder._parameter_constraints,
-        "margin": [Interval(Real, 0, 2, closed="both")],
-        "beta": [Interval(Real, 0, 2, closed="both")],
-        "learn_beta": ["boolean", StrOptions({"class"})],
-    }
+    loss_class = MarginLoss
     _search_space = {
         "margin": uniform(0, 0.5),
         "beta": uniform(0.4, 1.2),
@@ -171,6 +169,3 @@ class MarginEmbedder(PairEmbedder):
         "learn_beta": [True, "class"],
         "proxy_lr": loguniform(1e-5, 1e-1),
     }
-
-    def _make_loss(self, n_classes):
-        return MarginLoss(self.margin, self.beta, self.learn_beta, n_classes)

@@ -56,6 +56,13 @@ class MultiSimilarityLoss(PairLoss):
     True
     """
 
+    _parameter_constraints = {
+        "alpha": [Interval(Real, 0, None, closed="neither")],
+        "beta": [Interval(Real, 0, None, closed="neither")],
+        "base": [Interval(Real, -1, 1, closed="both")],
+        "epsilon": [Interval(Real, 0, None, closed="left"), None],
+    }
+
     def __init__(self, alpha=2.0, beta=50.0, base=0.5, epsilon=0.1):
         super().__init__()
         self.alpha = alpha
@@ -63,9 +70,8 @@ class MultiSimilarityLoss(PairLoss):
         self.base = base
         self.epsilon = epsilon
 
-    def _compare(self, rows, gallery, labels, gallery_labels):
+    def _compare(self, rows, gallery, positives, negatives):
         similarities = F.similarities(rows, gallery)
-        positives, negatives = F.pair_masks(labels, gallery_labels)
         counted = positives.any(dim=1) & negatives.any(dim=1)
         positives, negatives = self._mine(similarities, positives, negatives)
         offsets = similarities - self.base
@@ -87,12 +93,12 @@ class MultiSimilarityLoss(PairLoss):
         far = similarities > hardest_positive[:, None] - self.epsilon
         return positives & near, negatives & far
 
-    def _count_active(self, rows, gallery, labels, gallery_labels):
+    def _count_active(self, rows, gallery, positives, negatives):
         if self.epsilon is None:
             return 0, 0
-        masks = F.pair_masks(labels, gallery_labels)
-        mined = self._mine(F.similarities(rows, gallery), *masks)
-        return sum(mask.sum() for mask in mined), sum(mask.sum() for mask in masks)
+        similarities = F.similarities(rows, gallery)
+        mined, pushed = self._mine(similarities, positives, negatives)
+        return mined.sum() + pushed.sum(), positives.sum() + negatives.sum()
 
 
 @dataclass(eq=False, repr=False)
@@ -121,15 +127,6 @@ class MultiSimilarityEmbedder(PairEmbedder):
     See Also
     --------
     CircleEmbedder : Weighs every pair by how far it is from its optimum.
-
-    Examples
-    --------
-    >>> from sklearn.datasets import load_wine
-    >>> from sk_dml import MultiSimilarityEmbedder
-    >>> X, y = load_wine(return_X_y=True)
-    >>> embedder = MultiSimilarityEmbedder(8, max_epochs=9, random_state=0)
-    >>> embedder.fit_transform(X, y).shape
-    (178, 8)
     """
 
     _: KW_ONLY
@@ -138,19 +135,10 @@ class MultiSimilarityEmbedder(PairEmbedder):
     base: float = 0.5
     epsilon: float | None = 0.1
 
-    _parameter_constraints = {
-        **PairEmbedder._parameter_constraints,
-        "alpha": [Interval(Real, 0, None, closed="neither")],
-        "beta": [Interval(Real, 0, None, closed="neither")],
-        "base": [Interval(Real, -1, 1, closed="both")],
-        "epsilon": [Interval(Real, 0, None, closed="left"), None],
-    }
+    loss_class = MultiSimilarityLoss
     _search_space = {
         "alpha": loguniform(0.5, 50),
         "beta": loguniform(5, 200),
         "base": uniform(0, 1),
         "epsilon": uniform(0, 0.8),
     }
-
-    def _make_loss(self, n_classes):
-        return MultiSimilarityLoss(self.alpha, self.beta, self.base, self.epsilon)

@@ -12,7 +12,7 @@ from sk_dml.embedders._pair import PairEmbedder, PairLoss
 
 
 class NTXentLoss(PairLoss):
-    r"""Normalised temperature-scaled cross-entropy on the pairs of a batch.
+    r"""Normalized temperature-scaled cross-entropy on the pairs of a batch.
 
     For every pair of an anchor and a positive with cosine similarity :math:`s_p`, the
     similarities :math:`s_n` of the anchor to all negatives, and temperature T,
@@ -44,13 +44,16 @@ class NTXentLoss(PairLoss):
     0.2395...
     """
 
+    _parameter_constraints = {
+        "temperature": [Interval(Real, 0, None, closed="neither")],
+    }
+
     def __init__(self, temperature=0.1):
         super().__init__()
         self.temperature = temperature
 
-    def _compare(self, rows, gallery, labels, gallery_labels):
+    def _compare(self, rows, gallery, positives, negatives):
         logits = F.similarities(rows, gallery) / self.temperature
-        positives, negatives = F.pair_masks(labels, gallery_labels)
         # One sum over the negatives serves all pairs of an anchor: n^2 numbers, where
         # a row of negatives for each pair would take n^3.
         against = F.masked_logsumexp(logits, negatives)
@@ -61,7 +64,7 @@ class NTXentLoss(PairLoss):
 
 @dataclass(eq=False, repr=False)
 class NTXentEmbedder(PairEmbedder):
-    """Embedding learned with the normalised temperature-scaled cross-entropy.
+    """Embedding learned with the normalized temperature-scaled cross-entropy.
 
     Classifies, for each pair of a class, the positive against all negatives of the
     batch. Choose it for large batches with few samples of each class.
@@ -76,26 +79,10 @@ class NTXentEmbedder(PairEmbedder):
     See Also
     --------
     SupConEmbedder : Treats all positives of an anchor together.
-
-    Examples
-    --------
-    >>> from sklearn.datasets import load_wine
-    >>> from sk_dml import NTXentEmbedder
-    >>> X, y = load_wine(return_X_y=True)
-    >>> NTXentEmbedder(8, max_epochs=9, random_state=0).fit_transform(X, y).shape
-    (178, 8)
     """
 
     _: KW_ONLY
     temperature: float = 0.1
 
-    _parameter_constraints = {
-        **PairEmbedder._parameter_constraints,
-        "temperature": [Interval(Real, 0, None, closed="neither")],
-    }
-    _search_space = {
-        "temperature": loguniform(1e-4, 1),
-    }
-
-    def _make_loss(self, n_classes):
-        return NTXentLoss(self.temperature)
+    loss_class = NTXentLoss
+    _search_space = {"temperature": loguniform(1e-4, 1)}

@@ -41,7 +41,7 @@ class ProxyAnchorLoss(ProxyLoss):
     Attributes
     ----------
     proxies : parameter of shape (n_classes, n_features)
-        The proxies, of any length; they are normalised where they are used.
+        The proxies, of any length; they are normalized where they are used.
 
     References
     ----------
@@ -57,6 +57,11 @@ class ProxyAnchorLoss(ProxyLoss):
     >>> loss.proxies.grad.shape
     torch.Size([3, 4])
     """
+
+    _parameter_constraints = {
+        "margin": [Interval(Real, -1, 1, closed="both")],
+        "scale": [Interval(Real, 0, None, closed="neither")],
+    }
 
     def __init__(self, n_classes, n_features, margin=0.1, scale=32.0):
         super().__init__(n_classes, n_features)
@@ -97,29 +102,14 @@ class ProxyAnchorEmbedder(ProxyEmbedder):
     See Also
     --------
     NormalizedSoftmaxEmbedder : Compares the proxies with each other at every sample.
-
-    Examples
-    --------
-    >>> from sklearn.datasets import load_wine
-    >>> from sk_dml import ProxyAnchorEmbedder
-    >>> X, y = load_wine(return_X_y=True)
-    >>> ProxyAnchorEmbedder(8, max_epochs=9, random_state=0).fit_transform(X, y).shape
-    (178, 8)
     """
 
     _: KW_ONLY
     margin: float = 0.1
     scale: float = 32.0
 
-    _parameter_constraints = {
-        **ProxyEmbedder._parameter_constraints,
-        "margin": [Interval(Real, -1, 1, closed="both")],
-        "scale": [Interval(Real, 0, None, closed="neither")],
-    }
+    loss_class = ProxyAnchorLoss
     _search_space = {
         "margin": uniform(0, 0.5),
         "scale": loguniform(4, 128),
     }
-
-    def _make_loss(self, n_classes):
-        return ProxyAnchorLoss(n_classes, self.n_components, self.margin, self.scale)

@@ -14,7 +14,7 @@ from sk_dml.embedders._proxy import ProxyEmbedder, ProxyLoss
 class ProxyNCALoss(ProxyLoss):
     r"""ProxyNCA: the own proxy against those of all other classes.
 
-    For an embedding x of class y and proxies w, all normalised, and scale s,
+    For an embedding x of class y and proxies w, all normalized, and scale s,
 
     .. math::
 
@@ -36,7 +36,7 @@ class ProxyNCALoss(ProxyLoss):
     Attributes
     ----------
     proxies : parameter of shape (n_classes, n_features)
-        The proxies, of any length; they are normalised where they are used.
+        The proxies, of any length; they are normalized where they are used.
 
     References
     ----------
@@ -52,6 +52,8 @@ class ProxyNCALoss(ProxyLoss):
     >>> loss.proxies.grad.shape
     torch.Size([3, 4])
     """
+
+    _parameter_constraints = {"scale": [Interval(Real, 0, None, closed="neither")]}
 
     def __init__(self, n_classes, n_features, scale=1.0):
         if n_classes < 2:
@@ -88,26 +90,10 @@ class ProxyNCAEmbedder(ProxyEmbedder):
     --------
     NormalizedSoftmaxEmbedder : The own proxy is in the denominator too.
     ProxyAnchorEmbedder : The proxies are the anchors.
-
-    Examples
-    --------
-    >>> from sklearn.datasets import load_wine
-    >>> from sk_dml import ProxyNCAEmbedder
-    >>> X, y = load_wine(return_X_y=True)
-    >>> ProxyNCAEmbedder(8, max_epochs=9, random_state=0).fit_transform(X, y).shape
-    (178, 8)
     """
 
     _: KW_ONLY
     scale: float = 1.0
 
-    _parameter_constraints = {
-        **ProxyEmbedder._parameter_constraints,
-        "scale": [Interval(Real, 0, None, closed="neither")],
-    }
-    _search_space = {
-        "scale": loguniform(0.5, 32),
-    }
-
-    def _make_loss(self, n_classes):
-        return ProxyNCALoss(n_classes, self.n_components, self.scale)
+    loss_class = ProxyNCALoss
+    _search_space = {"scale": loguniform(0.5, 32)}

@@ -93,13 +93,16 @@ class SmoothAPLoss(PairLoss):
     0.6000...
     """
 
+    _parameter_constraints = {
+        "temperature": [Interval(Real, 0, None, closed="neither")],
+    }
+
     def __init__(self, temperature=0.01):
         super().__init__()
         self.temperature = temperature
 
-    def _compare(self, rows, gallery, labels, gallery_labels):
+    def _compare(self, rows, gallery, positives, negatives):
         similarities = F.similarities(rows, gallery) / self.temperature
-        positives, negatives = F.pair_masks(labels, gallery_labels)
         sums = _SumOfPrecisions.apply(similarities, positives, negatives)
         n_positives = positives.sum(dim=1)
         return F.masked_mean(1 - sums / n_positives.clamp(min=1), n_positives > 0)
@@ -109,7 +112,7 @@ class SmoothAPLoss(PairLoss):
 class SmoothAPEmbedder(PairEmbedder):
     """Embedding learned with Smooth-AP, a differentiable average precision.
 
-    Optimises the ranking of the whole batch for every anchor. Choose it for retrieval,
+    Optimizes the ranking of the whole batch for every anchor. Choose it for retrieval,
     with large batches and several samples of each class.
 
     Parameters
@@ -122,26 +125,10 @@ class SmoothAPEmbedder(PairEmbedder):
     See Also
     --------
     FastAPEmbedder : Average precision from histograms.
-
-    Examples
-    --------
-    >>> from sklearn.datasets import load_wine
-    >>> from sk_dml import SmoothAPEmbedder
-    >>> X, y = load_wine(return_X_y=True)
-    >>> SmoothAPEmbedder(8, max_epochs=9, random_state=0).fit_transform(X, y).shape
-    (178, 8)
     """
 
     _: KW_ONLY
     temperature: float = 0.01
 
-    _parameter_constraints = {
-        **PairEmbedder._parameter_constraints,
-        "temperature": [Interval(Real, 0, None, closed="neither")],
-    }
-    _search_space = {
-        "temperature": loguniform(1e-3, 0.2),
-    }
-
-    def _make_loss(self, n_classes):
-        return SmoothAPLoss(self.temperature)
+    loss_class = SmoothAPLoss
+    _search_space = {"temperature": loguniform(1e-3, 0.2)}

@@ -17,7 +17,7 @@ class SNRContrastiveLoss(PairLoss):
     r"""Contrastive loss whose distance is the inverse of a signal-to-noise ratio.
 
     The anchor :math:`h_i` is the signal, its difference from another sample the noise,
-    both of normalised embeddings; with the variance over the features of an embedding,
+    both of normalized embeddings; with the variance over the features of an embedding,
 
     .. math::
 
@@ -58,14 +58,20 @@ class SNRContrastiveLoss(PairLoss):
     5.0...
     """
 
+    _parameter_constraints = {
+        "pos_margin": [Interval(Real, 0, None, closed="left")],
+        "neg_margin": [Interval(Real, 0, None, closed="left")],
+        "regularization": [Interval(Real, 0, None, closed="left")],
+    }
+
     def __init__(self, pos_margin=0.0, neg_margin=1.0, regularization=0.1):
         super().__init__()
         self.pos_margin = pos_margin
         self.neg_margin = neg_margin
         self.regularization = regularization
 
-    def _compare(self, rows, *batch):
-        (pull, pulls), (push, pushes) = self._terms(rows, *batch)
+    def _compare(self, rows, gallery, positives, negatives):
+        (pull, pulls), (push, pushes) = self._terms(rows, gallery, positives, negatives)
         offsets = rows.sum(dim=1).abs().sum() / max(len(rows), 1)
         return (
             F.masked_mean(pull, pulls)
@@ -73,12 +79,12 @@ class SNRContrastiveLoss(PairLoss):
             + self.regularization * offsets
         )
 
-    def _count_active(self, rows, *batch):
-        (_, pulls), (_, pushes) = self._terms(rows, *batch)
-        return pulls.sum() + pushes.sum(), len(rows) * (len(rows) - 1)
+    def _count_active(self, rows, gallery, positives, negatives):
+        (_, pulls), (_, pushes) = self._terms(rows, gallery, positives, negatives)
+        return pulls.sum() + pushes.sum(), positives.sum() + negatives.sum()
 
-    def _terms(self, rows, gallery, labels, gallery_labels):
-        # On centred rows the ratio of the variances is that of the squared lengths.
+    def _terms(self, rows, gallery, positives, negatives):
+        # On centerd rows the ratio of the variances is that of the squared lengths.
         centered = gallery - gallery.mean(dim=1, keepdim=True)
         gram = centered[: len(rows)] @ centered.T
         squares = centered.square().sum(dim=1)
@@ -86,7 +92,6 @@ class SNRContrastiveLoss(PairLoss):
         has_signal = signal > SIGNAL * rows.square().sum(dim=1, keepdim=True)
         noise = (signal + squares - 2 * gram).clamp(min=0)
         distances = noise / signal.where(has_signal, 1)
-        positives, negatives = F.pair_masks(labels, gallery_labels)
         pull = distances - self.pos_margin
         push = self.neg_margin - distances
         pulls = positives & has_signal & (pull > 0)
@@ -117,15 +122,6 @@ class SNRContrastiveEmbedder(PairEmbedder):
     See Also
     --------
     ContrastiveEmbedder : The same on Euclidean distances.
-
-    Examples
-    --------
-    >>> from sklearn.datasets import load_wine
-    >>> from sk_dml import SNRContrastiveEmbedder
-    >>> X, y = load_wine(return_X_y=True)
-    >>> embedder = SNRContrastiveEmbedder(8, max_epochs=9, random_state=0)
-    >>> embedder.fit_transform(X, y).shape
-    (178, 8)
     """
 
     _: KW_ONLY
@@ -133,17 +129,9 @@ class SNRContrastiveEmbedder(PairEmbedder):
     neg_margin: float = 1.0
     regularization: float = 0.1
 
-    _parameter_constraints = {
-        **PairEmbedder._parameter_constraints,
-        "pos_margin": [Interval(Real, 0, None, closed="left")],
-        "neg_margin": [Interval(Real, 0, None, closed="left")],
-        "regularization": [Interval(Real, 0, None, closed="left")],
-    }
+    loss_class = SNRContrastiveLoss
     _search_space = {
         "pos_margin": uniform(0, 0.5),
         "neg_margin": uniform(0.2, 1.6),
         "regularization": loguniform(1e-3, 1),
     }
-
-    def _make_loss(self, n_classes):
-        return SNRContrastiveLoss(self.pos_margin, self.neg_margin, self.regularization)

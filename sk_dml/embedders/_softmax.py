@@ -72,15 +72,6 @@ class SoftmaxEmbedder(ProxyEmbedder):
     --------
     NormalizedSoftmaxEmbedder : Compares directions, as a search by cosine does.
     CenterEmbedder : Draws the samples of a class together too.
-
-    Examples
-    --------
-    >>> from sklearn.datasets import load_wine
-    >>> from sk_dml import SoftmaxEmbedder
-    >>> X, y = load_wine(return_X_y=True)
-    >>> SoftmaxEmbedder(8, max_epochs=9, random_state=0).fit_transform(X, y).shape
-    (178, 8)
     """
 
-    def _make_loss(self, n_classes):
-        return SoftmaxLoss(n_classes, self.n_components)
+    loss_class = SoftmaxLoss

@@ -43,7 +43,7 @@ class SphereFaceLoss(ProxyLoss):
     Attributes
     ----------
     proxies : parameter of shape (n_classes, n_features)
-        The proxies, of any length; they are normalised where they are used.
+        The proxies, of any length; they are normalized where they are used.
     n_steps : buffer of shape (), int64
         Batches seen in training mode.
 
@@ -63,6 +63,7 @@ class SphereFaceLoss(ProxyLoss):
     """
 
     n_steps: torch.Tensor
+    _parameter_constraints = {"margin": [Interval(Integral, 1, None, closed="left")]}
 
     def __init__(self, n_classes, n_features, margin=4):
         super().__init__(n_classes, n_features)
@@ -110,26 +111,10 @@ class SphereFaceEmbedder(ProxyEmbedder):
     --------
     ArcFaceEmbedder : Adds to the angle.
     CosFaceEmbedder : Subtracts from the cosine.
-
-    Examples
-    --------
-    >>> from sklearn.datasets import load_wine
-    >>> from sk_dml import SphereFaceEmbedder
-    >>> X, y = load_wine(return_X_y=True)
-    >>> SphereFaceEmbedder(8, max_epochs=9, random_state=0).fit_transform(X, y).shape
-    (178, 8)
     """
 
     _: KW_ONLY
     margin: int = 4
 
-    _parameter_constraints = {
-        **ProxyEmbedder._parameter_constraints,
-        "margin": [Interval(Integral, 1, None, closed="left")],
-    }
-    _search_space = {
-        "margin": [1, 2, 3, 4, 5],
-    }
-
-    def _make_loss(self, n_classes):
-        return SphereFaceLoss(n_classes, self.n_components, self.margin)
+    loss_class = SphereFaceLoss
+    _search_space = {"margin": [1, 2, 3, 4, 5]}

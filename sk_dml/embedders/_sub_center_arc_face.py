@@ -14,7 +14,7 @@ from sk_dml.embedders._proxy import ProxyEmbedder, ProxyLoss
 class SubCenterArcFaceLoss(ProxyLoss):
     r"""ArcFace with several proxies a class, the nearest of which counts.
 
-    For an embedding x of class y and K proxies :math:`w_c^k` a class, all normalised,
+    For an embedding x of class y and K proxies :math:`w_c^k` a class, all normalized,
     with margin m and scale s,
 
     .. math::
@@ -42,7 +42,7 @@ class SubCenterArcFaceLoss(ProxyLoss):
     Attributes
     ----------
     proxies : parameter of shape (n_classes, n_centers, n_features)
-        The proxies, of any length; they are normalised where they are used.
+        The proxies, of any length; they are normalized where they are used.
 
     References
     ----------
@@ -58,6 +58,12 @@ class SubCenterArcFaceLoss(ProxyLoss):
     >>> loss.proxies.grad.shape
     torch.Size([3, 3, 4])
     """
+
+    _parameter_constraints = {
+        "n_centers": [Interval(Integral, 1, None, closed="left")],
+        "margin": [Interval(Real, 0, math.pi, closed="both")],
+        "scale": [Interval(Real, 0, None, closed="neither")],
+    }
 
     def __init__(self, n_classes, n_features, n_centers=3, margin=0.5, scale=16.0):
         super().__init__(n_classes, n_centers, n_features)
@@ -94,15 +100,6 @@ class SubCenterArcFaceEmbedder(ProxyEmbedder):
     --------
     ArcFaceEmbedder : One proxy a class.
     SoftTripleEmbedder : Several, of which no single one decides.
-
-    Examples
-    --------
-    >>> from sklearn.datasets import load_wine
-    >>> from sk_dml import SubCenterArcFaceEmbedder
-    >>> X, y = load_wine(return_X_y=True)
-    >>> embedder = SubCenterArcFaceEmbedder(8, max_epochs=9, random_state=0)
-    >>> embedder.fit_transform(X, y).shape
-    (178, 8)
     """
 
     _: KW_ONLY
@@ -110,19 +107,9 @@ class SubCenterArcFaceEmbedder(ProxyEmbedder):
     margin: float = 0.5
     scale: float = 16.0
 
-    _parameter_constraints = {
-        **ProxyEmbedder._parameter_constraints,
-        "n_centers": [Interval(Integral, 1, None, closed="left")],
-        "margin": [Interval(Real, 0, math.pi, closed="both")],
-        "scale": [Interval(Real, 0, None, closed="neither")],
-    }
+    loss_class = SubCenterArcFaceLoss
     _search_space = {
         "n_centers": randint(1, 7),
         "margin": uniform(0, 1),
         "scale": loguniform(4, 256),
     }
-
-    def _make_loss(self, n_classes):
-        return SubCenterArcFaceLoss(
-            n_classes, self.n_components, self.n_centers, self.margin, self.scale
-        )

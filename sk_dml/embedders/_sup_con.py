@@ -44,13 +44,16 @@ class SupConLoss(PairLoss):
     0.2395...
     """
 
+    _parameter_constraints = {
+        "temperature": [Interval(Real, 0, None, closed="neither")],
+    }
+
     def __init__(self, temperature=0.1):
         super().__init__()
         self.temperature = temperature
 
-    def _compare(self, rows, gallery, labels, gallery_labels):
+    def _compare(self, rows, gallery, positives, negatives):
         logits = F.similarities(rows, gallery) / self.temperature
-        positives, negatives = F.pair_masks(labels, gallery_labels)
         total = F.masked_logsumexp(logits, positives | negatives)
         n_positives = positives.sum(dim=1)
         mean = logits.where(positives, 0).sum(dim=1) / n_positives.clamp(min=1)
@@ -74,26 +77,10 @@ class SupConEmbedder(PairEmbedder):
     See Also
     --------
     NTXentEmbedder : Treats every positive of an anchor apart.
-
-    Examples
-    --------
-    >>> from sklearn.datasets import load_wine
-    >>> from sk_dml import SupConEmbedder
-    >>> X, y = load_wine(return_X_y=True)
-    >>> SupConEmbedder(8, max_epochs=9, random_state=0).fit_transform(X, y).shape
-    (178, 8)
     """
 
     _: KW_ONLY
     temperature: float = 0.1
 
-    _parameter_constraints = {
-        **PairEmbedder._parameter_constraints,
-        "temperature": [Interval(Real, 0, None, closed="neither")],
-    }
-    _search_space = {
-        "temperature": loguniform(0.01, 1),
-    }
-
-    def _make_loss(self, n_classes):
-        return SupConLoss(self.temperature)
+    loss_class = SupConLoss
+    _search_space = {"temperature": loguniform(0.01, 1)}

@@ -18,7 +18,7 @@ class TripletLoss(PairLoss):
     r"""Triplet loss on the triplets of a batch.
 
     A triplet is an anchor, a positive of its class and a negative of another. With
-    Euclidean distances :math:`d` between the normalised embeddings,
+    Euclidean distances :math:`d` between the normalized embeddings,
 
     .. math::
 
@@ -57,26 +57,32 @@ class TripletLoss(PairLoss):
     0.9071...
     """
 
+    _parameter_constraints = {
+        "margin": [Interval(Real, 0, 2, closed="both")],
+        "mining": [StrOptions(set(MINING))],
+    }
+
     def __init__(self, margin=0.2, mining="semihard"):
         super().__init__()
         self.margin = margin
         self.mining = mining
 
-    def _compare(self, rows, gallery, labels, gallery_labels):
+    def _compare(self, rows, gallery, positives, negatives):
         distances = F.euclidean_distances(rows, gallery)
-        masks = F.pair_masks(labels, gallery_labels)
         if self.mining != "all":
-            terms, mined = self._mine(distances, *masks)
+            terms, mined = self._mine(distances, positives, negatives)
             return F.masked_mean(terms, mined & (terms > 0))
-        reach, sorted_negatives, n_active = self._reach(distances, *masks)
+        # The active negatives of a pair are the nearest n_active ones of its anchor:
+        # with their distances sorted and summed up once, each sum over them is a
+        # difference, and nothing of the size of the triplets is in memory.
+        reach, sorted_negatives, n_active = self._reach(distances, positives, negatives)
         finite = sorted_negatives.where(sorted_negatives.isfinite(), 0)
         sums = nn.functional.pad(finite.cumsum(dim=1), (1, 0))
         total = (n_active * reach - sums.gather(1, n_active)).sum()
         return total / n_active.sum().clamp(min=1)
 
-    def _count_active(self, rows, gallery, labels, gallery_labels):
+    def _count_active(self, rows, gallery, positives, negatives):
         distances = F.euclidean_distances(rows, gallery)
-        positives, negatives = F.pair_masks(labels, gallery_labels)
         if self.mining != "all":
             terms, mined = self._mine(distances, positives, negatives)
             return (mined & (terms > 0)).sum(), (mined & terms.isfinite()).sum()
@@ -142,29 +148,14 @@ class TripletEmbedder(PairEmbedder):
     --------
     ContrastiveEmbedder : Compares distances with fixed margins.
     CircleEmbedder : Weighs every pair by how far it is from its optimum.
-
-    Examples
-    --------
-    >>> from sklearn.datasets import load_wine
-    >>> from sk_dml import TripletEmbedder
-    >>> X, y = load_wine(return_X_y=True)
-    >>> TripletEmbedder(8, mining="hard", random_state=0).fit_transform(X, y).shape
-    (178, 8)
     """
 
     _: KW_ONLY
     margin: float = 0.2
     mining: str = "semihard"
 
-    _parameter_constraints = {
-        **PairEmbedder._parameter_constraints,
-        "margin": [Interval(Real, 0, 2, closed="both")],
-        "mining": [StrOptions(set(MINING))],
-    }
+    loss_class = TripletLoss
     _search_space = {
         "margin": uniform(0, 0.5),
         "mining": list(MINING),
     }
-
-    def _make_loss(self, n_classes):
-        return TripletLoss(self.margin, self.mining)
