@@ -26,27 +26,29 @@ class CircleLoss(PairLoss):
             \sum_p e^{-\gamma \alpha_p (s_p - 1 + m)}\Big], \quad
         \alpha_p = [1 + m - s_p]_+, \; \alpha_n = [s_n + m]_+ .
 
-    The weights :math:`\alpha` carry no gradient: a pair far from its optimum pulls
-    harder. The batch's loss is the mean over the anchors that have both kinds of pair.
+    The weights :math:`\alpha` are constants for the gradient: the farther a pair is
+    from its optimum, the more it is moved. The loss of a batch is the mean over the
+    anchors that have both kinds of pairs.
 
     In the class-level form, s are the similarities to a learned proxy of every class:
-    one positive, and the proxies of all other classes as negatives.
+    one positive, and the proxies of all other classes as negatives. It is called with
+    labels in 0 .. n_classes - 1, and with neither references nor masks.
 
     Parameters
     ----------
     margin : float, default=0.4
-        Relaxation m, in [-1, 1]: similarities aim above 1 - m within and below m
-        between classes.
+        Relaxation m, in [-1, 1]: similarities should be above 1 - m within a class and
+        below m between classes.
     gamma : float, default=80.0
         Scale of the similarities, above 0.
     n_classes, n_features : int or None, default=None
-        Number of classes and width of the embeddings, for the class-level form; None
-        compares the pairs of a batch.
+        Number of classes and width of the embeddings, both at least 1, for the
+        class-level form. None compares the pairs of a batch.
 
     Attributes
     ----------
     proxies : parameter of shape (n_classes, n_features) or None
-        The proxies, of any length; they are normalized where they are used.
+        The proxies, of any length; they are normalized when they are used.
 
     References
     ----------
@@ -135,29 +137,30 @@ class CircleLoss(PairLoss):
 class CircleEmbedder(PairEmbedder):
     """Embedding learned with the Circle loss.
 
-    Pulls the samples of a class together and pushes classes apart, each pair with a
-    weight of its own: pairs far from where they should be move most. Choose it first
-    for images, above all for retrieval among classes never seen in training.
+    Pulls the samples of a class together and pushes classes apart. Each pair has its
+    own weight: the farther a pair is from where it should be, the more it is moved.
+    Choose it first for images, above all for retrieval among classes never seen in
+    training.
 
     Parameters
     ----------
     margin : float, default=0.4
-        Similarities aim above ``1 - margin`` within a class and below ``margin``
-        between classes, in [-1, 1]; a larger margin asks for less. The paper uses 0.25
+        Similarities should be above ``1 - margin`` within a class and below ``margin``
+        between classes. In [-1, 1]; a larger margin demands less. The paper uses 0.25
         for faces and re-identification and 0.4 for fine-grained retrieval.
     gamma : float, default=80.0
-        Scale of the similarities, above 0. The larger, the more the hardest pairs of a
-        batch decide alone. The paper uses 80 for fine-grained retrieval, 128 for
+        Factor of the similarities, above 0. The larger, the more the hardest pairs of a
+        batch dominate. The paper uses 80 for fine-grained retrieval, 128 for
         re-identification and 256 for faces.
     supervision : {"pair", "class"}, default="pair"
-        What a sample is compared with: the other samples of its batch, or a learned
-        proxy of every class. "class" suits many classes with few samples each, even
-        one; ``samples_per_class=None`` then shuffles, and there is no memory.
+        "pair" compares a sample with the other samples of its batch, "class" with a
+        learned proxy of every class. "class" suits many classes with few samples each,
+        even one. It allows ``samples_per_class=None``, but no ``memory_size``.
 
     See Also
     --------
     ContrastiveEmbedder : The classical loss on pairs.
-    SoftTripleEmbedder : Learns several proxies a class instead of comparing pairs.
+    SoftTripleEmbedder : Learns several proxies per class instead of comparing pairs.
 
     Examples
     --------

@@ -20,16 +20,16 @@ class ContrastiveLoss(PairLoss):
         L = \mathrm{mean}_{(i, p)} [d_{ip} - m_\text{pos}]_+
           + \mathrm{mean}_{(i, n)} [m_\text{neg} - d_{in}]_+ ,
 
-    where p runs over samples of the class of i, n over the others, and each mean is
-    taken over the terms that are not zero. This is the form that the Reality Check [2]_
-    compared; the original squares the terms and leaves the embeddings unnormalized.
+    where p are the samples of the class of i, n are the others, and each mean is taken
+    over the terms that are not zero. This is the form that the Reality Check [2]_
+    compared. The original squares the terms and does not normalize the embeddings.
 
     Parameters
     ----------
     pos_margin : float, default=0.0
-        Pairs of one class at most this far apart are at rest, in [0, 2].
+        Distance up to which pairs of one class have no loss, in [0, 2].
     neg_margin : float, default=0.5
-        Pairs of two classes at least this far apart are at rest, in [0, 2].
+        Distance from which on pairs of two classes have no loss, in [0, 2].
 
     References
     ----------
@@ -80,17 +80,18 @@ class ContrastiveEmbedder(PairEmbedder):
     """Embedding learned with the contrastive loss.
 
     Pulls every pair of a class together and pushes pairs of different classes apart up
-    to a margin. Choose it first for rows, and as the classical baseline: the oldest
-    method, and one that fair comparisons find hard to beat.
+    to a margin. Choose it first for rows, and as the classical baseline: it is the
+    oldest method, and in fair comparisons hard to beat.
 
     Parameters
     ----------
     pos_margin : float, default=0.0
-        Distance below which a pair of one class is left alone, in [0, 2]. Above 0 it
-        lets classes keep some width.
+        Distance below which a pair of one class is not pulled any more, in [0, 2]. If
+        above 0, classes keep some width.
     neg_margin : float, default=0.5
-        Distance above which a pair of different classes is left alone, in [0, 2]. The
-        larger, the more pairs keep pushing. The Reality Check found 0.38 to 0.54.
+        Distance above which a pair of different classes is not pushed any more, in
+        [0, 2]. The larger, the more pairs are pushed. The Reality Check found 0.38 to
+        0.54.
 
     See Also
     --------

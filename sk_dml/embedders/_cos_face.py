@@ -11,7 +11,7 @@ from sk_dml.embedders._proxy import ProxyEmbedder, ProxyLoss
 
 
 class CosFaceLoss(ProxyLoss):
-    r"""CosFace: softmax on cosines, the own one reduced by a margin.
+    r"""CosFace: softmax on cosines, with a margin subtracted for the own class.
 
     For an embedding x of class y and proxies w, all normalized, with the angles
     :math:`\theta_c` between x and :math:`w_c`, margin m and scale s,
@@ -30,14 +30,14 @@ class CosFaceLoss(ProxyLoss):
     n_features : int
         Width of the embeddings.
     margin : float, default=0.35
-        What the cosine to the own proxy is reduced by, at least 0.
+        Margin subtracted from the cosine to the own proxy, in [0, 2].
     scale : float, default=16.0
-        Scale of the similarities, above 0.
+        Factor of the cosines, above 0.
 
     Attributes
     ----------
     proxies : parameter of shape (n_classes, n_features)
-        The proxies, of any length; they are normalized where they are used.
+        The proxies, of any length; they are normalized when they are used.
 
     References
     ----------
@@ -76,21 +76,21 @@ class CosFaceLoss(ProxyLoss):
 class CosFaceEmbedder(ProxyEmbedder):
     """Embedding learned with CosFace, the large margin cosine loss.
 
-    Learns one direction a class and asks for more than the right order of the cosines:
-    the own one must win by a margin. Choose it for many classes with many samples each,
-    as of faces.
+    Learns one direction per class. The cosine to the own direction must be larger than
+    the cosines to the others by a margin. Choose it for many classes with many samples
+    each, such as faces.
 
     Parameters
     ----------
     margin : float, default=0.35
-        By how much the cosine to the own proxy must exceed the others, in [0, 2]. The
-        larger, the tighter the classes. The paper uses 0.35; the Reality Check found
-        0.34 to 0.62.
+        How much larger the cosine to the own proxy must be than the cosines to the
+        others, in [0, 2]. The larger, the tighter the classes. The paper uses 0.35; the
+        Reality Check found 0.34 to 0.62.
     scale : float, default=16.0
-        What the cosines are multiplied by, above 0: the inverse of a temperature. The
-        larger, the less a sample that is already classified right still moves. The
-        paper uses 64 for millions of faces and the Reality Check found 100 to 162 for
-        pretrained networks; small data from scratch train better with 16.
+        Factor of the cosines, above 0: the inverse of a temperature. The larger, the
+        less a sample that is already classified correctly still moves. The paper uses
+        64 for millions of faces and the Reality Check found 100 to 162 for pretrained
+        networks; networks trained from scratch on small data do better with 16.
 
     See Also
     --------

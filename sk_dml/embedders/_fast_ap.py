@@ -14,9 +14,10 @@ class FastAPLoss(PairLoss):
     r"""One minus the average precision, from soft histograms of the distances.
 
     For an anchor with :math:`N^+` positives, the squared distances of the normalized
-    embeddings, in [0, 4], are shared out among the nearest two of the edges of
-    ``n_bins`` bins. With :math:`h^+_j` positives and :math:`h_j` samples at edge j and
-    their sums :math:`H^+_j` and :math:`H_j` up to it,
+    embeddings lie in [0, 4], which is cut into ``n_bins`` bins. Each distance counts at
+    the two edges of its bin, more at the nearer edge. With :math:`h^+_j` positives and
+    :math:`h_j` samples at edge j, and their sums :math:`H^+_j` and :math:`H_j` over the
+    edges up to j,
 
     .. math:: L = 1 - \frac{1}{N^+} \sum_j \frac{H^+_j h^+_j}{H_j} ,
 
@@ -25,7 +26,7 @@ class FastAPLoss(PairLoss):
     Parameters
     ----------
     n_bins : int, default=10
-        Bins of the histogram, at least 1.
+        Number of bins of the histogram, at least 1.
 
     References
     ----------
@@ -51,21 +52,22 @@ class FastAPLoss(PairLoss):
         self.n_bins = n_bins
 
     def _compare(self, rows, gallery, positives, negatives):
-        places = (2 - 2 * F.similarities(rows, gallery)).clamp(0, 4) * (self.n_bins / 4)
-        pairs = (positives | negatives).to(places.dtype)
+        squares = (2 - 2 * F.similarities(rows, gallery)).clamp(0, 4)
+        positions = squares * (self.n_bins / 4)  # in bins: the edges are the integers
+        pairs = (positives | negatives).to(positions.dtype)
         # Each pair adds to two edges: in the first half of the columns if it is a
-        # positive, in the second if not.
-        lower = places.detach().nan_to_num().floor().clamp(max=self.n_bins - 1)
-        upper_share = (places - lower) * pairs
+        # positive, in the second half if not.
+        lower = positions.detach().nan_to_num().floor().clamp(max=self.n_bins - 1)
+        upper_share = (positions - lower) * pairs
         n_edges = self.n_bins + 1
         edge = lower.long() + n_edges * negatives
-        histogram = places.new_zeros(len(rows), 2 * n_edges)
+        histogram = positions.new_zeros(len(rows), 2 * n_edges)
         histogram = histogram.scatter_add(1, edge, pairs - upper_share)
         histogram = histogram.scatter_add(1, edge + 1, upper_share)
         positive, negative = histogram.tensor_split(2, dim=1)
-        until = (positive + negative).cumsum(dim=1)
+        total = (positive + negative).cumsum(dim=1)
         hits = positive.cumsum(dim=1) * positive
-        precision = hits / until.where(until > 0, 1)
+        precision = hits / total.where(total > 0, 1)  # the first edges may be empty
         n_positives = positives.sum(dim=1)
         average = precision.sum(dim=1) / n_positives.clamp(min=1)
         return F.masked_mean(1 - average, n_positives > 0)
@@ -81,13 +83,13 @@ class FastAPEmbedder(PairEmbedder):
     Parameters
     ----------
     n_bins : int, default=10
-        Bins of the histogram of squared distances, at least 1. More bins rank more
-        finely and pass a gradient to fewer pairs. The paper uses 10; the Reality Check
-        found 16 to 27.
+        Number of bins of the histogram of squared distances, at least 1. With more
+        bins, the ranking is finer, and fewer pairs receive a gradient. The paper uses
+        10; the Reality Check found 16 to 27.
 
     See Also
     --------
-    NCAEmbedder : Wants one near neighbor of the class instead of a good ranking.
+    NCAEmbedder : Needs one near neighbor of the class instead of a good ranking.
     """
 
     _: KW_ONLY

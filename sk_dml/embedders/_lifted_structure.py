@@ -14,8 +14,8 @@ from sk_dml.embedders._pair import PairEmbedder, PairLoss
 class LiftedStructureLoss(PairLoss):
     r"""Lifted structured loss: each positive pair against all negatives of both ends.
 
-    With Euclidean distances :math:`d` between the embeddings, taken at their length,
-    and margin m, for every pair of samples i and j of one class,
+    With Euclidean distances :math:`d` between the embeddings, not normalized, and
+    margin m, for every pair of samples i and j of one class,
 
     .. math::
 
@@ -26,7 +26,7 @@ class LiftedStructureLoss(PairLoss):
     Parameters
     ----------
     margin : float, default=1.0
-        The paper's alpha, m.
+        The paper's alpha, m, at least 0.
 
     References
     ----------
@@ -53,14 +53,15 @@ class LiftedStructureLoss(PairLoss):
         self.margin = margin
 
     def _compare(self, rows, gallery, positives, negatives):
-        # By differences: rows of any length may be long and lie close.
+        # From differences, not products: rows are not normalized, so that long rows may
+        # be close to each other.
         distances = torch.cdist(
             rows, gallery, compute_mode="donot_use_mm_for_euclid_dist"
         )
         closeness = self.margin - distances
         against = F.masked_logsumexp(closeness, negatives)
-        # One sum an end serves all its pairs. The negatives of what is in the gallery
-        # alone are those in the batch.
+        # One sum per sample serves all its pairs. References have their negatives in
+        # the batch only.
         others = slice(len(rows), None)
         against_others = F.masked_logsumexp(closeness.T[others], negatives.T[others])
         both = torch.logaddexp(against[:, None], torch.cat([against, against_others]))
@@ -72,17 +73,17 @@ class LiftedStructureLoss(PairLoss):
 class LiftedStructureEmbedder(PairEmbedder):
     """Embedding learned with the lifted structured loss.
 
-    Compares every pair of a class with all negatives that its two samples have in the
-    batch. Choose it for comparison with the methods that came after it.
+    Compares every pair of a class with all negatives of its two samples in the batch.
+    Choose it for comparison with the methods that came after it.
 
     Parameters
     ----------
     margin : float, default=1.0
-        Distance beyond which a negative weighs little, at least 0. The paper uses 1.
+        Distance above which a negative has little weight, at least 0. The paper uses 1.
 
     See Also
     --------
-    MultiSimilarityEmbedder : Weighs positives and negatives apart, on cosines.
+    MultiSimilarityEmbedder : Weighs positives and negatives separately, on cosines.
     TripletEmbedder : One negative at a time.
     """
 

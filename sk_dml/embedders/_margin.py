@@ -11,14 +11,14 @@ from sk_dml import _functional as F
 from sk_dml.embedders._loss import SIZE
 from sk_dml.embedders._pair import PairEmbedder, PairLoss
 
-# Nearer negatives are drawn as if they were this far away: they are few and noisy.
+# Nearer negatives are drawn as if they were at this distance: they are few and noisy.
 NEAREST = 0.5
-# Farther ones are not drawn: on the sphere they are as rare as near ones.
+# Farther negatives are not drawn: on the sphere they are as rare as near ones.
 FARTHEST = 1.4
 
 
 class MarginLoss(PairLoss):
-    r"""Margin loss on positives and on negatives drawn by their distance.
+    r"""Margin loss on positives, and on negatives sampled by their distance.
 
     With Euclidean distances :math:`d` between the normalized embeddings, margin
     :math:`\alpha` and boundary :math:`\beta`,
@@ -27,27 +27,28 @@ class MarginLoss(PairLoss):
 
         L = \frac{\sum_{(a, p)} [d_{ap} - \beta + \alpha]_+
             + \sum_{(a, n)} [\beta + \alpha - d_{an}]_+}
-            {\text{how many of these terms are above zero}} .
+            {\text{number of these terms above zero}} .
 
     The paper draws one negative n for each positive pair (a, p), with a probability
     that makes all distances up to 1.4 equally likely,
     :math:`w_n \propto 1 / q(\max(d_{an}, 0.5))`, where
     :math:`q(d) = d^{D - 2} (1 - d^2 / 4)^{(D - 3) / 2}` is how often a distance occurs
-    on the sphere in D dimensions. Here all these negatives enter the sum and the count,
-    with the probability as their weight: what more and more draws tend to.
+    on the sphere in D dimensions. Here all these negatives are in the sum and in the
+    number of terms, with the probability as their weight: the limit of many draws.
 
     Parameters
     ----------
     margin : float, default=0.2
         The paper's alpha, in [0, 2].
     beta : float, default=1.2
-        The boundary between positives and negatives, in [0, 2]; if it is learned, in
-        the beginning.
+        The boundary between positives and negatives, in [0, 2]. If it is learned, its
+        first value.
     learn_beta : bool or "class", default=True
-        Whether the boundary is a parameter: not, one for all classes, or one for each,
-        of which the anchor's counts.
+        Whether the boundary is learned: False, True for one boundary for all classes,
+        or "class" for one boundary for each class, of which that of the anchor counts.
+        "class" needs labels, and accepts no masks.
     n_classes : int or None, default=None
-        Number of classes, which ``learn_beta="class"`` needs to know.
+        Number of classes, at least 1. Needed for ``learn_beta="class"``.
 
     Attributes
     ----------
@@ -134,21 +135,22 @@ class MarginLoss(PairLoss):
 class MarginEmbedder(PairEmbedder):
     """Embedding learned with the margin loss and distance-weighted negatives.
 
-    Tells pairs of one class from others by one boundary for all distances, and takes
-    negatives from all distances alike instead of the nearest or the many far ones.
-    Choose it where mined triplets are unstable.
+    Separates pairs of one class from the others by one boundary for all distances.
+    Negatives are sampled evenly from all distances, instead of the nearest ones or the
+    many far ones. Choose it if mined triplets are unstable.
 
     Parameters
     ----------
     margin : float, default=0.2
-        How far positives aim below the boundary and negatives above it, in [0, 2]. The
-        Reality Check found 0.08 to 0.09.
+        How far below the boundary positives should be, and negatives above it, in
+        [0, 2]. The Reality Check found 0.08 to 0.09.
     beta : float, default=1.2
-        The boundary, in [0, 2]; where it is learned, in the beginning. The paper
-        uses 1.2; the Reality Check found 0.8 to 1.3.
+        The boundary, in [0, 2]. If it is learned, its first value. The paper uses 1.2;
+        the Reality Check found 0.8 to 1.3.
     learn_beta : bool or "class", default=True
-        Whether the boundary is learned: not, one for all classes, or one for each. It
-        then moves to where as many positives as negatives are on the wrong side.
+        Whether the boundary is learned: False, True for one boundary for all classes,
+        or "class" for one boundary for each class. A learned boundary moves until as
+        many positives as negatives are on the wrong side.
 
     See Also
     --------
@@ -165,7 +167,7 @@ class MarginEmbedder(PairEmbedder):
     _search_space = {
         "margin": uniform(0, 0.5),
         "beta": uniform(0.4, 1.2),
-        # One that is not learned is searched, too: at low rates it stays where it is.
+        # False is not needed: at a low proxy_lr a learned boundary does not move.
         "learn_beta": [True, "class"],
         "proxy_lr": loguniform(1e-5, 1e-1),
     }

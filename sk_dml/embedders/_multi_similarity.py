@@ -25,19 +25,19 @@ class MultiSimilarityLoss(PairLoss):
 
     A positive is mined if it is less similar than the most similar negative plus
     :math:`\epsilon`; a negative if it is more similar than the least similar positive
-    minus :math:`\epsilon`. The batch's loss is the mean over the anchors that have both
-    positives and negatives in the batch.
+    minus :math:`\epsilon`. The loss of a batch is the mean over the anchors that have
+    both positives and negatives in it.
 
     Parameters
     ----------
     alpha : float, default=2.0
-        Scale of the positives, above 0.
+        Factor of the similarities of positives, above 0.
     beta : float, default=50.0
-        Scale of the negatives, above 0.
+        Factor of the similarities of negatives, above 0.
     base : float, default=0.5
-        The paper's lambda.
+        The paper's lambda, in [-1, 1].
     epsilon : float or None, default=0.1
-        Margin of the miner, at least 0; None takes every pair.
+        Margin of the miner, at least 0. None uses every pair.
 
     References
     ----------
@@ -105,24 +105,24 @@ class MultiSimilarityLoss(PairLoss):
 class MultiSimilarityEmbedder(PairEmbedder):
     """Embedding learned with the Multi-Similarity loss.
 
-    Mines the pairs of a batch that are out of order and weighs each by its own
-    similarity and by those of the anchor's other pairs. Choose it as a strong
-    all-rounder for retrieval.
+    Mines the pairs of a batch that are in the wrong order, and weighs each by its own
+    similarity and the similarities of the anchor's other pairs. Choose it as a strong
+    general method for retrieval.
 
     Parameters
     ----------
     alpha : float, default=2.0
-        Scale of the positives, above 0. The larger, the more the farthest positive
-        decides alone.
+        Factor of the similarities of positives, above 0. The larger, the more the
+        farthest positive dominates.
     beta : float, default=50.0
-        Scale of the negatives, above 0. The larger, the more the nearest negative
-        decides alone. The paper uses 50, its code 40.
+        Factor of the similarities of negatives, above 0. The larger, the more the
+        nearest negative dominates. The paper uses 50, its code 40.
     base : float, default=0.5
-        Similarity that positives should exceed and negatives stay below, in [-1, 1].
-        The paper uses 1, its code 0.5, which trains better from scratch.
+        Similarity that positives should be above and negatives below, in [-1, 1]. The
+        paper uses 1, its code 0.5, which trains better from scratch.
     epsilon : float or None, default=0.1
-        Margin of the miner, at least 0: pairs in order by more than it are left alone.
-        None takes every pair.
+        Margin of the miner, at least 0: pairs that are in the right order by more than
+        it have no loss. None uses every pair.
 
     See Also
     --------

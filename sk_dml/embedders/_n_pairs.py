@@ -15,7 +15,7 @@ class NPairsLoss(PairLoss):
     r"""Multi-class N-pair loss: a positive against one negative of every other class.
 
     For every pair of an anchor a and a positive p of the batch, with the embeddings
-    :math:`f` taken at their length and the set :math:`G_c` of the samples of class c,
+    :math:`f`, not normalized, and the set :math:`G_c` of the samples of class c,
 
     .. math::
 
@@ -23,9 +23,10 @@ class NPairsLoss(PairLoss):
             e^{f_a \cdot f_n - f_a \cdot f_p}\Big] ,
 
     averaged over the pairs, plus ``l2_weight`` times the mean of
-    :math:`\lVert f \rVert^2`. The paper's batches hold two samples a class and one of
-    them serves as the negative of the others; the mean over the class is what one drawn
-    at random contributes, and makes any batch do, in any order.
+    :math:`\lVert f \rVert^2`. The paper's batches hold two samples of each class, one
+    of which is the negative of the other classes. The mean over a class is what one of
+    its samples, drawn at random, contributes on average; with it, any batch can be
+    used, in any order. The loss needs labels, and accepts no masks.
 
     Parameters
     ----------
@@ -75,14 +76,15 @@ class NPairsEmbedder(PairEmbedder):
     """Embedding learned with the multi-class N-pair loss.
 
     Compares each positive with one negative of every other class at once, where a
-    triplet has a single one. Choose it for batches of many classes with two samples
-    each.
+    triplet has a single negative. Choose it for batches of many classes with two
+    samples each.
 
     Parameters
     ----------
     l2_weight : float, default=0.02
-        Weight of the mean squared length of the embeddings, at least 0. It keeps them
-        from growing without end instead of turning; the paper regularizes them too.
+        Weight of the mean squared length of the embeddings, at least 0. Without it,
+        embeddings may grow instead of changing their direction. The paper regularizes
+        them too.
 
     See Also
     --------

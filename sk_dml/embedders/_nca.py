@@ -21,8 +21,8 @@ class NCALoss(PairLoss):
 
         L = -\log \frac{\sum_p e^{-d_p^2 / T}}{\sum_a e^{-d_a^2 / T}} ,
 
-    where p runs over the samples of the anchor's class and a over all others. The
-    batch's loss is the mean over the anchors that have a positive.
+    where p are the other samples of the anchor's class and a are all other samples.
+    The loss of a batch is the mean over the anchors that have a positive.
 
     Parameters
     ----------
@@ -72,19 +72,19 @@ class NCALoss(PairLoss):
 class NCAEmbedder(PairEmbedder):
     """Embedding learned by neighborhood components analysis with a deep network.
 
-    Maximizes the chance that a soft nearest neighbor in the batch is of the same
-    class: one near positive is enough, so that a class may fall into clusters. Choose
-    it for k-NN classification.
+    Maximizes the probability that a soft nearest neighbor in the batch is of the same
+    class. One near positive is enough, so that a class may form several clusters.
+    Choose it for k-NN classification.
 
     Parameters
     ----------
     temperature : float, default=0.2
-        What the squared distances are divided by, above 0. The smaller, the fewer
-        neighbors count.
+        Divisor of the squared distances, above 0. The smaller, the fewer neighbors
+        count.
 
     See Also
     --------
-    SupConEmbedder : Wants all positives near, not one of them.
+    SupConEmbedder : Needs all positives to be near, not one of them.
     """
 
     _: KW_ONLY

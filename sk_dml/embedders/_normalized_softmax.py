@@ -11,7 +11,7 @@ from sk_dml.embedders._proxy import ProxyEmbedder, ProxyLoss
 
 
 class NormalizedSoftmaxLoss(ProxyLoss):
-    r"""Softmax cross-entropy on cosine similarities to one learned proxy a class.
+    r"""Softmax cross-entropy on cosine similarities to one learned proxy per class.
 
     For an embedding x of class y and proxies w, all normalized, and temperature T,
 
@@ -31,7 +31,7 @@ class NormalizedSoftmaxLoss(ProxyLoss):
     Attributes
     ----------
     proxies : parameter of shape (n_classes, n_features)
-        The proxies, of any length; they are normalized where they are used.
+        The proxies, of any length; they are normalized when they are used.
 
     References
     ----------
@@ -69,21 +69,21 @@ class NormalizedSoftmaxLoss(ProxyLoss):
 class NormalizedSoftmaxEmbedder(ProxyEmbedder):
     """Embedding learned with the normalized softmax.
 
-    Learns one direction a class and classifies by the cosine to it: simple, quick and
-    stable, without pairs in the batch or mining. Choose it for many known classes, or
-    where some have a single sample.
+    Learns one direction per class and classifies by the cosine to it. It is simple,
+    fast and stable, and needs neither pairs in the batch nor mining. Choose it for many
+    known classes, or if some have a single sample.
 
     Parameters
     ----------
     temperature : float, default=0.1
-        What the cosines are divided by, above 0. The smaller, the less a sample that is
-        already classified right still moves. The paper's code uses 0.05 and
-        the Reality Check found 0.06 to 0.11, for pretrained networks; small data from
-        scratch train better with 0.1.
+        Divisor of the cosines, above 0. The smaller, the less a sample that is already
+        classified correctly still moves. The paper's code uses 0.05 and the Reality
+        Check found 0.06 to 0.11, for pretrained networks; networks trained from scratch
+        on small data do better with 0.1.
 
     See Also
     --------
-    SoftTripleEmbedder : Several directions a class.
+    SoftTripleEmbedder : Several directions per class.
     CircleEmbedder : Compares pairs of samples instead of learning proxies.
     """
 

@@ -19,8 +19,8 @@ class NTXentLoss(PairLoss):
 
     .. math:: L = -\log \frac{e^{s_p / T}}{e^{s_p / T} + \sum_n e^{s_n / T}} ,
 
-    averaged over the pairs. Other positives of the anchor are not in the denominator,
-    which for one positive an anchor is the loss of the paper.
+    averaged over the pairs. Other positives of the anchor are not in the denominator.
+    With one positive per anchor, this is the loss of the paper.
 
     Parameters
     ----------
@@ -72,8 +72,8 @@ class NTXentEmbedder(PairEmbedder):
     Parameters
     ----------
     temperature : float, default=0.1
-        What the cosines are divided by, above 0. The smaller, the more the hardest
-        negatives decide alone. SimCLR uses 0.1 to 0.5, CLIP ends near 0.01, and the
+        Divisor of the cosines, above 0. The smaller, the more the hardest negatives
+        dominate. SimCLR uses 0.1 to 0.5, CLIP ends near 0.01, and the
         Reality Check found 0.0002 to 0.022.
 
     See Also

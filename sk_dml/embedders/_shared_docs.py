@@ -216,8 +216,8 @@ net_params : dict or None, default={net_params}
       ``iterator_train__prefetch_factor`` is the number of batches that are read in
       advance (by each worker). The result of training is the same.
 
-    All entries are parameters of the embedder too: ``set_params(module__hidden=(512,))``
-    and the grids of a search accept them."""
+    All entries are parameters of the embedder too: ``set_params`` and the grids of a
+    search accept names such as ``module__hidden``."""
 
 MEMORY = """\
 memory_size : int, default={memory_size}

@@ -9,7 +9,7 @@ from sklearn.utils._param_validation import Interval
 from sk_dml import _functional as F
 from sk_dml.embedders._pair import PairEmbedder, PairLoss
 
-# Share of the squared length of an anchor from which on its variance is a signal.
+# Smallest share of an anchor's squared length that its variance must be, as a signal.
 SIGNAL = 1e-4
 
 
@@ -26,18 +26,18 @@ class SNRContrastiveLoss(PairLoss):
           + \mathrm{mean}_{(i, n)} [m_\text{neg} - d_{in}]_+
           + \lambda \mathrm{mean}_i \Big|\sum_k h_{ik}\Big| ,
 
-    where p runs over samples of the class of i, n over the others, and the first two
-    means are taken over the terms that are not zero. The last term draws the mean of
-    the features of an embedding to zero. An anchor whose features are all equal, but
-    for less than 1e-4 of the sum of their squares, is no signal: its pairs are left
-    out.
+    where p are the samples of the class of i, n are the others, and the first two means
+    are taken over the terms that are not zero. The last term pulls the mean of the
+    features of an embedding to zero. An anchor whose features are almost equal (the sum
+    of the squares of their differences from their mean is at most 1e-4 of the sum of
+    their squares) has no signal: its pairs are left out.
 
     Parameters
     ----------
     pos_margin : float, default=0.0
-        Positives at most this far apart are at rest, at least 0.
+        Distance up to which positives have no loss, at least 0.
     neg_margin : float, default=1.0
-        Negatives at least this far apart are at rest, at least 0.
+        Distance from which on negatives have no loss, at least 0.
     regularization : float, default=0.1
         The paper's lambda, at least 0.
 
@@ -84,7 +84,7 @@ class SNRContrastiveLoss(PairLoss):
         return pulls.sum() + pushes.sum(), positives.sum() + negatives.sum()
 
     def _terms(self, rows, gallery, positives, negatives):
-        # On centerd rows the ratio of the variances is that of the squared lengths.
+        # For centered rows, the ratio of variances is that of squared lengths.
         centered = gallery - gallery.mean(dim=1, keepdim=True)
         gram = centered[: len(rows)] @ centered.T
         squares = centered.square().sum(dim=1)
@@ -103,21 +103,21 @@ class SNRContrastiveLoss(PairLoss):
 class SNRContrastiveEmbedder(PairEmbedder):
     """Embedding learned with the contrastive loss on signal-to-noise ratios.
 
-    Measures how far a sample is from an anchor in units of the anchor's own variance.
-    Choose it as a variant of the contrastive loss, with margins that mean shares of
-    variance, and with eight components or more: in two or three the variance of a row
-    is often next to nothing.
+    Measures the distance of a sample from an anchor in units of the anchor's variance.
+    Choose it as a variant of the contrastive loss whose margins are fractions of a
+    variance, with eight or more components: with two or three, the variance of a row is
+    often almost zero.
 
     Parameters
     ----------
     pos_margin : float, default=0.0
-        Positives whose noise is at most this share of the anchor's variance are at
-        rest, at least 0.
+        Ratio of noise to the anchor's variance up to which positives have no loss, at
+        least 0.
     neg_margin : float, default=1.0
-        Negatives whose noise is at least this share are at rest, at least 0. The
-        larger, the farther apart the classes.
+        Ratio from which on negatives have no loss, at least 0. The larger, the farther
+        apart the classes.
     regularization : float, default=0.1
-        How strongly the mean of the features is drawn to zero, at least 0.
+        How strongly the mean of the features is pulled to zero, at least 0.
 
     See Also
     --------

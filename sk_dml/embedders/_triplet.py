@@ -24,12 +24,12 @@ class TripletLoss(PairLoss):
 
         L = \mathrm{mean}_{(a, p, n)} [d_{ap} - d_{an} + m]_+
 
-    over those mined triplets whose term is not zero.
+    over the mined triplets whose term is not zero.
 
     Parameters
     ----------
     margin : float, default=0.2
-        By how much the negative must be farther than the positive, at least 0.
+        How much farther than the positive the negative must be, in [0, 2].
     mining : {"all", "semihard", "hard"}, default="semihard"
         Which triplets count:
 
@@ -90,9 +90,9 @@ class TripletLoss(PairLoss):
         return n_active.sum(), (positives.sum(1) * negatives.sum(1)).sum()
 
     def _mine(self, distances, positives, negatives):
-        """Compute the terms before the hinge, and tell which of them count."""
+        """Return the terms before the hinge, and a mask of those that count."""
         if self.mining == "hard":
-            # A column for whom there is none, also in an empty batch.
+            # The added column is for anchors without a pair and for empty batches.
             farthest = _padded(distances.where(positives, -torch.inf), -torch.inf)
             nearest = _padded(distances.where(negatives, torch.inf), torch.inf)
             terms = farthest.amax(dim=1) - nearest.amin(dim=1) + self.margin
@@ -103,7 +103,7 @@ class TripletLoss(PairLoss):
         return distances - nearest + self.margin, positives
 
     def _reach(self, distances, positives, negatives):
-        """Count the negatives that are nearer than each positive and the margin."""
+        """Count the negatives nearer than each positive's distance plus the margin."""
         sorted_negatives = _sorted_negatives(distances, negatives)
         reach = distances + self.margin
         n_active = _count_below(sorted_negatives, reach).where(positives, 0)
@@ -111,8 +111,8 @@ class TripletLoss(PairLoss):
 
 
 def _sorted_negatives(distances, negatives):
-    # Each anchor's negatives, nearest first: n^2 log n steps and n^2 numbers instead of
-    # the n^3 of listing the triplets.
+    # The negatives of each anchor, nearest first: n^2 log n steps and n^2 numbers,
+    # instead of n^3 for a list of the triplets.
     return distances.where(negatives, torch.inf).sort(dim=1).values
 
 
@@ -130,19 +130,19 @@ def _count_below(sorted_rows, values, *, right=False):
 class TripletEmbedder(PairEmbedder):
     """Embedding learned with the triplet loss.
 
-    Asks that every sample be nearer to its own class than to any other, by a margin; it
-    says nothing about absolute distances. Choose it for classes of different widths.
+    Every sample must be nearer to its own class than to any other, by a margin;
+    absolute distances do not matter. Choose it for classes of different widths.
 
     Parameters
     ----------
     margin : float, default=0.2
-        By how much a negative must be farther than a positive, in [0, 2]. The Reality
+        How much farther than a positive a negative must be, in [0, 2]. The Reality
         Check found 0.05 to 0.12.
     mining : {"all", "semihard", "hard"}, default="semihard"
-        Which triplets of a batch count: every one; for each pair of a class the nearest
-        negative that is farther than the positive; or for each anchor its farthest
-        positive and nearest negative, which learns fastest from clean labels and may
-        collapse on noisy ones.
+        Which triplets of a batch count. "all" uses every triplet; "semihard" for each
+        pair of a class the nearest negative that is farther than the positive; "hard"
+        for each anchor its farthest positive and its nearest negative, which learns
+        fastest from clean labels and may collapse on noisy ones.
 
     See Also
     --------
