@@ -303,7 +303,8 @@ def add_shared_documentation(embedder):
 
     def collect(title, *texts):
         methods = [vars(c).get("_own_sections", {}) for c in embedder.__mro__[::-1]]
-        return "\n".join([*texts, *(method.get(title, "") for method in methods)])
+        texts += tuple(method.get(title) for method in methods)
+        return "\n".join(filter(None, texts))
 
     references = [loss.get("References", ""), own.get("References", "")]
     references += [MEMORY_REFERENCE] * has_memory + [RANK_REFERENCE]
@@ -313,8 +314,10 @@ def add_shared_documentation(embedder):
         "See Also": own.get("See Also", ""),
         "Notes": f"{loss.get('Extended', '')}\n\n{own.get('Notes', '')}",
         "References": "\n".join(filter(None, references)),
-        "Examples": own.get("Examples") or EXAMPLE.format(embedder.__name__),
+        "Examples": own.get("Examples", ""),
     }
+    if not sections["Examples"] and embedder.__module__.startswith("sk_dml."):
+        sections["Examples"] = EXAMPLE.format(embedder.__name__)
     parts = [own["Summary"], own["Extended"]] + [
         f"{title}\n{'-' * len(title)}\n{text.strip()}"
         for title, text in sections.items()
