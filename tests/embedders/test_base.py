@@ -74,7 +74,7 @@ def quick_images(**params):
 def test_learns_unseen_rows(cls, wine):
     X, y = wine
     small = {"random_state": 0, "net_params": {"module__hidden": (64,)}}
-    embedder = cls(**small, max_epochs=50, lr=3e-3).fit(X[::2], y[::2])
+    embedder = cls(**small, max_epochs=40, lr=3e-3).fit(X[::2], y[::2])
     untrained = cls(**small, max_epochs=1, lr=1e-12).fit(X[::2], y[::2])
     score = map_at_r(embedder, X[1::2], y[1::2])
     assert score > map_at_r(untrained, X[1::2], y[1::2]) + 0.1
