@@ -7,29 +7,30 @@ import inspect
 import re
 from pathlib import Path
 
-from sk_dml import losses
 from sk_dml.embedders._pair import PairEmbedder
+from sk_dml.losses import CrossBatchMemory
 from sk_dml.utils import all_embedders
 
 PAGE = Path(__file__).parent / "methods.md"
 HEAD = """\
 # Methods
 
-Every method is an embedder in `sk_dml`, and its loss, a torch module for any training
-loop, is in `sk_dml.losses`. Written from their docstrings by `build_methods.py`; the
-parameters are in `help(sk_dml.CircleEmbedder)`. How they compare on data:
+Every method is an embedder in `sk_dml`. Its loss, a torch module for any training loop,
+is in `sk_dml.losses`. `build_methods.py` writes this page from their docstrings. The
+parameters are in `help(sk_dml.CircleEmbedder)`. Comparisons on data are in
 [benchmarks/results](../benchmarks/results).
 """
 
 KINDS = {
     True: """\
-These compare the samples of a batch with each other. They want two samples of a class
-or more, and take a [cross-batch memory](#cross-batch-memory) for many classes and small
-batches. On images they carry over best to classes never seen in training:""",
+These methods compare the samples of a batch with each other. They need two or more
+samples of each class, and can use a [cross-batch memory](#cross-batch-memory) for many
+classes and small batches. On images they generalize best to classes never seen in
+training:""",
     False: """\
-These compare a batch with proxies, one or more learned vectors of every class. They
-take classes of a single sample and batches of any kind, and suit best what is to tell
-apart the classes that it was trained on:""",
+These methods compare a batch with proxies, one or more learned vectors of every class.
+They accept classes of a single sample and batches of any kind, and are best at
+separating the classes that they were trained on:""",
 }
 
 MEMORY = """\
@@ -37,22 +38,17 @@ MEMORY = """\
 
 For every method that compares the samples of a batch:
 `CircleEmbedder(memory_size=4096)`, or `sk_dml.losses.CrossBatchMemory` around a loss.
-Choose it for many classes and small batches, and look at a validation score: from
-scratch it may help or harm.
+Choose it for many classes and small batches, and compare a validation score: for
+networks trained from scratch it may help or harm.
 """
 
 
 def page():
-    """Compose the page.
-
-    Returns
-    -------
-    str
-    """
+    """Return the text of the page."""
     tables = {compares: ["| embedder | choose it |", "|---|---|"] for compares in KINDS}
     sections = []
     for name, embedder in all_embedders():
-        loss = getattr(losses, name.removesuffix("Embedder") + "Loss")
+        loss = embedder.loss_class
         anchor = name.lower()
         summary, _, description = section(embedder, "", "Parameters").partition("\n")
         description = description.strip()
@@ -65,16 +61,15 @@ def page():
             f"## {name}\n\n{summary} {' '.join(description.split())}\n\n"
             f"{markdown(formula)}\n\n{citations(references)}"
         )
-    memory = losses.CrossBatchMemory
-    text = section(memory, "", "Parameters").partition("\n")[2].strip()
-    references = section(memory, "References", "Examples")
+    text = section(CrossBatchMemory, "", "Parameters").partition("\n")[2].strip()
+    references = section(CrossBatchMemory, "References", "Examples")
     sections.append(f"{MEMORY.strip()}\n\n{text}\n\n{citations(references)}")
     overview = ["\n".join([KINDS[kind], "", *table]) for kind, table in tables.items()]
     return "\n\n".join([HEAD.strip(), *overview, *sections]) + "\n"
 
 
 def section(documented, title, following):
-    """Cut a section out of a docstring; the untitled one is the first."""
+    """Return a section of a docstring; the one without a title is the first."""
     text = inspect.cleandoc(documented.__doc__)
     if title:
         text = text.partition(f"\n{title}\n{'-' * len(title)}\n")[2]
@@ -82,7 +77,7 @@ def section(documented, title, following):
 
 
 def markdown(text):
-    """Turn the little reStructuredText that docstrings use into Markdown."""
+    """Convert the reStructuredText of a docstring to Markdown."""
     text = re.sub(r"\[(\d)\]_", r"[\1]", text.replace("``", "`"))
     text = re.sub(
         r"\.\. math::(.*?)(?=\n\n\S|\Z)",
@@ -94,7 +89,7 @@ def markdown(text):
 
 
 def citations(text):
-    """Make a list of references."""
+    """Convert references to a numbered list."""
     entries = re.split(r"^\.\. \[(\d)\] ", text.strip(), flags=re.MULTILINE)[1:]
     numbers, works = entries[::2], entries[1::2]
     return "\n".join(

@@ -1,7 +1,18 @@
-"""The mathematics that the losses share: pure functions of torch tensors.
+"""Tensor mathematics of the losses: pure functions of torch tensors.
 
-Everything here keeps values and gradients finite on degenerate batches: duplicate
-rows, zero rows, a single class, all classes different, a single sample.
+Values and gradients stay finite on degenerate batches: duplicate rows, zero rows, a
+single class, all classes different, a single sample. Three rules see to that.
+
+- A sum of exponentials is always a logsumexp: ``log(p + tiny)`` would kill the gradient
+  of the hardest pairs at small temperatures. An empty set gives a hugely negative
+  finite number, whose exponential and gradient are zero.
+- A square root has a gradient of zero at zero, where that of ``sqrt`` is infinite. The
+  angle between two rows is never computed: the gradient of ``acos`` is infinite at +-1.
+- ``where`` comes before a division or a root, never after: a gradient of NaN times a
+  mask of zero is NaN.
+
+The custom autograd functions are there for speed: with them a step of a loss makes
+fewer passes over the (n, m) matrices than with the operations they are made of.
 """
 
 import functools
@@ -11,26 +22,33 @@ import torch
 
 
 def full_precision(forward):
-    """Keep autocast out of a loss: its sums of exponentials need the range and digits.
-
-    Parameters
-    ----------
-    forward : callable
-        The method ``forward(self, embeddings, labels, ...)`` of a loss.
-
-    Returns
-    -------
-    callable
-    """
+    """Decorate ``forward`` of a loss to run without autocast, in full precision."""
 
     @functools.wraps(forward)
-    def forward_in_full(self, embeddings, labels, *args, **kwargs):
+    def forward_in_full(self, embeddings, *args, **kwargs):
         is_tensor = isinstance(embeddings, torch.Tensor)
         device = embeddings.device.type if is_tensor else "cpu"
         with torch.autocast(device, enabled=False):
-            return forward(self, embeddings, labels, *args, **kwargs)
+            return forward(self, embeddings, *args, **kwargs)
 
     return forward_in_full
+
+
+def check_embeddings(embeddings, *, n_features=None, name="embeddings"):
+    """Check embeddings of shape (n, d); return them in float32 or float64."""
+    _check_tensor(embeddings, name)
+    if embeddings.ndim != 2 or not embeddings.is_floating_point():
+        raise ValueError(
+            f"{name} must be a floating point tensor of shape (n, d), got "
+            f"{embeddings.dtype} of shape {tuple(embeddings.shape)}."
+        )
+    if n_features is not None and embeddings.shape[1] != n_features:
+        raise ValueError(
+            f"{name} must have {n_features} columns, got shape "
+            f"{tuple(embeddings.shape)}."
+        )
+    # Sums of exponentials need the range of float32.
+    return embeddings.to(torch.promote_types(embeddings.dtype, torch.float32))
 
 
 def check_batch(
@@ -41,39 +59,9 @@ def check_batch(
     n_classes=None,
     names=("embeddings", "labels"),
 ):
-    """Check what a loss is called with; return it in full precision.
-
-    Parameters
-    ----------
-    embeddings : tensor of shape (n, d), floating point
-        Half precision is cast to float32: sums of exponentials need the range.
-    labels : tensor of shape (n,), int64
-        The classes.
-    n_features, n_classes : int or None
-        What d and the range of the labels must fit, such as the proxies of a loss.
-    names : tuple of two str
-        What errors call the two.
-
-    Returns
-    -------
-    embeddings : tensor of shape (n, d), float32 or float64
-    labels : tensor of shape (n,), int64
-
-    Raises
-    ------
-    TypeError
-        If one of them is not a tensor.
-    ValueError
-        If a shape, a dtype or a label does not fit.
-    """
-    for name, given in zip(names, (embeddings, labels), strict=True):
-        if not isinstance(given, torch.Tensor):
-            raise TypeError(f"{name} must be a torch tensor, got {type(given)}.")
-    if embeddings.ndim != 2 or not embeddings.is_floating_point():
-        raise ValueError(
-            f"{names[0]} must be a floating point tensor of shape (n, d), got "
-            f"{embeddings.dtype} of shape {tuple(embeddings.shape)}."
-        )
+    """Check embeddings (n, d) and labels (n,); return them as floats and int64."""
+    embeddings = check_embeddings(embeddings, n_features=n_features, name=names[0])
+    _check_tensor(labels, names[1])
     if labels.shape != embeddings.shape[:1]:
         raise ValueError(
             f"{names[1]} must have shape ({len(embeddings)},), one for each row of the "
@@ -81,11 +69,6 @@ def check_batch(
         )
     if labels.is_floating_point() or labels.is_complex():
         raise ValueError(f"{names[1]} must be integers, got {labels.dtype}.")
-    if n_features is not None and embeddings.shape[1] != n_features:
-        raise ValueError(
-            f"{names[0]} must have {n_features} columns like what they are compared "
-            f"with, got shape {tuple(embeddings.shape)}."
-        )
     if n_classes is not None and labels.numel():
         low, high = (int(bound) for bound in labels.aminmax())
         if low < 0 or high >= n_classes:
@@ -93,140 +76,105 @@ def check_batch(
                 f"{names[1]} must lie in 0 .. {n_classes - 1} (n_classes={n_classes}), "
                 f"got labels from {low} to {high}."
             )
-    dtype = torch.promote_types(embeddings.dtype, torch.float32)
-    return embeddings.to(dtype), labels.long()
+    return embeddings, labels.long()
 
 
 def check_proxy_batch(proxies, embeddings, labels):
-    """Check a batch that is compared with proxies.
-
-    Parameters
-    ----------
-    proxies : tensor of shape (n_classes, ..., n_features)
-    embeddings : tensor of shape (n, n_features), floating point
-    labels : tensor of shape (n,), integer
-        In 0 .. n_classes - 1.
-
-    Returns
-    -------
-    embeddings : tensor of shape (n, n_features), float32 or float64
-    labels : tensor of shape (n,), int64
-    """
+    """Check a batch (n, d), (n,) against proxies of shape (n_classes, ..., d)."""
     return check_batch(
         embeddings, labels, n_features=proxies.shape[-1], n_classes=len(proxies)
     )
 
 
+def check_masks(positives, negatives, n_samples):
+    """Check that the masks (n, n) are boolean and disjoint, with empty diagonals."""
+    for name, mask in (("positives", positives), ("negatives", negatives)):
+        _check_tensor(mask, name)
+        if mask.dtype != torch.bool or mask.shape != (n_samples, n_samples):
+            raise ValueError(
+                f"{name} must be a bool tensor of shape ({n_samples}, {n_samples}), "
+                f"got {mask.dtype} of shape {tuple(mask.shape)}."
+            )
+        if mask.diagonal().any():
+            raise ValueError(
+                f"The diagonal of {name} must be False, as no sample is compared with "
+                f"itself: use {name}.fill_diagonal_(False)."
+            )
+    n_both = int((positives & negatives).sum())
+    if n_both:
+        raise ValueError(
+            "positives and negatives must not share a pair, got "
+            f"{n_both} pairs in both."
+        )
+
+
+def _check_tensor(value, name):
+    if not isinstance(value, torch.Tensor):
+        raise TypeError(f"{name} must be a torch tensor, got {type(value)}.")
+
+
 def unit_rows(vectors):
-    """Scale every row to Euclidean length one; one shorter than 1e-12 stays as it is.
-
-    Parameters
-    ----------
-    vectors : tensor of shape (..., d)
-
-    Returns
-    -------
-    tensor of shape (..., d)
-    """
+    """Scale rows (..., d) to length one; rows shorter than 1e-12 stay as they are."""
     lengths = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
-    # Dividing a zero row by a tiny number would keep the value and blow the gradient
-    # up by its inverse.
-    # A row whose length overflows would become zero: that is to be seen.
+    # A row whose length overflows would become zero, which hides it: make it NaN.
     lengths = lengths.masked_fill(lengths == torch.inf, torch.nan)
+    # Dividing a zero row by a tiny number instead would keep the value, but multiply
+    # the gradient by the inverse of that number.
     return vectors / lengths.masked_fill(lengths <= 1e-12, 1)
 
 
 def pair_masks(labels, gallery_labels):
-    """Tell the pairs of a batch and a gallery apart; no sample is paired with itself.
+    """Return masks (n, m) of the pairs of the same class and of different classes.
 
-    Parameters
-    ----------
-    labels : tensor of shape (n,)
-    gallery_labels : tensor of shape (m,)
-        The first n are the labels again.
-
-    Returns
-    -------
-    positives, negatives : bool tensors of shape (n, m)
-        Pairs of the same class, and of different classes.
+    The first n of the m gallery labels are the labels again: entry (i, i) of both masks
+    is False. Copies of a row elsewhere in the gallery are pairs like any other.
     """
     same = labels[:, None] == gallery_labels
     return same & ~torch.eye(*same.shape, dtype=torch.bool, device=same.device), ~same
 
 
 def euclidean_distances(rows, gallery):
-    """Distances of rows to a gallery, with a gradient of zero where they coincide.
+    """Compute distances (n, m); the gradient is zero where rows coincide.
 
-    Squares below the rounding of the products count as zero.
-
-    Parameters
-    ----------
-    rows : tensor of shape (n, d)
-        Of length one, or zero.
-    gallery : tensor of shape (m, d)
-        The first n are the rows again.
-
-    Returns
-    -------
-    tensor of shape (n, m)
+    Rows (n, d) have length one or zero, and are the first n of the gallery (m, d).
     """
+    # |a - b|^2 = |a|^2 + |b|^2 - 2 a.b takes one matrix product, but for near rows it
+    # is a difference of near numbers. Squares below the rounding of the product count
+    # as zero: the root would turn a noise of 1e-7 into a distance of 3e-4. The rounding
+    # grows with the root of the number of columns: 5 eps at 64, 9 eps at 300 columns.
     squares = gallery.square().sum(dim=1)
     squares = squares[: len(rows), None] + squares - 2 * similarities(rows, gallery)
-    noise = 8 * torch.finfo(squares.dtype).eps
+    noise = max(8, 0.6 * math.sqrt(rows.shape[1])) * torch.finfo(squares.dtype).eps
     return safe_sqrt(torch.nn.functional.threshold(squares, noise, 0.0))
 
 
 def safe_sqrt(values):
-    """Square root whose gradient is zero, not infinite, at and below zero.
-
-    Parameters
-    ----------
-    values : tensor
-        Rounding may have pushed true zeros a little below zero.
-
-    Returns
-    -------
-    tensor
-    """
+    """Compute square roots with a gradient of zero at and below zero."""
     return _SafeSqrt.apply(values)
 
 
 class _SafeSqrt(torch.autograd.Function):
-    """Do what safe_sqrt says, in fewer passes over the values than masks would need."""
-
-    generate_vmap_rule = True
+    """Square root of ``max(values, 0)``, in fewer passes than masks would need."""
 
     @staticmethod
-    def forward(values):
-        return values.clamp(min=0).sqrt_()
-
-    @staticmethod
-    def setup_context(ctx, inputs, output):
-        ctx.save_for_backward(output)
+    def forward(ctx, values):
+        roots = values.clamp(min=0).sqrt_()
+        ctx.save_for_backward(roots)
+        return roots
 
     @staticmethod
     def backward(ctx, gradient):
         (roots,) = ctx.saved_tensors
+        # Dividing by infinity is the gradient of zero.
         return gradient / (2 * roots).masked_fill(roots == 0, torch.inf)
 
 
 def similarities(rows, gallery):
-    """Inner products of rows with a gallery.
-
-    Parameters
-    ----------
-    rows : tensor of shape (n, d)
-    gallery : tensor of shape (m, d)
-        The first n are the rows again.
-
-    Returns
-    -------
-    tensor of shape (n, m)
-    """
+    """Compute inner products (n, m) of rows with a gallery that begins with them."""
     own = _Gram.apply(rows)
     if len(rows) == len(gallery):
         return own
-    # Nothing but the rows has a gradient.
+    # The references after the rows have no gradient.
     others = gallery[len(rows) :].detach()
     return torch.cat([own, rows @ others.T], dim=1)
 
@@ -234,161 +182,99 @@ def similarities(rows, gallery):
 class _Gram(torch.autograd.Function):
     """Inner products of rows with themselves; one product in the backward pass."""
 
-    generate_vmap_rule = True
-
     @staticmethod
-    def forward(rows):
+    def forward(ctx, rows):
+        ctx.save_for_backward(rows)
         return rows @ rows.T
-
-    @staticmethod
-    def setup_context(ctx, inputs, output):
-        ctx.save_for_backward(*inputs)
 
     @staticmethod
     def backward(ctx, gradient):
         (rows,) = ctx.saved_tensors
+        # Autograd would compute gradient @ rows and gradient.T @ rows apart.
         return (gradient + gradient.T) @ rows
 
 
 def masked_logsumexp(values, mask):
-    """Logarithm of the sum of exponentials over the masked entries of each row.
+    """Compute logsumexp over the masked entries of each row: (n, m) to (n,).
 
-    Parameters
-    ----------
-    values : tensor of shape (n, m)
-    mask : bool tensor of shape (n, m)
-
-    Returns
-    -------
-    tensor of shape (n,)
-        Where a row has no entry, a hugely negative but finite number: its exponential
-        is zero, and so is its gradient.
+    A row without entries gives a hugely negative finite number: its exponential and its
+    gradient are zero.
     """
-    return _MaskedLogSumExp.apply(values, mask)[0]
+    return _MaskedLogSumExp.apply(values, mask)
 
 
 class _MaskedLogSumExp(torch.autograd.Function):
-    """Do what masked_logsumexp says, with one exponential an entry.
+    """logsumexp that keeps its exponentials for the backward pass: one per entry.
 
-    Exponentials of numbers that are far below zero take ten times as long as others.
+    The gradient of logsumexp is the softmax: the exponentials divided by their sum.
+    Exponentials that underflow take ten times as long as others, so values more than 80
+    below the peak of their row are raised to that: e^-80 is far below rounding.
     """
 
-    generate_vmap_rule = True
-
     @staticmethod
-    def forward(values, mask):
-        left_out = ~mask
-        shares = values.masked_fill(left_out, -torch.inf)
+    def forward(ctx, values, mask):
+        masked_out = ~mask
+        shares = values.masked_fill(masked_out, -torch.inf)
+        # amax needs a column; an empty batch has none.
         columns = (
             shares if shares.shape[1] else shares.new_full((len(mask), 1), -torch.inf)
         )
         peaks = columns.amax(dim=1)
-        filled = peaks != -torch.inf  # a NaN is to be seen
-        peaks = peaks.where(filled, 0)
-        # What is lost here is less than rounding.
+        has_entries = peaks != -torch.inf  # True for NaN, so that NaN propagates
+        peaks = peaks.where(has_entries, 0)
         shares = shares.sub_(peaks[:, None]).clamp_(min=-80).exp_()
-        sums = shares.masked_fill_(left_out, 0).sum(dim=1).where(filled, 1)
+        sums = shares.masked_fill_(masked_out, 0).sum(dim=1).where(has_entries, 1)
+        ctx.save_for_backward(values, mask, shares.div_(sums[:, None]))
+        # A quarter of the lowest number: sums of two or three of them stay finite.
         empty = torch.finfo(values.dtype).min / 4
-        return (peaks + sums.log()).where(filled, empty), shares.div_(sums[:, None])
+        return (peaks + sums.log()).where(has_entries, empty)
 
     @staticmethod
-    def setup_context(ctx, inputs, output):
-        ctx.save_for_backward(*inputs, output[1])
-        ctx.mark_non_differentiable(output[1])
-
-    @staticmethod
-    def backward(ctx, gradient, _):
+    def backward(ctx, gradient):
         values, mask, shares = ctx.saved_tensors
-        if torch.is_grad_enabled():  # for second derivatives
+        if torch.is_grad_enabled():
+            # For second derivatives the shares must depend on the values.
             lowest = torch.finfo(values.dtype).min
             shares = values.masked_fill(~mask, lowest).softmax(dim=1).where(mask, 0)
         return shares * gradient[:, None], None
 
 
 def refuse_second_derivatives(name):
-    """Raise in a backward pass whose result does not know how it depends on the input.
+    """Raise in a backward pass that is recorded for second derivatives.
 
-    Parameters
-    ----------
-    name : str
-        Of the loss.
-
-    Raises
-    ------
-    RuntimeError
-        If the backward pass is recorded, as with ``create_graph=True``.
+    torch's ``once_differentiable`` is not enough: where the incoming gradient is
+    constant, it lets the part of this function be left out without an error.
     """
     if torch.is_grad_enabled():
         raise RuntimeError(f"{name} has no second derivatives (create_graph=True).")
 
 
 def masked_mean(values, mask):
-    """Mean over the masked entries; zero, with zero gradient, if there are none.
-
-    Parameters
-    ----------
-    values : tensor
-    mask : bool tensor of the same shape
-
-    Returns
-    -------
-    scalar tensor
-    """
+    """Compute the mean over the masked entries; zero if there are none."""
     return values.where(mask, 0).sum() / mask.sum().clamp(min=1)
 
 
 def random_directions(*shape):
-    """Draw the first proxies: directions uniform on the sphere, of length one.
-
-    Parameters
-    ----------
-    *shape : int
-        The last is the width of the vectors.
-
-    Returns
-    -------
-    tensor of shape ``shape``
-    """
+    """Draw initial proxies of this shape: directions uniform on the sphere."""
     return unit_rows(torch.randn(*shape))
 
 
 def proxy_cosines(proxies, embeddings):
-    """Cosine similarities of a batch to all proxies.
-
-    Parameters
-    ----------
-    proxies : tensor of shape (..., n_features)
-        Of any length; normalised here, as are the embeddings.
-    embeddings : tensor of shape (n, n_features), float32 or float64
-
-    Returns
-    -------
-    tensor of shape (n, ...)
-    """
+    """Compute cosines (n, ...) of embeddings (n, d) to proxies (..., d)."""
     directions = unit_rows(proxies.to(embeddings.dtype)).flatten(0, -2)
     cosines = unit_rows(embeddings) @ directions.T
     return cosines.unflatten(1, proxies.shape[:-1])
 
 
 def widen_own_angle(cosines, labels, margin):
-    """Cosines to all proxies, the angle to the own one widened by a margin.
+    """Add a margin in radians to the angle of each row's own class: (n, n_classes).
 
-    Where the widened angle would pass pi and its cosine rise again, the cosine is
-    lowered by ``margin * sin(margin)`` instead, as in the code of ArcFace's authors.
-
-    Parameters
-    ----------
-    cosines : tensor of shape (n, n_classes)
-    labels : tensor of shape (n,), int64
-    margin : float
-        In radians.
-
-    Returns
-    -------
-    tensor of shape (n, n_classes)
+    Where the sum would pass pi and its cosine rise again, the cosine is lowered by
+    ``margin * sin(margin)`` instead, as in the code of ArcFace's authors.
     """
     own = cosines.gather(1, labels[:, None])
-    # By the sum of angles: the gradient of the arc cosine is infinite at the ends.
+    # cos(a + m) = cos a cos m - sin a sin m needs no arc cosine, whose gradient is
+    # infinite at +-1.
     sine = safe_sqrt(1 - own.square())
     widened = own * math.cos(margin) - sine * math.sin(margin)
     lowered = own - margin * math.sin(margin)
@@ -397,16 +283,6 @@ def widen_own_angle(cosines, labels, margin):
 
 
 def cross_entropy(logits, labels):
-    """Softmax cross-entropy, averaged over the batch; zero for an empty one.
-
-    Parameters
-    ----------
-    logits : tensor of shape (n, n_classes)
-    labels : tensor of shape (n,), int64
-
-    Returns
-    -------
-    scalar tensor
-    """
+    """Compute the mean cross-entropy of logits (n, n_classes); zero if n is 0."""
     total = torch.nn.functional.cross_entropy(logits, labels, reduction="sum")
     return total / max(len(labels), 1)

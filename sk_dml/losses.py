@@ -1,9 +1,11 @@
-"""The losses alone: torch modules for any training loop.
+"""Losses, as torch modules for any training loop.
 
-Every loss is called with embeddings of shape (n, d) and integer labels of shape (n,)
-and returns a scalar. Losses with proxies take ``n_classes`` and ``n_features`` first
-and hold them in ``proxies``. Give these to the optimiser too, or they stay as they are;
-ten times the learning rate of the network suits them:
+Every loss is called with embeddings of shape (n, d) and integer labels of shape (n,),
+and returns a scalar. Losses on pairs also accept two masks instead of labels,
+``loss(embeddings, positives=..., negatives=...)``, for samples with several labels or
+with none. Losses with proxies have the parameters ``n_classes`` and ``n_features``
+first, and learn their ``proxies``. Pass these to the optimizer too, or they do not
+change. Ten times the learning rate of the network suits them:
 
 >>> import torch
 >>> from sk_dml.losses import ProxyAnchorLoss

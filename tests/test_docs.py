@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.preprocessing import FunctionTransformer
+from sklearn.utils._param_validation import InvalidParameterError
 
 import sk_dml
 from sk_dml import scorers
@@ -50,10 +51,9 @@ def test_page_of_methods_is_current():
 
 @pytest.fixture
 def example():
-    blocks = re.findall(
-        r"```python\n(.*?)```", (DOCS / "adding_a_method.md").read_text(), re.DOTALL
-    )
-    return load("my_method", blocks[0]), *blocks[2:]
+    page = (DOCS / "developers" / "adding_a_method.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    return load("my_method", blocks[0]), *blocks[1:]
 
 
 def test_example_of_a_method_works(example):
@@ -68,9 +68,16 @@ def test_example_of_a_method_works(example):
     expected = namespace["my_method"](0.9)(rows.numpy(), labels.numpy(), {})
     assert expected > 0
     assert module.MyMethodLoss(0.9)(rows, labels).item() == pytest.approx(expected)
-    embedder = module.MyMethodEmbedder(2, max_epochs=1, random_state=0)
+    same = labels[:, None] == labels
+    masks = {"positives": same.fill_diagonal_(fill_value=False)}
+    masks["negatives"] = labels[:, None] != labels
+    assert module.MyMethodLoss(0.9)(rows, **masks).item() == pytest.approx(expected)
+    embedder = module.MyMethodEmbedder(2, margin=0.9, max_epochs=1, random_state=0)
     X = rows.numpy().repeat(4, axis=0)
     assert embedder.fit(X, labels.numpy().repeat(4)).transform(X).shape == (36, 2)
+    assert embedder.net_.criterion_.margin == 0.9
+    with pytest.raises(InvalidParameterError, match="'margin' parameter of MyMethod"):
+        embedder.set_params(margin=3).fit(X, labels.numpy().repeat(4))
     assert "What the paper calls it" in module.MyMethodLoss.__doc__
     assert ".. math::" in embedder.__doc__
 

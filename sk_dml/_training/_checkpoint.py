@@ -259,7 +259,7 @@ def open_checkpoint(embedder, data, seeds, device):
         run = describe_run(embedder, data, **settings)
         # An interrupted training may continue.
         starts = [start, vars(embedder).get("_interrupted_from", start)]
-        spread = embedder._spread_over_epochs
+        spread = embedder._depends_on_max_epochs
         yield Checkpoint(embedder.checkpoint_dir, run, seeds, starts, spread)
 
 

@@ -1,4 +1,4 @@
-"""Every method of the field: one file each, with its loss and its embedder."""
+"""Embedders and their losses: one file for each method."""
 
 from sk_dml.embedders._ada_cos import AdaCosEmbedder
 from sk_dml.embedders._arc_face import ArcFaceEmbedder

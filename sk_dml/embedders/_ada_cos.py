@@ -10,16 +10,16 @@ from sk_dml.embedders._proxy import ProxyEmbedder, ProxyLoss
 
 
 class AdaCosLoss(ProxyLoss):
-    r"""AdaCos: softmax on cosines whose scale sets itself.
+    r"""AdaCos: softmax on cosines with a scale that adapts itself.
 
-    For an embedding x of class y and proxies w, all normalised, and the angles
+    For an embedding x of class y and proxies w, all normalized, and the angles
     :math:`\theta_c` between them,
 
     .. math:: L = -\log \frac{e^{s \cos\theta_y}}{\sum_c e^{s \cos\theta_c}} ,
 
-    averaged over the batch. The fixed scale, with which the dynamic one begins, is
-    :math:`s = \sqrt 2 \ln(C - 1)` for C classes. In training mode each batch renews the
-    dynamic one first,
+    averaged over the batch. The fixed scale is :math:`s = \sqrt 2 \ln(C - 1)` for C
+    classes. The dynamic scale begins with it. In training mode each batch first updates
+    it to
 
     .. math::
 
@@ -27,10 +27,11 @@ class AdaCosLoss(ProxyLoss):
         B = \mathrm{mean}_i \sum_{c \ne y_i} e^{s \cos\theta_{i, c}} ,
 
     with the median :math:`\theta_\text{med}` of the angles to the own proxies. As the
-    logarithm nears 0 for few classes, C - 1 counts as 2 at least. The dynamic scale
-    stays above :math:`\ln(C - 1)`, its value for perfect angles, and below twice the
-    fixed one: in few dimensions the directions of many classes lie close, B grows with
-    the scale as fast as the scale with B, and without a bound both would explode.
+    logarithm is near 0 for few classes, C - 1 is replaced by 2 if it is less. The
+    dynamic scale is bounded below by :math:`\ln(C - 1)`, its value for perfect angles,
+    and above by twice the fixed scale: in few dimensions the directions of many classes
+    are close, B and the scale increase each other, and without a bound both would
+    grow without limit.
 
     Parameters
     ----------
@@ -39,12 +40,12 @@ class AdaCosLoss(ProxyLoss):
     n_features : int
         Width of the embeddings.
     dynamic : bool, default=True
-        Whether the scale is renewed with each batch.
+        Whether the scale is updated with each batch.
 
     Attributes
     ----------
     proxies : parameter of shape (n_classes, n_features)
-        The proxies, of any length; they are normalised where they are used.
+        The proxies, of any length; they are normalized when they are used.
     scale : buffer of shape ()
         The scale s.
 
@@ -63,6 +64,7 @@ class AdaCosLoss(ProxyLoss):
     """
 
     scale: torch.Tensor
+    _parameter_constraints = {"dynamic": ["boolean"]}
 
     def __init__(self, n_classes, n_features, dynamic=True):
         super().__init__(n_classes, n_features)
@@ -75,59 +77,44 @@ class AdaCosLoss(ProxyLoss):
     def _compare(self, embeddings, labels):
         cosines = F.proxy_cosines(self.proxies, embeddings)
         if self.dynamic and self.training and len(labels):
-            self._renew_scale(cosines.detach(), labels)
-        # The scale may move again before the backward pass.
+            self._update_scale(cosines.detach(), labels)
+        # A copy: the scale may change again before the backward pass.
         return F.cross_entropy(self.scale.clone() * cosines, labels)
 
-    def _renew_scale(self, cosines, labels):
+    def _update_scale(self, cosines, labels):
         own = labels[:, None]
         others = (self.scale * cosines).scatter(1, own, -torch.inf)
         log_mean = others.logsumexp(dim=(0, 1)) - math.log(len(labels))
-        # The median of the angles has the median of the cosines.
+        # The cosine of the median angle is the median of the cosines.
         median = cosines.gather(1, own).median().clamp(min=math.cos(math.pi / 4))
-        renewed = (log_mean / median).clamp(self.smallest_scale, self.largest_scale)
-        # A batch of NaN would stay in the scale after it has gone.
-        self.scale.copy_(renewed.where(renewed.isfinite(), self.scale))
+        updated = (log_mean / median).clamp(self.smallest_scale, self.largest_scale)
+        # One batch of NaN would make the scale NaN for ever.
+        self.scale.copy_(updated.where(updated.isfinite(), self.scale))
 
 
 @dataclass(eq=False, repr=False)
 class AdaCosEmbedder(ProxyEmbedder):
     """Embedding learned with AdaCos, a softmax on cosines without a scale to tune.
 
-    Learns one direction a class; the scale of the cosines follows from the number of
-    classes and from how far training is. Choose it for many known classes if there is
+    Learns one direction per class. The scale of the cosines follows from the number of
+    classes and the progress of training. Choose it for many known classes if there is
     no time to search for parameters.
 
     Parameters
     ----------
     dynamic : bool, default=True
-        Whether the scale follows the training, or stays sqrt(2) ln(n_classes - 1). The
-        dynamic one falls as the angles shrink, which keeps the samples moving.
+        Whether the scale changes during training, or is always sqrt(2) ln(n_classes -
+        1). The dynamic scale falls as the angles become smaller, so that the samples
+        keep moving.
 
     See Also
     --------
     NormalizedSoftmaxEmbedder : The scale is a parameter.
-    CosFaceEmbedder : The scale and a margin are.
-
-    Examples
-    --------
-    >>> from sklearn.datasets import load_wine
-    >>> from sk_dml import AdaCosEmbedder
-    >>> X, y = load_wine(return_X_y=True)
-    >>> AdaCosEmbedder(8, max_epochs=9, random_state=0).fit_transform(X, y).shape
-    (178, 8)
+    CosFaceEmbedder : The scale and a margin are parameters.
     """
 
     _: KW_ONLY
     dynamic: bool = True
 
-    _parameter_constraints = {
-        **ProxyEmbedder._parameter_constraints,
-        "dynamic": ["boolean"],
-    }
-    _search_space = {
-        "dynamic": [True, False],
-    }
-
-    def _make_loss(self, n_classes):
-        return AdaCosLoss(n_classes, self.n_components, self.dynamic)
+    loss_class = AdaCosLoss
+    _search_space = {"dynamic": [True, False]}

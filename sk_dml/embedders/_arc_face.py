@@ -12,9 +12,9 @@ from sk_dml.embedders._proxy import ProxyEmbedder, ProxyLoss
 
 
 class ArcFaceLoss(ProxyLoss):
-    r"""ArcFace: softmax on cosines, the own angle widened by a margin.
+    r"""ArcFace: softmax on cosines, with a margin added to the own angle.
 
-    For an embedding x of class y and proxies w, all normalised, with the angles
+    For an embedding x of class y and proxies w, all normalized, with the angles
     :math:`\theta_c` between x and :math:`w_c`, margin m and scale s,
 
     .. math::
@@ -22,9 +22,9 @@ class ArcFaceLoss(ProxyLoss):
         L = -\log \frac{e^{s \cos(\theta_y + m)}}
             {e^{s \cos(\theta_y + m)} + \sum_{c \ne y} e^{s \cos\theta_c}} ,
 
-    averaged over the batch. Where :math:`\theta_y + m` would pass :math:`\pi` and its
-    cosine rise again, :math:`\cos\theta_y - m \sin m` takes its place, as in the
-    authors' code.
+    averaged over the batch. If :math:`\theta_y + m` is more than :math:`\pi`, where
+    its cosine would rise again, :math:`\cos\theta_y - m \sin m` replaces the cosine, as
+    in the authors' code.
 
     Parameters
     ----------
@@ -33,14 +33,14 @@ class ArcFaceLoss(ProxyLoss):
     n_features : int
         Width of the embeddings.
     margin : float, default=0.5
-        What the angle to the own proxy is widened by, in radians.
+        Margin added to the angle to the own proxy, in radians, in [0, pi].
     scale : float, default=16.0
-        Scale of the similarities, above 0.
+        Factor of the cosines, above 0.
 
     Attributes
     ----------
     proxies : parameter of shape (n_classes, n_features)
-        The proxies, of any length; they are normalised where they are used.
+        The proxies, of any length; they are normalized when they are used.
 
     References
     ----------
@@ -57,6 +57,11 @@ class ArcFaceLoss(ProxyLoss):
     torch.Size([3, 4])
     """
 
+    _parameter_constraints = {
+        "margin": [Interval(Real, 0, math.pi, closed="both")],
+        "scale": [Interval(Real, 0, None, closed="neither")],
+    }
+
     def __init__(self, n_classes, n_features, margin=0.5, scale=16.0):
         super().__init__(n_classes, n_features)
         self.margin = margin
@@ -72,49 +77,34 @@ class ArcFaceLoss(ProxyLoss):
 class ArcFaceEmbedder(ProxyEmbedder):
     """Embedding learned with ArcFace, the additive angular margin loss.
 
-    Learns one direction a class and asks that the angle to the own one be smaller than
-    to the others by a margin: the standard of face recognition. Choose it for many
-    classes with many samples each and clean labels.
+    Learns one direction per class. The angle to the own direction must be smaller than
+    the angles to the others by a margin. It is the standard of face recognition. Choose
+    it for many classes with many samples each and clean labels.
 
     Parameters
     ----------
     margin : float, default=0.5
-        By how much the angle to the own proxy must be smaller than to the others, in
-        radians, in [0, pi]. The larger, the tighter the classes. The paper uses 0.5
-        (28.6 degrees); the Reality Check found 0.32 to 0.40.
+        How much smaller the angle to the own proxy must be than the angles to the
+        others, in radians, in [0, pi]. The larger, the tighter the classes. The paper
+        uses 0.5 (28.6 degrees); the Reality Check found 0.32 to 0.40.
     scale : float, default=16.0
-        What the cosines are multiplied by, above 0: the inverse of a temperature. The
-        larger, the less a sample that is already classified right still moves. The
-        paper uses 64 for millions of faces and the Reality Check found 100 to 220 for
-        pretrained networks; small data from scratch train better with 16.
+        Factor of the cosines, above 0: the inverse of a temperature. The larger, the
+        less a sample that is already classified correctly still moves. The paper uses
+        64 for millions of faces and the Reality Check found 100 to 220 for pretrained
+        networks; networks trained from scratch on small data do better with 16.
 
     See Also
     --------
     CosFaceEmbedder : The margin is a cosine.
     NormalizedSoftmaxEmbedder : No margin.
-
-    Examples
-    --------
-    >>> from sklearn.datasets import load_wine
-    >>> from sk_dml import ArcFaceEmbedder
-    >>> X, y = load_wine(return_X_y=True)
-    >>> ArcFaceEmbedder(8, max_epochs=9, random_state=0).fit_transform(X, y).shape
-    (178, 8)
     """
 
     _: KW_ONLY
     margin: float = 0.5
     scale: float = 16.0
 
-    _parameter_constraints = {
-        **ProxyEmbedder._parameter_constraints,
-        "margin": [Interval(Real, 0, math.pi, closed="both")],
-        "scale": [Interval(Real, 0, None, closed="neither")],
-    }
+    loss_class = ArcFaceLoss
     _search_space = {
         "margin": uniform(0, 1),
         "scale": loguniform(4, 256),
     }
-
-    def _make_loss(self, n_classes):
-        return ArcFaceLoss(n_classes, self.n_components, self.margin, self.scale)

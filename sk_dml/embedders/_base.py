@@ -1,6 +1,7 @@
 """BaseEmbedder: all that makes a trained network a scikit-learn transformer."""
 
 import copy
+import inspect
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import KW_ONLY, dataclass
@@ -88,10 +89,12 @@ class BaseEmbedder(
 ):
     """Base class of all embedders.
 
-    A subclass is a keyword-only dataclass in one file with its loss. It adds the
-    parameters of its method with their constraints, and ``_make_loss``. Most derive
-    from PairEmbedder or ProxyEmbedder.
+    A subclass is a keyword-only dataclass in one file with its loss, which it names as
+    ``loss_class``. It adds the parameters of its method; their constraints are those of
+    the loss. Most subclasses derive from PairEmbedder or ProxyEmbedder.
     """
+
+    loss_class: ClassVar[Any] = None
 
     n_components: int = 64
     _: KW_ONLY
@@ -165,24 +168,31 @@ class BaseEmbedder(
         "https://sk-dml.readthedocs.io/en/stable/methods/{estimator_name}.html"
     )
 
-    # What to search in, by parameter; a subclass names those of its own method.
+    # Values to search, by parameter; a subclass names those of its own method.
     _search_space: ClassVar[dict] = {}
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
-        if cls._make_loss is not BaseEmbedder._make_loss:  # it is a method
+        of_loss = getattr(vars(cls).get("loss_class"), "_parameter_constraints", {})
+        cls._parameter_constraints = {
+            **super(cls, cls)._parameter_constraints,
+            **{name: of_loss[name] for name in of_loss if hasattr(cls, name)},
+            **vars(cls).get("_parameter_constraints", {}),
+        }
+        if cls.loss_class is not None:
             add_shared_documentation(cls)
 
     @classmethod
     def search_space(cls):
-        """Give the parameters of the method's paper, each with values to search.
+        """Return the parameters of the method's paper, each with values to search.
 
         Returns
         -------
         dict of str to scipy.stats distribution or list
-            As :class:`sklearn.model_selection.RandomizedSearchCV` and
-            :class:`sk_dml.reality_check.RealityCheck` take it. Methods that learn
-            proxies have the learning rate of these too. It is a copy: change it freely.
+            In the form that :class:`sklearn.model_selection.RandomizedSearchCV` and
+            :class:`sk_dml.reality_check.RealityCheck` accept. Methods that learn
+            proxies add the learning rate of the proxies. It is a copy: change it
+            freely.
 
         Examples
         --------
@@ -398,17 +408,20 @@ class BaseEmbedder(
         return False
 
     @property
-    def _spread_over_epochs(self):
-        """The parameters by which every epoch depends on ``max_epochs``."""
-        spread = [f"lr_schedule={self.lr_schedule!r}"]
-        return spread if self.lr_schedule in SPREAD_SCHEDULES else []
+    def _depends_on_max_epochs(self):
+        """The parameters that make every epoch depend on ``max_epochs``."""
+        schedule = [f"lr_schedule={self.lr_schedule!r}"]
+        return schedule if self.lr_schedule in SPREAD_SCHEDULES else []
 
     def _make_loss(self, n_classes):
-        """Build the loss, a torch Module called with (embeddings, labels)."""
-        raise NotImplementedError
+        """Build the loss from the parameters that its constructor names."""
+        sizes = {"n_classes": n_classes, "n_features": self.n_components}
+        given = {**self.get_params(deep=False), **sizes}
+        names = inspect.signature(self.loss_class).parameters
+        return self.loss_class(**{name: given[name] for name in names if name in given})
 
     def _make_criterion(self, n_classes, n_samples):
-        """Build what the net minimises: the loss, and what may be around it."""
+        """Build the loss, and around it the cross-batch memory if there is one."""
         loss = self._make_loss(n_classes)
         if self.proxy_lr is not None and not list(loss.parameters()):
             raise ValueError(

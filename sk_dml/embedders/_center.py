@@ -13,18 +13,18 @@ from sk_dml.embedders._proxy import ProxyEmbedder, ProxyLoss
 
 
 class CenterLoss(ProxyLoss):
-    r"""Softmax cross-entropy plus the squared distance to the centre of the class.
+    r"""Softmax cross-entropy plus the squared distance to the center of the class.
 
-    For an embedding x of class y, taken as it is, weights w and a bias b a class, the
-    centre :math:`c_y` of the class and the weight :math:`\lambda`,
+    For an embedding x of class y, not normalized, weights w and a bias b of every
+    class, the center :math:`c_y` of the class and the weight :math:`\lambda`,
 
     .. math::
 
         L = -\log \frac{e^{x \cdot w_y + b_y}}{\sum_j e^{x \cdot w_j + b_j}}
           + \frac{\lambda}{2} \lVert x - c_y \rVert^2 ,
 
-    averaged over the batch. The centres have no gradient. After each batch, in training
-    mode, the centre of every class with :math:`n_j > 0` samples in it moves by
+    averaged over the batch. The centers have no gradient. In training mode, each batch
+    moves the center of every class that has :math:`n_j > 0` samples in it by
 
     .. math:: \Delta c_j = \alpha \frac{\sum_{y_i = j} (x_i - c_j)}{1 + n_j} .
 
@@ -44,9 +44,9 @@ class CenterLoss(ProxyLoss):
     proxies : parameter of shape (n_classes, n_features)
         The weights of the classifier.
     bias : parameter of shape (n_classes,)
-        Its bias.
+        The bias of the classifier.
     centers : buffer of shape (n_classes, n_features)
-        The centres, 0 in the beginning.
+        The centers, which begin as 0.
 
     References
     ----------
@@ -64,6 +64,10 @@ class CenterLoss(ProxyLoss):
     """
 
     centers: torch.Tensor
+    _parameter_constraints = {
+        "weight": [Interval(Real, 0, None, closed="left")],
+        "center_lr": [Interval(Real, 0, 1, closed="both")],
+    }
 
     def __init__(self, n_classes, n_features, weight=0.003, center_lr=0.5):
         super().__init__(n_classes, n_features)
@@ -92,47 +96,33 @@ class CenterLoss(ProxyLoss):
 
 @dataclass(eq=False, repr=False)
 class CenterEmbedder(ProxyEmbedder):
-    """Embedding learned by a classifier whose classes are drawn to their centres.
+    """Embedding learned by a classifier that pulls classes to their centers.
 
-    A classifier only separates the classes; the centre term makes each compact too.
-    Choose it where a classifier works and its embedding should cluster.
+    A classifier only separates the classes; the center term also makes each class
+    compact. Choose it if a classifier works well and its embedding should form
+    clusters.
 
     Parameters
     ----------
     weight : float, default=0.003
-        Weight of the centre term, at least 0. The larger, the tighter the classes; far
-        too large, all of them collapse. The paper uses 0.003.
+        Weight of the center term, at least 0. The larger, the tighter the classes. If
+        it is far too large, all classes collapse. The paper uses 0.003.
     center_lr : float, default=0.5
-        Share of the way to the mean of a batch that a centre goes, in [0, 1]. The
-        smaller, the less it follows single batches. The paper uses 0.5.
+        How far a center moves towards the mean of its samples in a batch, in [0, 1].
+        The smaller, the less it follows single batches. The paper uses 0.5.
 
     See Also
     --------
     SoftmaxEmbedder : The classifier alone.
     CosFaceEmbedder : Compact classes by a margin.
-
-    Examples
-    --------
-    >>> from sklearn.datasets import load_wine
-    >>> from sk_dml import CenterEmbedder
-    >>> X, y = load_wine(return_X_y=True)
-    >>> CenterEmbedder(8, max_epochs=9, random_state=0).fit_transform(X, y).shape
-    (178, 8)
     """
 
     _: KW_ONLY
     weight: float = 0.003
     center_lr: float = 0.5
 
-    _parameter_constraints = {
-        **ProxyEmbedder._parameter_constraints,
-        "weight": [Interval(Real, 0, None, closed="left")],
-        "center_lr": [Interval(Real, 0, 1, closed="both")],
-    }
+    loss_class = CenterLoss
     _search_space = {
         "weight": loguniform(1e-4, 1e-1),
         "center_lr": uniform(0, 1),
     }
-
-    def _make_loss(self, n_classes):
-        return CenterLoss(n_classes, self.n_components, self.weight, self.center_lr)

@@ -9,6 +9,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from torch import nn
 
 from sk_dml import _functional as F
+from sk_dml.embedders._loss import SIZE
 from sk_dml.embedders._pair import PairEmbedder, PairLoss
 
 
@@ -25,27 +26,29 @@ class CircleLoss(PairLoss):
             \sum_p e^{-\gamma \alpha_p (s_p - 1 + m)}\Big], \quad
         \alpha_p = [1 + m - s_p]_+, \; \alpha_n = [s_n + m]_+ .
 
-    The weights :math:`\alpha` carry no gradient: a pair far from its optimum pulls
-    harder. The batch's loss is the mean over the anchors that have both kinds of pair.
+    The weights :math:`\alpha` are constants for the gradient: the farther a pair is
+    from its optimum, the more it is moved. The loss of a batch is the mean over the
+    anchors that have both kinds of pairs.
 
     In the class-level form, s are the similarities to a learned proxy of every class:
-    one positive, and the proxies of all other classes as negatives.
+    one positive, and the proxies of all other classes as negatives. It is called with
+    labels in 0 .. n_classes - 1, and with neither references nor masks.
 
     Parameters
     ----------
     margin : float, default=0.4
-        Relaxation m, in [-1, 1]: similarities aim above 1 - m within and below m
-        between classes.
+        Relaxation m, in [-1, 1]: similarities should be above 1 - m within a class and
+        below m between classes.
     gamma : float, default=80.0
         Scale of the similarities, above 0.
     n_classes, n_features : int or None, default=None
-        Number of classes and width of the embeddings, for the class-level form; None
-        compares the pairs of a batch.
+        Number of classes and width of the embeddings, both at least 1, for the
+        class-level form. None compares the pairs of a batch.
 
     Attributes
     ----------
     proxies : parameter of shape (n_classes, n_features) or None
-        The proxies, of any length; they are normalised where they are used.
+        The proxies, of any length; they are normalized when they are used.
 
     References
     ----------
@@ -64,6 +67,13 @@ class CircleLoss(PairLoss):
     True
     """
 
+    _parameter_constraints = {
+        "margin": [Interval(Real, -1, 1, closed="both")],
+        "gamma": [Interval(Real, 0, None, closed="neither")],
+        "n_classes": [SIZE, None],
+        "n_features": [SIZE, None],
+    }
+
     def __init__(self, margin=0.4, gamma=80.0, n_classes=None, n_features=None):
         super().__init__()
         if (n_classes is None) != (n_features is None):
@@ -77,47 +87,35 @@ class CircleLoss(PairLoss):
         if n_classes is not None:
             self.proxies = nn.Parameter(F.random_directions(n_classes, n_features))
 
-    def forward(self, embeddings, labels, references=None, reference_labels=None):
-        """Compute the loss of a batch.
-
-        Parameters
-        ----------
-        embeddings : tensor of shape (n, d), floating point
-            Rows of any length; they are normalised here.
-        labels : tensor of shape (n,), int
-            The classes; with proxies, in 0 .. n_classes - 1.
-        references : tensor of shape (m, d), floating point, or None
-            More samples to compare the batch with; not with proxies.
-        reference_labels : tensor of shape (m,), int, or None
-            The classes of the references.
-
-        Returns
-        -------
-        scalar tensor
-            The loss; 0 if no anchor has both a positive and a negative pair.
-        """
+    def _make_pairs(
+        self,
+        embeddings,
+        labels,
+        positives,
+        negatives,
+        references=None,
+        reference_labels=None,
+    ):
         if self.proxies is None:
-            return super().forward(embeddings, labels, references, reference_labels)
-        if references is not None or reference_labels is not None:
-            raise ValueError(
-                "references and reference_labels must be None where the loss has "
-                "proxies: the batch is compared with them alone."
+            return super()._make_pairs(
+                embeddings, labels, positives, negatives, references, reference_labels
             )
-        return self._compare_with_proxies(embeddings, labels)
+        if not (positives is negatives is references is reference_labels is None):
+            raise ValueError(
+                "references, reference_labels, positives and negatives must be None "
+                "for a loss with proxies."
+            )
+        rows, labels = F.check_proxy_batch(self.proxies, embeddings, labels)
+        own = nn.functional.one_hot(labels, len(self.proxies)).bool()
+        return rows, rows, own, ~own, {}
 
-    @F.full_precision
-    def _compare_with_proxies(self, embeddings, labels):
-        embeddings, labels = F.check_proxy_batch(self.proxies, embeddings, labels)
-        cosines = F.proxy_cosines(self.proxies, embeddings)
-        own = nn.functional.one_hot(labels, cosines.shape[1]).bool()
-        return self._loss(cosines, own, ~own)
-
-    def _compare(self, rows, gallery, labels, gallery_labels):
-        positives, negatives = F.pair_masks(labels, gallery_labels)
-        return self._loss(F.similarities(rows, gallery), positives, negatives)
-
-    def _loss(self, similarities, positives, negatives):
+    def _compare(self, rows, gallery, positives, negatives):
+        if self.proxies is None:
+            similarities = F.similarities(rows, gallery)
+        else:
+            similarities = F.proxy_cosines(self.proxies, rows)
         pull, push = self._weights(similarities)
+        # softplus(a + b) is log(1 + e^a e^b): the product of the two sums in log space.
         terms = nn.functional.softplus(
             F.masked_logsumexp(
                 -self.gamma * pull * (similarities - 1 + self.margin), positives
@@ -139,29 +137,30 @@ class CircleLoss(PairLoss):
 class CircleEmbedder(PairEmbedder):
     """Embedding learned with the Circle loss.
 
-    Pulls the samples of a class together and pushes classes apart, each pair with a
-    weight of its own: pairs far from where they should be move most. Choose it first
-    for images, above all for retrieval among classes never seen in training.
+    Pulls the samples of a class together and pushes classes apart. Each pair has its
+    own weight: the farther a pair is from where it should be, the more it is moved.
+    Choose it first for images, above all for retrieval among classes never seen in
+    training.
 
     Parameters
     ----------
     margin : float, default=0.4
-        Similarities aim above ``1 - margin`` within a class and below ``margin``
-        between classes, in [-1, 1]; a larger margin asks for less. The paper uses 0.25
+        Similarities should be above ``1 - margin`` within a class and below ``margin``
+        between classes. In [-1, 1]; a larger margin demands less. The paper uses 0.25
         for faces and re-identification and 0.4 for fine-grained retrieval.
     gamma : float, default=80.0
-        Scale of the similarities, above 0. The larger, the more the hardest pairs of a
-        batch decide alone. The paper uses 80 for fine-grained retrieval, 128 for
+        Factor of the similarities, above 0. The larger, the more the hardest pairs of a
+        batch dominate. The paper uses 80 for fine-grained retrieval, 128 for
         re-identification and 256 for faces.
     supervision : {"pair", "class"}, default="pair"
-        What a sample is compared with: the other samples of its batch, or a learned
-        proxy of every class. "class" suits many classes with few samples each, even
-        one; ``samples_per_class=None`` then shuffles, and there is no memory.
+        "pair" compares a sample with the other samples of its batch, "class" with a
+        learned proxy of every class. "class" suits many classes with few samples each,
+        even one. It allows ``samples_per_class=None``, but no ``memory_size``.
 
     See Also
     --------
     ContrastiveEmbedder : The classical loss on pairs.
-    SoftTripleEmbedder : Learns several proxies a class instead of comparing pairs.
+    SoftTripleEmbedder : Learns several proxies per class instead of comparing pairs.
 
     Examples
     --------
@@ -182,11 +181,9 @@ class CircleEmbedder(PairEmbedder):
     supervision: str = "pair"
 
     _parameter_constraints = {
-        **PairEmbedder._parameter_constraints,
-        "margin": [Interval(Real, -1, 1, closed="both")],
-        "gamma": [Interval(Real, 0, None, closed="neither")],
         "supervision": [StrOptions({"pair", "class"})],
     }
+    loss_class = CircleLoss
     _search_space = {
         "margin": uniform(0, 0.8),
         "gamma": loguniform(16, 512),
@@ -203,6 +200,6 @@ class CircleEmbedder(PairEmbedder):
         if self.memory_size:
             raise ValueError(
                 f"memory_size={self.memory_size} needs supervision='pair', got "
-                "'class', which compares the batch with proxies. Allowed is 0."
+                "'class'; allowed is 0."
             )
-        return CircleLoss(self.margin, self.gamma, n_classes, self.n_components)
+        return super()._make_loss(n_classes)

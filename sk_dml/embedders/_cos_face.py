@@ -11,9 +11,9 @@ from sk_dml.embedders._proxy import ProxyEmbedder, ProxyLoss
 
 
 class CosFaceLoss(ProxyLoss):
-    r"""CosFace: softmax on cosines, the own one reduced by a margin.
+    r"""CosFace: softmax on cosines, with a margin subtracted for the own class.
 
-    For an embedding x of class y and proxies w, all normalised, with the angles
+    For an embedding x of class y and proxies w, all normalized, with the angles
     :math:`\theta_c` between x and :math:`w_c`, margin m and scale s,
 
     .. math::
@@ -30,14 +30,14 @@ class CosFaceLoss(ProxyLoss):
     n_features : int
         Width of the embeddings.
     margin : float, default=0.35
-        What the cosine to the own proxy is reduced by, at least 0.
+        Margin subtracted from the cosine to the own proxy, in [0, 2].
     scale : float, default=16.0
-        Scale of the similarities, above 0.
+        Factor of the cosines, above 0.
 
     Attributes
     ----------
     proxies : parameter of shape (n_classes, n_features)
-        The proxies, of any length; they are normalised where they are used.
+        The proxies, of any length; they are normalized when they are used.
 
     References
     ----------
@@ -53,6 +53,11 @@ class CosFaceLoss(ProxyLoss):
     >>> loss.proxies.grad.shape
     torch.Size([3, 4])
     """
+
+    _parameter_constraints = {
+        "margin": [Interval(Real, 0, 2, closed="both")],
+        "scale": [Interval(Real, 0, None, closed="neither")],
+    }
 
     def __init__(self, n_classes, n_features, margin=0.35, scale=16.0):
         super().__init__(n_classes, n_features)
@@ -71,49 +76,34 @@ class CosFaceLoss(ProxyLoss):
 class CosFaceEmbedder(ProxyEmbedder):
     """Embedding learned with CosFace, the large margin cosine loss.
 
-    Learns one direction a class and asks for more than the right order of the cosines:
-    the own one must win by a margin. Choose it for many classes with many samples each,
-    as of faces.
+    Learns one direction per class. The cosine to the own direction must be larger than
+    the cosines to the others by a margin. Choose it for many classes with many samples
+    each, such as faces.
 
     Parameters
     ----------
     margin : float, default=0.35
-        By how much the cosine to the own proxy must exceed the others, in [0, 2]. The
-        larger, the tighter the classes. The paper uses 0.35; the Reality Check found
-        0.34 to 0.62.
+        How much larger the cosine to the own proxy must be than the cosines to the
+        others, in [0, 2]. The larger, the tighter the classes. The paper uses 0.35; the
+        Reality Check found 0.34 to 0.62.
     scale : float, default=16.0
-        What the cosines are multiplied by, above 0: the inverse of a temperature. The
-        larger, the less a sample that is already classified right still moves. The
-        paper uses 64 for millions of faces and the Reality Check found 100 to 162 for
-        pretrained networks; small data from scratch train better with 16.
+        Factor of the cosines, above 0: the inverse of a temperature. The larger, the
+        less a sample that is already classified correctly still moves. The paper uses
+        64 for millions of faces and the Reality Check found 100 to 162 for pretrained
+        networks; networks trained from scratch on small data do better with 16.
 
     See Also
     --------
     ArcFaceEmbedder : The margin is an angle.
     NormalizedSoftmaxEmbedder : No margin.
-
-    Examples
-    --------
-    >>> from sklearn.datasets import load_wine
-    >>> from sk_dml import CosFaceEmbedder
-    >>> X, y = load_wine(return_X_y=True)
-    >>> CosFaceEmbedder(8, max_epochs=9, random_state=0).fit_transform(X, y).shape
-    (178, 8)
     """
 
     _: KW_ONLY
     margin: float = 0.35
     scale: float = 16.0
 
-    _parameter_constraints = {
-        **ProxyEmbedder._parameter_constraints,
-        "margin": [Interval(Real, 0, 2, closed="both")],
-        "scale": [Interval(Real, 0, None, closed="neither")],
-    }
+    loss_class = CosFaceLoss
     _search_space = {
         "margin": uniform(0, 0.7),
         "scale": loguniform(4, 256),
     }
-
-    def _make_loss(self, n_classes):
-        return CosFaceLoss(n_classes, self.n_components, self.margin, self.scale)

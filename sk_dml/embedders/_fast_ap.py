@@ -13,10 +13,11 @@ from sk_dml.embedders._pair import PairEmbedder, PairLoss
 class FastAPLoss(PairLoss):
     r"""One minus the average precision, from soft histograms of the distances.
 
-    For an anchor with :math:`N^+` positives, the squared distances of the normalised
-    embeddings, in [0, 4], are shared out among the nearest two of the edges of
-    ``n_bins`` bins. With :math:`h^+_j` positives and :math:`h_j` samples at edge j and
-    their sums :math:`H^+_j` and :math:`H_j` up to it,
+    For an anchor with :math:`N^+` positives, the squared distances of the normalized
+    embeddings lie in [0, 4], which is cut into ``n_bins`` bins. Each distance counts at
+    the two edges of its bin, more at the nearer edge. With :math:`h^+_j` positives and
+    :math:`h_j` samples at edge j, and their sums :math:`H^+_j` and :math:`H_j` over the
+    edges up to j,
 
     .. math:: L = 1 - \frac{1}{N^+} \sum_j \frac{H^+_j h^+_j}{H_j} ,
 
@@ -25,7 +26,7 @@ class FastAPLoss(PairLoss):
     Parameters
     ----------
     n_bins : int, default=10
-        Bins of the histogram, at least 1.
+        Number of bins of the histogram, at least 1.
 
     References
     ----------
@@ -44,27 +45,29 @@ class FastAPLoss(PairLoss):
     0.6666...
     """
 
+    _parameter_constraints = {"n_bins": [Interval(Integral, 1, None, closed="left")]}
+
     def __init__(self, n_bins=10):
         super().__init__()
         self.n_bins = n_bins
 
-    def _compare(self, rows, gallery, labels, gallery_labels):
-        places = (2 - 2 * F.similarities(rows, gallery)).clamp(0, 4) * (self.n_bins / 4)
-        positives, negatives = F.pair_masks(labels, gallery_labels)
-        pairs = (positives | negatives).to(places.dtype)
+    def _compare(self, rows, gallery, positives, negatives):
+        squares = (2 - 2 * F.similarities(rows, gallery)).clamp(0, 4)
+        positions = squares * (self.n_bins / 4)  # in bins: the edges are the integers
+        pairs = (positives | negatives).to(positions.dtype)
         # Each pair adds to two edges: in the first half of the columns if it is a
-        # positive, in the second if not.
-        lower = places.detach().nan_to_num().floor().clamp(max=self.n_bins - 1)
-        upper_share = (places - lower) * pairs
+        # positive, in the second half if not.
+        lower = positions.detach().nan_to_num().floor().clamp(max=self.n_bins - 1)
+        upper_share = (positions - lower) * pairs
         n_edges = self.n_bins + 1
         edge = lower.long() + n_edges * negatives
-        histogram = places.new_zeros(len(rows), 2 * n_edges)
+        histogram = positions.new_zeros(len(rows), 2 * n_edges)
         histogram = histogram.scatter_add(1, edge, pairs - upper_share)
         histogram = histogram.scatter_add(1, edge + 1, upper_share)
         positive, negative = histogram.tensor_split(2, dim=1)
-        until = (positive + negative).cumsum(dim=1)
+        total = (positive + negative).cumsum(dim=1)
         hits = positive.cumsum(dim=1) * positive
-        precision = hits / until.where(until > 0, 1)
+        precision = hits / total.where(total > 0, 1)  # the first edges may be empty
         n_positives = positives.sum(dim=1)
         average = precision.sum(dim=1) / n_positives.clamp(min=1)
         return F.masked_mean(1 - average, n_positives > 0)
@@ -74,39 +77,23 @@ class FastAPLoss(PairLoss):
 class FastAPEmbedder(PairEmbedder):
     """Embedding learned with FastAP, a differentiable average precision.
 
-    Optimises the ranking of the whole batch for every anchor. Choose it for large
+    Optimizes the ranking of the whole batch for every anchor. Choose it for large
     batches with several samples of each class.
 
     Parameters
     ----------
     n_bins : int, default=10
-        Bins of the histogram of squared distances, at least 1. More bins rank more
-        finely and pass a gradient to fewer pairs. The paper uses 10; the Reality Check
-        found 16 to 27.
+        Number of bins of the histogram of squared distances, at least 1. With more
+        bins, the ranking is finer, and fewer pairs receive a gradient. The paper uses
+        10; the Reality Check found 16 to 27.
 
     See Also
     --------
-    NCAEmbedder : Wants one near neighbour of the class instead of a good ranking.
-
-    Examples
-    --------
-    >>> from sklearn.datasets import load_wine
-    >>> from sk_dml import FastAPEmbedder
-    >>> X, y = load_wine(return_X_y=True)
-    >>> FastAPEmbedder(8, max_epochs=9, random_state=0).fit_transform(X, y).shape
-    (178, 8)
+    NCAEmbedder : Needs one near neighbor of the class instead of a good ranking.
     """
 
     _: KW_ONLY
     n_bins: int = 10
 
-    _parameter_constraints = {
-        **PairEmbedder._parameter_constraints,
-        "n_bins": [Interval(Integral, 1, None, closed="left")],
-    }
-    _search_space = {
-        "n_bins": randint(5, 41),
-    }
-
-    def _make_loss(self, n_classes):
-        return FastAPLoss(self.n_bins)
+    loss_class = FastAPLoss
+    _search_space = {"n_bins": randint(5, 41)}

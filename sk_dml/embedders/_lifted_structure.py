@@ -14,8 +14,8 @@ from sk_dml.embedders._pair import PairEmbedder, PairLoss
 class LiftedStructureLoss(PairLoss):
     r"""Lifted structured loss: each positive pair against all negatives of both ends.
 
-    With Euclidean distances :math:`d` between the embeddings, taken at their length,
-    and margin m, for every pair of samples i and j of one class,
+    With Euclidean distances :math:`d` between the embeddings, not normalized, and
+    margin m, for every pair of samples i and j of one class,
 
     .. math::
 
@@ -26,7 +26,7 @@ class LiftedStructureLoss(PairLoss):
     Parameters
     ----------
     margin : float, default=1.0
-        The paper's alpha, m.
+        The paper's alpha, m, at least 0.
 
     References
     ----------
@@ -46,21 +46,22 @@ class LiftedStructureLoss(PairLoss):
     """
 
     _normalizes = False
+    _parameter_constraints = {"margin": [Interval(Real, 0, None, closed="left")]}
 
     def __init__(self, margin=1.0):
         super().__init__()
         self.margin = margin
 
-    def _compare(self, rows, gallery, labels, gallery_labels):
-        # By differences: rows of any length may be long and lie close.
+    def _compare(self, rows, gallery, positives, negatives):
+        # From differences, not products: rows are not normalized, so that long rows may
+        # be close to each other.
         distances = torch.cdist(
             rows, gallery, compute_mode="donot_use_mm_for_euclid_dist"
         )
-        positives, negatives = F.pair_masks(labels, gallery_labels)
         closeness = self.margin - distances
         against = F.masked_logsumexp(closeness, negatives)
-        # One sum an end serves all its pairs. The negatives of what is in the gallery
-        # alone are those in the batch.
+        # One sum per sample serves all its pairs. References have their negatives in
+        # the batch only.
         others = slice(len(rows), None)
         against_others = F.masked_logsumexp(closeness.T[others], negatives.T[others])
         both = torch.logaddexp(against[:, None], torch.cat([against, against_others]))
@@ -72,39 +73,22 @@ class LiftedStructureLoss(PairLoss):
 class LiftedStructureEmbedder(PairEmbedder):
     """Embedding learned with the lifted structured loss.
 
-    Compares every pair of a class with all negatives that its two samples have in the
-    batch. Choose it for comparison with the methods that came after it.
+    Compares every pair of a class with all negatives of its two samples in the batch.
+    Choose it for comparison with the methods that came after it.
 
     Parameters
     ----------
     margin : float, default=1.0
-        Distance beyond which a negative weighs little, at least 0. The paper uses 1.
+        Distance above which a negative has little weight, at least 0. The paper uses 1.
 
     See Also
     --------
-    MultiSimilarityEmbedder : Weighs positives and negatives apart, on cosines.
+    MultiSimilarityEmbedder : Weighs positives and negatives separately, on cosines.
     TripletEmbedder : One negative at a time.
-
-    Examples
-    --------
-    >>> from sklearn.datasets import load_wine
-    >>> from sk_dml import LiftedStructureEmbedder
-    >>> X, y = load_wine(return_X_y=True)
-    >>> embedder = LiftedStructureEmbedder(8, max_epochs=9, random_state=0)
-    >>> embedder.fit_transform(X, y).shape
-    (178, 8)
     """
 
     _: KW_ONLY
     margin: float = 1.0
 
-    _parameter_constraints = {
-        **PairEmbedder._parameter_constraints,
-        "margin": [Interval(Real, 0, None, closed="left")],
-    }
-    _search_space = {
-        "margin": uniform(0.2, 1.8),
-    }
-
-    def _make_loss(self, n_classes):
-        return LiftedStructureLoss(self.margin)
+    loss_class = LiftedStructureLoss
+    _search_space = {"margin": uniform(0.2, 1.8)}

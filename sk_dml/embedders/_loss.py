@@ -1,9 +1,9 @@
-"""What all losses share: their parameters are checked, and shown."""
+"""Base class of the losses."""
 
 import functools
 import inspect
-import sys
 from numbers import Integral
+from typing import ClassVar
 
 from sklearn.utils._param_validation import Interval, validate_parameter_constraints
 from torch import nn
@@ -14,51 +14,51 @@ SIZE = Interval(Integral, 1, None, closed="left")
 class Loss(nn.Module):
     """Base class of the losses.
 
-    A parameter of a loss may have the values that it may have in the embedder of the
-    same module, whose ``_parameter_constraints`` say them.
+    ``_parameter_constraints`` holds the allowed values of every parameter, in the form
+    that scikit-learn's estimators use. A subclass adds those of its own parameters.
+    They are checked when the loss is built.
     """
 
-    _given: dict = {}
+    _parameter_constraints: ClassVar[dict] = {}
+    _built_with: dict = {}
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
+        cls._parameter_constraints = {
+            name: allowed
+            for base in reversed(cls.__mro__)
+            for name, allowed in vars(base).get("_parameter_constraints", {}).items()
+        }
         if "__init__" in vars(cls):
-            cls.__init__ = _checked(cls, cls.__init__)  # type: ignore[method-assign]
+            cls.__init__ = _checking(cls, cls.__init__)  # type: ignore[method-assign]
 
     def extra_repr(self):
-        """Show the parameters.
+        """Return the parameters as text.
 
         Returns
         -------
         str
         """
-        current = self._given | {
-            k: v for k, v in vars(self).items() if k in self._given
-        }
+        # The current values; a buffer or parameter has the value it was built with.
+        current = {k: vars(self).get(k, v) for k, v in self._built_with.items()}
         return ", ".join(f"{name}={value!r}" for name, value in current.items())
 
 
-def _checked(cls, init):
+def _checking(cls, init):
+    """Let a constructor check its parameters first, and remember them for the repr."""
     signature = inspect.signature(init)
-    name = cls.__name__.removesuffix("Loss") + "Embedder"
 
     @functools.wraps(init)
     def checked_init(self, *args, **kwargs):
         try:
-            given = signature.bind(self, *args, **kwargs)
+            bound = signature.bind(self, *args, **kwargs)
         except TypeError:
-            init(self, *args, **kwargs)  # says it better
+            init(self, *args, **kwargs)  # its message names the class
             raise
-        given.apply_defaults()
-        (_, *arguments) = given.arguments.items()
-        params = dict(arguments)
-        embedder = getattr(sys.modules.get(cls.__module__), name, None)
-        constraints = dict(getattr(embedder, "_parameter_constraints", {}))
-        for size in {"n_classes", "n_features"} & params.keys():
-            optional = signature.parameters[size].default is None
-            constraints[size] = [SIZE, None] if optional else [SIZE]
-        validate_parameter_constraints(constraints, params, cls.__name__)
+        bound.apply_defaults()
+        params = dict(list(bound.arguments.items())[1:])  # without self
+        validate_parameter_constraints(cls._parameter_constraints, params, cls.__name__)
         init(self, *args, **kwargs)
-        self._given = params
+        self._built_with = params
 
     return checked_init

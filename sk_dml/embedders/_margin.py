@@ -8,45 +8,47 @@ from scipy.stats import loguniform, uniform
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from sk_dml import _functional as F
+from sk_dml.embedders._loss import SIZE
 from sk_dml.embedders._pair import PairEmbedder, PairLoss
 
-# Nearer negatives are drawn as if they were this far away: they are few and noisy.
+# Nearer negatives are drawn as if they were at this distance: they are few and noisy.
 NEAREST = 0.5
-# Farther ones are not drawn: on the sphere they are as rare as near ones.
+# Farther negatives are not drawn: on the sphere they are as rare as near ones.
 FARTHEST = 1.4
 
 
 class MarginLoss(PairLoss):
-    r"""Margin loss on positives and on negatives drawn by their distance.
+    r"""Margin loss on positives, and on negatives sampled by their distance.
 
-    With Euclidean distances :math:`d` between the normalised embeddings, margin
+    With Euclidean distances :math:`d` between the normalized embeddings, margin
     :math:`\alpha` and boundary :math:`\beta`,
 
     .. math::
 
         L = \frac{\sum_{(a, p)} [d_{ap} - \beta + \alpha]_+
             + \sum_{(a, n)} [\beta + \alpha - d_{an}]_+}
-            {\text{how many of these terms are above zero}} .
+            {\text{number of these terms above zero}} .
 
     The paper draws one negative n for each positive pair (a, p), with a probability
     that makes all distances up to 1.4 equally likely,
     :math:`w_n \propto 1 / q(\max(d_{an}, 0.5))`, where
     :math:`q(d) = d^{D - 2} (1 - d^2 / 4)^{(D - 3) / 2}` is how often a distance occurs
-    on the sphere in D dimensions. Here all these negatives enter the sum and the count,
-    with the probability as their weight: what more and more draws tend to.
+    on the sphere in D dimensions. Here all these negatives are in the sum and in the
+    number of terms, with the probability as their weight: the limit of many draws.
 
     Parameters
     ----------
     margin : float, default=0.2
         The paper's alpha, in [0, 2].
     beta : float, default=1.2
-        The boundary between positives and negatives, in [0, 2]; if it is learned, in
-        the beginning.
+        The boundary between positives and negatives, in [0, 2]. If it is learned, its
+        first value.
     learn_beta : bool or "class", default=True
-        Whether the boundary is a parameter: not, one for all classes, or one for each,
-        of which the anchor's counts.
+        Whether the boundary is learned: False, True for one boundary for all classes,
+        or "class" for one boundary for each class, of which that of the anchor counts.
+        "class" needs labels, and accepts no masks.
     n_classes : int or None, default=None
-        Number of classes, which ``learn_beta="class"`` needs to know.
+        Number of classes, at least 1. Needed for ``learn_beta="class"``.
 
     Attributes
     ----------
@@ -70,23 +72,32 @@ class MarginLoss(PairLoss):
     1.2...
     """
 
+    _parameter_constraints = {
+        "margin": [Interval(Real, 0, 2, closed="both")],
+        "beta": [Interval(Real, 0, 2, closed="both")],
+        "learn_beta": ["boolean", StrOptions({"class"})],
+        "n_classes": [SIZE, None],
+    }
+
     def __init__(self, margin=0.2, beta=1.2, learn_beta=True, n_classes=None):
         super().__init__()
-        by_class = learn_beta == "class"
-        if by_class and n_classes is None:
+        # Only a boundary for each class needs to know the class of an anchor.
+        self.needs_labels = learn_beta == "class"
+        if self.needs_labels and n_classes is None:
             raise ValueError(
                 "n_classes must be given for learn_beta='class', got None."
             )
         self.margin = margin
-        first = torch.full((n_classes,) if by_class else (), float(beta))
+        first = torch.full((n_classes,) if self.needs_labels else (), float(beta))
         if learn_beta:
             self.beta = torch.nn.Parameter(first)
         else:
             self.register_buffer("beta", first)
 
-    def _compare(self, rows, gallery, labels, gallery_labels):
+    def _compare(
+        self, rows, gallery, positives, negatives, labels=None, gallery_labels=None
+    ):
         distances = F.euclidean_distances(rows, gallery)
-        positives, negatives = F.pair_masks(labels, gallery_labels)
         pull, push = self._hinges(distances, labels)
         weights = self._weights(distances, negatives, rows.shape[1])
         # One negative for every positive of the anchor.
@@ -98,13 +109,14 @@ class MarginLoss(PairLoss):
 
     def _hinges(self, distances, labels):
         beta = self.beta.to(distances.dtype)
-        if beta.ndim:
+        if self.needs_labels:
             F.check_batch(distances, labels, n_classes=len(beta))
             beta = beta[labels][:, None]
         return distances - beta + self.margin, beta + self.margin - distances
 
-    def _count_active(self, rows, gallery, labels, gallery_labels):
-        positives, negatives = F.pair_masks(labels, gallery_labels)
+    def _count_active(
+        self, rows, gallery, positives, negatives, labels=None, gallery_labels=None
+    ):
         pull, push = self._hinges(F.euclidean_distances(rows, gallery), labels)
         active = positives & (pull > 0) | negatives & (push > 0)
         return active.sum(), (positives | negatives).sum()
@@ -123,34 +135,27 @@ class MarginLoss(PairLoss):
 class MarginEmbedder(PairEmbedder):
     """Embedding learned with the margin loss and distance-weighted negatives.
 
-    Tells pairs of one class from others by one boundary for all distances, and takes
-    negatives from all distances alike instead of the nearest or the many far ones.
-    Choose it where mined triplets are unstable.
+    Separates pairs of one class from the others by one boundary for all distances.
+    Negatives are sampled evenly from all distances, instead of the nearest ones or the
+    many far ones. Choose it if mined triplets are unstable.
 
     Parameters
     ----------
     margin : float, default=0.2
-        How far positives aim below the boundary and negatives above it, in [0, 2]. The
-        Reality Check found 0.08 to 0.09.
+        How far below the boundary positives should be, and negatives above it, in
+        [0, 2]. The Reality Check found 0.08 to 0.09.
     beta : float, default=1.2
-        The boundary, in [0, 2]; where it is learned, in the beginning. The paper
-        uses 1.2; the Reality Check found 0.8 to 1.3.
+        The boundary, in [0, 2]. If it is learned, its first value. The paper uses 1.2;
+        the Reality Check found 0.8 to 1.3.
     learn_beta : bool or "class", default=True
-        Whether the boundary is learned: not, one for all classes, or one for each. It
-        then moves to where as many positives as negatives are on the wrong side.
+        Whether the boundary is learned: False, True for one boundary for all classes,
+        or "class" for one boundary for each class. A learned boundary moves until as
+        many positives as negatives are on the wrong side.
 
     See Also
     --------
     ContrastiveEmbedder : Two fixed boundaries.
     TripletEmbedder : Compares distances with each other only.
-
-    Examples
-    --------
-    >>> from sklearn.datasets import load_wine
-    >>> from sk_dml import MarginEmbedder
-    >>> X, y = load_wine(return_X_y=True)
-    >>> MarginEmbedder(8, max_epochs=9, random_state=0).fit_transform(X, y).shape
-    (178, 8)
     """
 
     _: KW_ONLY
@@ -158,19 +163,11 @@ class MarginEmbedder(PairEmbedder):
     beta: float = 1.2
     learn_beta: bool | str = True
 
-    _parameter_constraints = {
-        **PairEmbedder._parameter_constraints,
-        "margin": [Interval(Real, 0, 2, closed="both")],
-        "beta": [Interval(Real, 0, 2, closed="both")],
-        "learn_beta": ["boolean", StrOptions({"class"})],
-    }
+    loss_class = MarginLoss
     _search_space = {
         "margin": uniform(0, 0.5),
         "beta": uniform(0.4, 1.2),
-        # One that is not learned is searched, too: at low rates it stays where it is.
+        # False is not needed: at a low proxy_lr a learned boundary does not move.
         "learn_beta": [True, "class"],
         "proxy_lr": loguniform(1e-5, 1e-1),
     }
-
-    def _make_loss(self, n_classes):
-        return MarginLoss(self.margin, self.beta, self.learn_beta, n_classes)

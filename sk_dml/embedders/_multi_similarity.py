@@ -25,19 +25,19 @@ class MultiSimilarityLoss(PairLoss):
 
     A positive is mined if it is less similar than the most similar negative plus
     :math:`\epsilon`; a negative if it is more similar than the least similar positive
-    minus :math:`\epsilon`. The batch's loss is the mean over the anchors that have both
-    positives and negatives in the batch.
+    minus :math:`\epsilon`. The loss of a batch is the mean over the anchors that have
+    both positives and negatives in it.
 
     Parameters
     ----------
     alpha : float, default=2.0
-        Scale of the positives, above 0.
+        Factor of the similarities of positives, above 0.
     beta : float, default=50.0
-        Scale of the negatives, above 0.
+        Factor of the similarities of negatives, above 0.
     base : float, default=0.5
-        The paper's lambda.
+        The paper's lambda, in [-1, 1].
     epsilon : float or None, default=0.1
-        Margin of the miner, at least 0; None takes every pair.
+        Margin of the miner, at least 0. None uses every pair.
 
     References
     ----------
@@ -56,6 +56,13 @@ class MultiSimilarityLoss(PairLoss):
     True
     """
 
+    _parameter_constraints = {
+        "alpha": [Interval(Real, 0, None, closed="neither")],
+        "beta": [Interval(Real, 0, None, closed="neither")],
+        "base": [Interval(Real, -1, 1, closed="both")],
+        "epsilon": [Interval(Real, 0, None, closed="left"), None],
+    }
+
     def __init__(self, alpha=2.0, beta=50.0, base=0.5, epsilon=0.1):
         super().__init__()
         self.alpha = alpha
@@ -63,9 +70,8 @@ class MultiSimilarityLoss(PairLoss):
         self.base = base
         self.epsilon = epsilon
 
-    def _compare(self, rows, gallery, labels, gallery_labels):
+    def _compare(self, rows, gallery, positives, negatives):
         similarities = F.similarities(rows, gallery)
-        positives, negatives = F.pair_masks(labels, gallery_labels)
         counted = positives.any(dim=1) & negatives.any(dim=1)
         positives, negatives = self._mine(similarities, positives, negatives)
         offsets = similarities - self.base
@@ -87,49 +93,40 @@ class MultiSimilarityLoss(PairLoss):
         far = similarities > hardest_positive[:, None] - self.epsilon
         return positives & near, negatives & far
 
-    def _count_active(self, rows, gallery, labels, gallery_labels):
+    def _count_active(self, rows, gallery, positives, negatives):
         if self.epsilon is None:
             return 0, 0
-        masks = F.pair_masks(labels, gallery_labels)
-        mined = self._mine(F.similarities(rows, gallery), *masks)
-        return sum(mask.sum() for mask in mined), sum(mask.sum() for mask in masks)
+        similarities = F.similarities(rows, gallery)
+        mined, pushed = self._mine(similarities, positives, negatives)
+        return mined.sum() + pushed.sum(), positives.sum() + negatives.sum()
 
 
 @dataclass(eq=False, repr=False)
 class MultiSimilarityEmbedder(PairEmbedder):
     """Embedding learned with the Multi-Similarity loss.
 
-    Mines the pairs of a batch that are out of order and weighs each by its own
-    similarity and by those of the anchor's other pairs. Choose it as a strong
-    all-rounder for retrieval.
+    Mines the pairs of a batch that are in the wrong order, and weighs each by its own
+    similarity and the similarities of the anchor's other pairs. Choose it as a strong
+    general method for retrieval.
 
     Parameters
     ----------
     alpha : float, default=2.0
-        Scale of the positives, above 0. The larger, the more the farthest positive
-        decides alone.
+        Factor of the similarities of positives, above 0. The larger, the more the
+        farthest positive dominates.
     beta : float, default=50.0
-        Scale of the negatives, above 0. The larger, the more the nearest negative
-        decides alone. The paper uses 50, its code 40.
+        Factor of the similarities of negatives, above 0. The larger, the more the
+        nearest negative dominates. The paper uses 50, its code 40.
     base : float, default=0.5
-        Similarity that positives should exceed and negatives stay below, in [-1, 1].
-        The paper uses 1, its code 0.5, which trains better from scratch.
+        Similarity that positives should be above and negatives below, in [-1, 1]. The
+        paper uses 1, its code 0.5, which trains better from scratch.
     epsilon : float or None, default=0.1
-        Margin of the miner, at least 0: pairs in order by more than it are left alone.
-        None takes every pair.
+        Margin of the miner, at least 0: pairs that are in the right order by more than
+        it have no loss. None uses every pair.
 
     See Also
     --------
     CircleEmbedder : Weighs every pair by how far it is from its optimum.
-
-    Examples
-    --------
-    >>> from sklearn.datasets import load_wine
-    >>> from sk_dml import MultiSimilarityEmbedder
-    >>> X, y = load_wine(return_X_y=True)
-    >>> embedder = MultiSimilarityEmbedder(8, max_epochs=9, random_state=0)
-    >>> embedder.fit_transform(X, y).shape
-    (178, 8)
     """
 
     _: KW_ONLY
@@ -138,19 +135,10 @@ class MultiSimilarityEmbedder(PairEmbedder):
     base: float = 0.5
     epsilon: float | None = 0.1
 
-    _parameter_constraints = {
-        **PairEmbedder._parameter_constraints,
-        "alpha": [Interval(Real, 0, None, closed="neither")],
-        "beta": [Interval(Real, 0, None, closed="neither")],
-        "base": [Interval(Real, -1, 1, closed="both")],
-        "epsilon": [Interval(Real, 0, None, closed="left"), None],
-    }
+    loss_class = MultiSimilarityLoss
     _search_space = {
         "alpha": loguniform(0.5, 50),
         "beta": loguniform(5, 200),
         "base": uniform(0, 1),
         "epsilon": uniform(0, 0.8),
     }
-
-    def _make_loss(self, n_classes):
-        return MultiSimilarityLoss(self.alpha, self.beta, self.base, self.epsilon)

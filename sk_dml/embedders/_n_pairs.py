@@ -15,7 +15,7 @@ class NPairsLoss(PairLoss):
     r"""Multi-class N-pair loss: a positive against one negative of every other class.
 
     For every pair of an anchor a and a positive p of the batch, with the embeddings
-    :math:`f` taken at their length and the set :math:`G_c` of the samples of class c,
+    :math:`f`, not normalized, and the set :math:`G_c` of the samples of class c,
 
     .. math::
 
@@ -23,9 +23,10 @@ class NPairsLoss(PairLoss):
             e^{f_a \cdot f_n - f_a \cdot f_p}\Big] ,
 
     averaged over the pairs, plus ``l2_weight`` times the mean of
-    :math:`\lVert f \rVert^2`. The paper's batches hold two samples a class and one of
-    them serves as the negative of the others; the mean over the class is what one drawn
-    at random contributes, and makes any batch do, in any order.
+    :math:`\lVert f \rVert^2`. The paper's batches hold two samples of each class, one
+    of which is the negative of the other classes. The mean over a class is what one of
+    its samples, drawn at random, contributes on average; with it, any batch can be
+    used, in any order. The loss needs labels, and accepts no masks.
 
     Parameters
     ----------
@@ -47,17 +48,21 @@ class NPairsLoss(PairLoss):
     0.3132...
     """
 
+    needs_labels = True
     _normalizes = False
+    _parameter_constraints = {"l2_weight": [Interval(Real, 0, None, closed="left")]}
 
     def __init__(self, l2_weight=0.02):
         super().__init__()
         self.l2_weight = l2_weight
 
-    def _compare(self, rows, gallery, labels, gallery_labels):
+    def _compare(
+        self, rows, gallery, positives, negatives, labels=None, gallery_labels=None
+    ):
         products = F.similarities(rows, gallery)
-        positives, negatives = F.pair_masks(labels, gallery_labels)
-        _, place, sizes = gallery_labels.unique(return_inverse=True, return_counts=True)
-        shares = products - sizes.to(products.dtype).log()[place]
+        _, index, sizes = gallery_labels.unique(return_inverse=True, return_counts=True)
+        # The mean over a class is the sum of e^(product - log size).
+        shares = products - sizes.to(products.dtype).log()[index]
         against = F.masked_logsumexp(shares, negatives)
         pairs = (positives & negatives.any(dim=1, keepdim=True)).nonzero(as_tuple=True)
         terms = torch.nn.functional.softplus(against[pairs[0]] - products[pairs])
@@ -71,39 +76,24 @@ class NPairsEmbedder(PairEmbedder):
     """Embedding learned with the multi-class N-pair loss.
 
     Compares each positive with one negative of every other class at once, where a
-    triplet has a single one. Choose it for batches of many classes with two samples
-    each.
+    triplet has a single negative. Choose it for batches of many classes with two
+    samples each.
 
     Parameters
     ----------
     l2_weight : float, default=0.02
-        Weight of the mean squared length of the embeddings, at least 0. It keeps them
-        from growing without end instead of turning; the paper regularises them too.
+        Weight of the mean squared length of the embeddings, at least 0. Without it,
+        embeddings may grow instead of changing their direction. The paper regularizes
+        them too.
 
     See Also
     --------
-    NTXentEmbedder : The same idea on normalised embeddings, with a temperature.
-
-    Examples
-    --------
-    >>> from sklearn.datasets import load_wine
-    >>> from sk_dml import NPairsEmbedder
-    >>> X, y = load_wine(return_X_y=True)
-    >>> NPairsEmbedder(8, max_epochs=9, random_state=0).fit_transform(X, y).shape
-    (178, 8)
+    NTXentEmbedder : The same idea on normalized embeddings, with a temperature.
     """
 
     _: KW_ONLY
     samples_per_class: int | None = 2
     l2_weight: float = 0.02
 
-    _parameter_constraints = {
-        **PairEmbedder._parameter_constraints,
-        "l2_weight": [Interval(Real, 0, None, closed="left")],
-    }
-    _search_space = {
-        "l2_weight": loguniform(1e-4, 1),
-    }
-
-    def _make_loss(self, n_classes):
-        return NPairsLoss(self.l2_weight)
+    loss_class = NPairsLoss
+    _search_space = {"l2_weight": loguniform(1e-4, 1)}

@@ -1,4 +1,4 @@
-"""Neighbourhood components analysis (Goldberger et al., 2004), with a deep network."""
+"""Neighborhood components analysis (Goldberger et al., 2004), with a deep network."""
 
 from dataclasses import KW_ONLY, dataclass
 from numbers import Real
@@ -12,17 +12,17 @@ from sk_dml.embedders._pair import PairEmbedder, PairLoss
 
 
 class NCALoss(PairLoss):
-    r"""Negative log-probability that a soft neighbour is of the same class.
+    r"""Negative log-probability that a soft neighbor is of the same class.
 
     An anchor picks another sample of the batch with a probability that falls with the
-    squared Euclidean distance d² of the normalised embeddings; with temperature T,
+    squared Euclidean distance d² of the normalized embeddings; with temperature T,
 
     .. math::
 
         L = -\log \frac{\sum_p e^{-d_p^2 / T}}{\sum_a e^{-d_a^2 / T}} ,
 
-    where p runs over the samples of the anchor's class and a over all others. The
-    batch's loss is the mean over the anchors that have a positive.
+    where p are the other samples of the anchor's class and a are all other samples.
+    The loss of a batch is the mean over the anchors that have a positive.
 
     Parameters
     ----------
@@ -46,18 +46,21 @@ class NCALoss(PairLoss):
     0.2395...
     """
 
+    _parameter_constraints = {
+        "temperature": [Interval(Real, 0, None, closed="neither")],
+    }
+
     def __init__(self, temperature=0.2):
         super().__init__()
         self.temperature = temperature
 
-    def _compare(self, rows, gallery, labels, gallery_labels):
+    def _compare(self, rows, gallery, positives, negatives):
         # -|a - b|^2 = 2 a.b - |a|^2 - |b|^2, and |a| cancels in the ratio.
         squares = gallery.square().sum(dim=1)
         logits = (
             2 / self.temperature * F.similarities(rows, gallery)
             - squares / self.temperature
         )
-        positives, negatives = F.pair_masks(labels, gallery_labels)
         terms = nn.functional.softplus(
             F.masked_logsumexp(logits, negatives)
             - F.masked_logsumexp(logits, positives)
@@ -67,41 +70,25 @@ class NCALoss(PairLoss):
 
 @dataclass(eq=False, repr=False)
 class NCAEmbedder(PairEmbedder):
-    """Embedding learned by neighbourhood components analysis with a deep network.
+    """Embedding learned by neighborhood components analysis with a deep network.
 
-    Maximises the chance that a soft nearest neighbour in the batch is of the same
-    class: one near positive is enough, so that a class may fall into clusters. Choose
-    it for k-NN classification.
+    Maximizes the probability that a soft nearest neighbor in the batch is of the same
+    class. One near positive is enough, so that a class may form several clusters.
+    Choose it for k-NN classification.
 
     Parameters
     ----------
     temperature : float, default=0.2
-        What the squared distances are divided by, above 0. The smaller, the fewer
-        neighbours count.
+        Divisor of the squared distances, above 0. The smaller, the fewer neighbors
+        count.
 
     See Also
     --------
-    SupConEmbedder : Wants all positives near, not one of them.
-
-    Examples
-    --------
-    >>> from sklearn.datasets import load_wine
-    >>> from sk_dml import NCAEmbedder
-    >>> X, y = load_wine(return_X_y=True)
-    >>> NCAEmbedder(8, max_epochs=9, random_state=0).fit_transform(X, y).shape
-    (178, 8)
+    SupConEmbedder : Needs all positives to be near, not one of them.
     """
 
     _: KW_ONLY
     temperature: float = 0.2
 
-    _parameter_constraints = {
-        **PairEmbedder._parameter_constraints,
-        "temperature": [Interval(Real, 0, None, closed="neither")],
-    }
-    _search_space = {
-        "temperature": loguniform(0.01, 2),
-    }
-
-    def _make_loss(self, n_classes):
-        return NCALoss(self.temperature)
+    loss_class = NCALoss
+    _search_space = {"temperature": loguniform(0.01, 2)}

@@ -1,4 +1,4 @@
-"""Normalised softmax (Wang et al., 2017; Zhai and Wu, 2019)."""
+"""Normalized softmax (Wang et al., 2017; Zhai and Wu, 2019)."""
 
 from dataclasses import KW_ONLY, dataclass
 from numbers import Real
@@ -11,9 +11,9 @@ from sk_dml.embedders._proxy import ProxyEmbedder, ProxyLoss
 
 
 class NormalizedSoftmaxLoss(ProxyLoss):
-    r"""Softmax cross-entropy on cosine similarities to one learned proxy a class.
+    r"""Softmax cross-entropy on cosine similarities to one learned proxy per class.
 
-    For an embedding x of class y and proxies w, all normalised, and temperature T,
+    For an embedding x of class y and proxies w, all normalized, and temperature T,
 
     .. math:: L = -\log \frac{e^{x \cdot w_y / T}}{\sum_c e^{x \cdot w_c / T}} ,
 
@@ -31,7 +31,7 @@ class NormalizedSoftmaxLoss(ProxyLoss):
     Attributes
     ----------
     proxies : parameter of shape (n_classes, n_features)
-        The proxies, of any length; they are normalised where they are used.
+        The proxies, of any length; they are normalized when they are used.
 
     References
     ----------
@@ -52,6 +52,10 @@ class NormalizedSoftmaxLoss(ProxyLoss):
     True
     """
 
+    _parameter_constraints = {
+        "temperature": [Interval(Real, 0, None, closed="neither")],
+    }
+
     def __init__(self, n_classes, n_features, temperature=0.1):
         super().__init__(n_classes, n_features)
         self.temperature = temperature
@@ -63,44 +67,28 @@ class NormalizedSoftmaxLoss(ProxyLoss):
 
 @dataclass(eq=False, repr=False)
 class NormalizedSoftmaxEmbedder(ProxyEmbedder):
-    """Embedding learned with the normalised softmax.
+    """Embedding learned with the normalized softmax.
 
-    Learns one direction a class and classifies by the cosine to it: simple, quick and
-    stable, without pairs in the batch or mining. Choose it for many known classes, or
-    where some have a single sample.
+    Learns one direction per class and classifies by the cosine to it. It is simple,
+    fast and stable, and needs neither pairs in the batch nor mining. Choose it for many
+    known classes, or if some have a single sample.
 
     Parameters
     ----------
     temperature : float, default=0.1
-        What the cosines are divided by, above 0. The smaller, the less a sample that is
-        already classified right still moves. The paper's code uses 0.05 and
-        the Reality Check found 0.06 to 0.11, for pretrained networks; small data from
-        scratch train better with 0.1.
+        Divisor of the cosines, above 0. The smaller, the less a sample that is already
+        classified correctly still moves. The paper's code uses 0.05 and the Reality
+        Check found 0.06 to 0.11, for pretrained networks; networks trained from scratch
+        on small data do better with 0.1.
 
     See Also
     --------
-    SoftTripleEmbedder : Several directions a class.
+    SoftTripleEmbedder : Several directions per class.
     CircleEmbedder : Compares pairs of samples instead of learning proxies.
-
-    Examples
-    --------
-    >>> from sklearn.datasets import load_wine
-    >>> from sk_dml import NormalizedSoftmaxEmbedder
-    >>> X, y = load_wine(return_X_y=True)
-    >>> NormalizedSoftmaxEmbedder(8, random_state=0).fit_transform(X, y).shape
-    (178, 8)
     """
 
     _: KW_ONLY
     temperature: float = 0.1
 
-    _parameter_constraints = {
-        **ProxyEmbedder._parameter_constraints,
-        "temperature": [Interval(Real, 0, None, closed="neither")],
-    }
-    _search_space = {
-        "temperature": loguniform(0.01, 1),
-    }
-
-    def _make_loss(self, n_classes):
-        return NormalizedSoftmaxLoss(n_classes, self.n_components, self.temperature)
+    loss_class = NormalizedSoftmaxLoss
+    _search_space = {"temperature": loguniform(0.01, 1)}

@@ -12,15 +12,15 @@ from sk_dml.embedders._pair import PairEmbedder, PairLoss
 
 
 class NTXentLoss(PairLoss):
-    r"""Normalised temperature-scaled cross-entropy on the pairs of a batch.
+    r"""Normalized temperature-scaled cross-entropy on the pairs of a batch.
 
     For every pair of an anchor and a positive with cosine similarity :math:`s_p`, the
     similarities :math:`s_n` of the anchor to all negatives, and temperature T,
 
     .. math:: L = -\log \frac{e^{s_p / T}}{e^{s_p / T} + \sum_n e^{s_n / T}} ,
 
-    averaged over the pairs. Other positives of the anchor are not in the denominator,
-    which for one positive an anchor is the loss of the paper.
+    averaged over the pairs. Other positives of the anchor are not in the denominator.
+    With one positive per anchor, this is the loss of the paper.
 
     Parameters
     ----------
@@ -44,13 +44,16 @@ class NTXentLoss(PairLoss):
     0.2395...
     """
 
+    _parameter_constraints = {
+        "temperature": [Interval(Real, 0, None, closed="neither")],
+    }
+
     def __init__(self, temperature=0.1):
         super().__init__()
         self.temperature = temperature
 
-    def _compare(self, rows, gallery, labels, gallery_labels):
+    def _compare(self, rows, gallery, positives, negatives):
         logits = F.similarities(rows, gallery) / self.temperature
-        positives, negatives = F.pair_masks(labels, gallery_labels)
         # One sum over the negatives serves all pairs of an anchor: n^2 numbers, where
         # a row of negatives for each pair would take n^3.
         against = F.masked_logsumexp(logits, negatives)
@@ -61,7 +64,7 @@ class NTXentLoss(PairLoss):
 
 @dataclass(eq=False, repr=False)
 class NTXentEmbedder(PairEmbedder):
-    """Embedding learned with the normalised temperature-scaled cross-entropy.
+    """Embedding learned with the normalized temperature-scaled cross-entropy.
 
     Classifies, for each pair of a class, the positive against all negatives of the
     batch. Choose it for large batches with few samples of each class.
@@ -69,33 +72,17 @@ class NTXentEmbedder(PairEmbedder):
     Parameters
     ----------
     temperature : float, default=0.1
-        What the cosines are divided by, above 0. The smaller, the more the hardest
-        negatives decide alone. SimCLR uses 0.1 to 0.5, CLIP ends near 0.01, and the
+        Divisor of the cosines, above 0. The smaller, the more the hardest negatives
+        dominate. SimCLR uses 0.1 to 0.5, CLIP ends near 0.01, and the
         Reality Check found 0.0002 to 0.022.
 
     See Also
     --------
     SupConEmbedder : Treats all positives of an anchor together.
-
-    Examples
-    --------
-    >>> from sklearn.datasets import load_wine
-    >>> from sk_dml import NTXentEmbedder
-    >>> X, y = load_wine(return_X_y=True)
-    >>> NTXentEmbedder(8, max_epochs=9, random_state=0).fit_transform(X, y).shape
-    (178, 8)
     """
 
     _: KW_ONLY
     temperature: float = 0.1
 
-    _parameter_constraints = {
-        **PairEmbedder._parameter_constraints,
-        "temperature": [Interval(Real, 0, None, closed="neither")],
-    }
-    _search_space = {
-        "temperature": loguniform(1e-4, 1),
-    }
-
-    def _make_loss(self, n_classes):
-        return NTXentLoss(self.temperature)
+    loss_class = NTXentLoss
+    _search_space = {"temperature": loguniform(1e-4, 1)}

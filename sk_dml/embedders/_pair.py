@@ -1,7 +1,8 @@
-"""What the methods share that compare the samples of a batch with each other."""
+"""Base classes of the methods that compare the samples of a batch."""
 
 from dataclasses import KW_ONLY, dataclass
 from numbers import Integral, Real
+from typing import Any
 
 import torch
 from sklearn.utils import check_scalar
@@ -16,29 +17,57 @@ from sk_dml.embedders._loss import Loss
 class PairLoss(Loss):
     """Base class of the losses on the pairs of a batch.
 
-    A subclass computes the loss in ``_compare(rows, gallery, labels,
-    gallery_labels)``: the anchors are the ``rows`` (n, d); they are compared with the
-    ``gallery`` (m, d), which begins with the rows themselves.
+    A subclass computes the loss in ``_compare(rows, gallery, positives, negatives)``:
+    every one of the rows (n, d) is an anchor and is compared with the gallery (m, d),
+    whose first n rows are the rows themselves. The masks, bool tensors of shape (n, m),
+    say which pairs belong together and which do not; a row has itself in neither. So a
+    loss serves labels as well as any other supervision.
+
+    A loss that needs more than pairs sets ``needs_labels = True``. ``_compare`` and
+    ``_count_active`` then receive the keywords ``labels`` (n,) and ``gallery_labels``
+    (m,), and the loss accepts no masks.
     """
 
-    # Whether the rows that are compared are scaled to length one.
+    needs_labels = False
+    # A loss that leaves pairs or triplets out defines it, with the arguments of
+    # _compare: it returns the number that have a loss, and of all that could.
+    _count_active: Any = None
+    # Whether the rows are scaled to length one before they are compared.
     _normalizes = True
 
     @F.full_precision
-    def forward(self, embeddings, labels, references=None, reference_labels=None):
+    def forward(
+        self,
+        embeddings,
+        labels=None,
+        references=None,
+        reference_labels=None,
+        *,
+        positives=None,
+        negatives=None,
+    ):
         """Compute the loss of a batch.
+
+        Say by labels which samples belong together, or by two masks. Masks can express
+        more: samples with several labels, or pairs and triplets without any label.
 
         Parameters
         ----------
         embeddings : tensor of shape (n, d), floating point
-            Rows of any length; where the loss compares directions it normalises them.
-        labels : tensor of shape (n,), int
-            The classes.
+            Rows of any length. Losses that compare directions normalize them.
+        labels : tensor of shape (n,), int, or None
+            The classes. None if masks are given.
         references : tensor of shape (m, d), floating point, or None
             More samples to compare the batch with, such as a memory of earlier batches.
-            They are no anchors and receive no gradient.
+            They are no anchors and receive no gradient. They need labels.
         reference_labels : tensor of shape (m,), int, or None
             The classes of the references.
+        positives : tensor of shape (n, n), bool, or None
+            Instead of labels: whether sample j (column) is a positive of anchor i
+            (row). It need not be symmetric. The diagonal must be False.
+        negatives : tensor of shape (n, n), bool, or None
+            Whether sample j is a negative of anchor i. A pair that is in neither mask
+            does not count.
 
         Returns
         -------
@@ -48,21 +77,52 @@ class PairLoss(Loss):
         Raises
         ------
         TypeError
-            If an argument is not a tensor.
+            If an argument is not a tensor, or there are neither labels nor masks.
         ValueError
-            If a shape or a dtype does not fit, or one of references and
-            reference_labels is missing.
+            If a shape or a dtype does not fit; only one of two arguments that belong
+            together is given; there are both labels and masks; a pair is in both masks,
+            or a sample paired with itself; or masks are given to a loss that needs
+            labels.
         """
+        rows, gallery, *masks, labels = self._make_pairs(
+            embeddings, labels, positives, negatives, references, reference_labels
+        )
+        value = self._compare(rows, gallery, *masks, **labels)
+        # Masked sums hide NaN; adding 0 * sum makes it visible.
+        return value + 0 * gallery.detach().sum()
+
+    def _make_pairs(
+        self,
+        embeddings,
+        labels,
+        positives,
+        negatives,
+        references=None,
+        reference_labels=None,
+    ):
+        """Check a batch; return rows, gallery, both masks, and the labels if needed."""
+        if positives is not None or negatives is not None:
+            _check_both(positives=positives, negatives=negatives)
+            if not (labels is references is reference_labels is None):
+                raise ValueError(
+                    "positives and negatives replace labels, and references need "
+                    "labels: give either labels or masks."
+                )
+            if self.needs_labels:
+                raise ValueError(
+                    f"{self} needs labels: it cannot be computed from positives and "
+                    "negatives."
+                )
+            rows = self._prepare(F.check_embeddings(embeddings))
+            F.check_masks(positives, negatives, len(rows))
+            return rows, rows, positives, negatives, {}
+        if labels is None:
+            raise TypeError("labels, or positives and negatives, must be given.")
         rows, labels = F.check_batch(embeddings, labels)
         rows = self._prepare(rows)
         gallery, gallery_labels = rows, labels
-        if (references is None) != (reference_labels is None):
-            missing = "references" if references is None else "reference_labels"
-            raise ValueError(
-                "references and reference_labels must both be given, or neither; "
-                f"{missing} is None."
-            )
-        if references is not None:
+        if references is not None or reference_labels is not None:
+            _check_both(references=references, reference_labels=reference_labels)
             others, other_labels = F.check_batch(
                 references,
                 reference_labels,
@@ -71,82 +131,96 @@ class PairLoss(Loss):
             )
             gallery = torch.cat([rows, self._prepare(others.detach().to(rows.dtype))])
             gallery_labels = torch.cat([labels, other_labels])
-        value = self._compare(rows, gallery, labels, gallery_labels)
-        # Masks and comparisons pass over a NaN: it is to be seen.
-        return value + 0 * gallery.detach().sum()
+        masks = F.pair_masks(labels, gallery_labels)
+        needed = {"labels": labels, "gallery_labels": gallery_labels}
+        return rows, gallery, *masks, needed if self.needs_labels else {}
 
     def _prepare(self, rows):
         return F.unit_rows(rows) if self._normalizes else rows
 
-    def _compare(self, rows, gallery, labels, gallery_labels):
+    def _compare(self, rows, gallery, positives, negatives):
+        """Compute the loss: rows (n, d), gallery (m, d), masks (n, m) to a scalar."""
         raise NotImplementedError
 
     @torch.no_grad()
-    def active_share(self, embeddings, labels):
-        """Tell how many of the pairs or triplets of a batch take part in the loss.
+    def active_share(self, embeddings, labels=None, *, positives=None, negatives=None):
+        """Compute the share of the pairs or triplets of a batch that have a loss.
 
         Parameters
         ----------
         embeddings : tensor of shape (n, d), floating point
             Rows of any length.
-        labels : tensor of shape (n,), int
-            The classes.
+        labels : tensor of shape (n,), int, or None
+            The classes. None if masks are given.
+        positives, negatives : tensors of shape (n, n), bool, or None
+            The masks of the pairs, as in :meth:`forward`.
 
         Returns
         -------
         float or None
-            The share, in [0, 1]; where something is mined, of what is mined. None if
-            all that the loss compares takes part, or the batch has nothing to compare.
+            The share, in [0, 1]. If the loss mines pairs or triplets, the share of the
+            mined ones. None if the loss leaves nothing out, or the batch has nothing to
+            compare.
         """
-        rows, labels = F.check_batch(embeddings, labels)
-        rows = self._prepare(rows)
-        active, counted = map(float, self._count_active(rows, rows, labels, labels))
+        if self._count_active is None:
+            return None
+        rows, gallery, *masks, labels = self._make_pairs(
+            embeddings, labels, positives, negatives
+        )
+        counts = self._count_active(rows, gallery, *masks, **labels)
+        active, counted = map(float, counts)
         return active / counted if counted else None
 
-    def _count_active(self, rows, gallery, labels, gallery_labels):
-        """Count the pairs or triplets with a part in the loss, and all of them."""
-        return 0, 0
+
+def _check_both(**arguments):
+    """Check that none of two arguments that belong together is None."""
+    for name, value in arguments.items():
+        if value is None:
+            raise ValueError(
+                f"{' and '.join(arguments)} must both be given, or neither; {name} is "
+                "None."
+            )
 
 
 class CrossBatchMemory(nn.Module):
-    """A loss on pairs whose batches are compared with the samples before them too.
+    """Loss on pairs that compares each batch with the samples of earlier batches too.
 
-    Keeps the latest embeddings in a queue. The value is the loss of the batch plus the
+    A queue keeps the latest embeddings. The value is the loss of the batch, plus the
     loss of the batch compared with itself and the queue; then the batch joins the
-    queue. As the network moves little from step to step, what it said a while ago still
-    serves; the gradient goes through the new batch alone.
+    queue. A network changes little from step to step, so that its earlier embeddings
+    are still useful. Only the new batch receives a gradient.
 
-    As in the authors' code, the pairs of the batch count in both terms. What a loss
-    adds for each sample, such as the lengths in ``NPairsLoss``, does so too. The
-    value rises where the queue begins to take part. Rows that are not finite do not
-    join the queue.
+    As in the authors' code, the pairs of the batch count in both terms. So does what a
+    loss adds for each sample, such as the lengths in ``NPairsLoss``. The value jumps
+    up where the queue begins to take part. Rows that are not finite do not join the
+    queue.
 
     Parameters
     ----------
     loss : PairLoss
-        The loss, one without proxies.
+        The loss. It must have no proxies.
     n_features : int
         Width of the embeddings, at least 1.
     memory_size : int
-        Samples that the queue holds, at least 1.
+        Number of samples in the queue, at least 1.
     warm_up : int, default=0
-        Samples to see before the queue takes part, at least 0: a network moves fastest
-        in the beginning.
+        Number of samples to see before the queue takes part, at least 0. A network
+        changes fastest in the beginning.
 
     Attributes
     ----------
     memory : buffer of shape (memory_size, n_features), float32
-        The embeddings.
+        The embeddings in the queue.
     memory_labels : buffer of shape (memory_size,), int64
         Their classes.
     n_seen : int
-        Samples seen in training mode. The state dict holds it, with the buffers: a
-        resumed training goes on where it was.
+        Number of samples seen in training mode. It is in the state dict with the
+        buffers, so that a resumed training continues where it stopped.
 
     Raises
     ------
     TypeError
-        If the loss is of another kind, or a number is not an integer.
+        If the loss is not a loss on pairs, or a number is not an integer.
     ValueError
         If the loss has proxies, or a number is too small.
 
@@ -173,14 +247,10 @@ class CrossBatchMemory(nn.Module):
         super().__init__()
         if not isinstance(loss, PairLoss):
             raise TypeError(
-                "loss must be one that compares the samples of a batch, got "
-                f"{type(loss).__name__}."
+                f"loss must compare the samples of a batch, got {type(loss).__name__}."
             )
         if getattr(loss, "proxies", None) is not None:
-            raise ValueError(
-                f"loss must have no proxies, got {loss}, which compares the batch with "
-                "them alone."
-            )
+            raise ValueError(f"loss must have no proxies, got {loss}.")
         check_scalar(n_features, "n_features", Integral, min_val=1)
         check_scalar(memory_size, "memory_size", Integral, min_val=1)
         check_scalar(warm_up, "warm_up", Integral, min_val=0)
@@ -191,7 +261,7 @@ class CrossBatchMemory(nn.Module):
         self.register_buffer("memory_labels", torch.zeros(memory_size).long())
 
     def forward(self, embeddings, labels):
-        """Compute the loss of a batch, and in training mode remember the batch.
+        """Compute the loss of a batch, which in training mode then joins the queue.
 
         Parameters
         ----------
@@ -216,29 +286,29 @@ class CrossBatchMemory(nn.Module):
         return value
 
     def _remember(self, embeddings, labels):
-        # One NaN would spoil every batch until it leaves the queue.
+        # One NaN would make every loss NaN until it leaves the queue.
         finite = embeddings.isfinite().all(dim=1)
         embeddings, labels = embeddings[finite], labels[finite]
         size, n = len(self.memory), len(labels)
         newest = torch.arange(n, device=labels.device)[-size:]
-        places = (newest + self.n_seen) % size
-        self.memory[places] = embeddings[newest].to(self.memory.dtype)
-        self.memory_labels[places] = labels[newest].long()
+        indices = (newest + self.n_seen) % size
+        self.memory[indices] = embeddings[newest].to(self.memory.dtype)
+        self.memory_labels[indices] = labels[newest].long()
         self.n_seen += n
 
-    def relabel(self, places):
-        """Give the classes other numbers.
+    def relabel(self, indices):
+        """Replace the class indices in the queue.
 
         Parameters
         ----------
-        places : array-like of shape (n_classes,), int
-            The new number of each class.
+        indices : array-like of shape (n_classes,), int
+            The new index of each class.
         """
-        places = torch.as_tensor(places, device=self.memory_labels.device)
-        self.memory_labels.copy_(places[self.memory_labels])
+        indices = torch.as_tensor(indices, device=self.memory_labels.device)
+        self.memory_labels.copy_(indices[self.memory_labels])
 
     def get_extra_state(self):
-        """Put the count of samples into the state dict.
+        """Return the number of samples seen, for the state dict.
 
         Returns
         -------
@@ -247,7 +317,7 @@ class CrossBatchMemory(nn.Module):
         return self.n_seen
 
     def set_extra_state(self, state):
-        """Take the count of samples from a state dict.
+        """Set the number of samples seen, from a state dict.
 
         Parameters
         ----------
@@ -261,8 +331,8 @@ class CrossBatchMemory(nn.Module):
 class PairEmbedder(BaseEmbedder):
     """Base class of the embedders whose loss compares the samples of a batch.
 
-    A subclass adds the parameters of its method with their constraints, and
-    ``_make_loss``, which returns a :class:`PairLoss`.
+    A subclass adds the parameters of its method, and names its :class:`PairLoss` as
+    ``loss_class``.
     """
 
     _: KW_ONLY
@@ -270,7 +340,6 @@ class PairEmbedder(BaseEmbedder):
     memory_warm_up: float = 0.5
 
     _parameter_constraints = {
-        **BaseEmbedder._parameter_constraints,
         "memory_size": [Interval(Integral, 0, None, closed="left")],
         "memory_warm_up": [Interval(Real, 0, 1, closed="left")],
     }
@@ -280,10 +349,10 @@ class PairEmbedder(BaseEmbedder):
         return True
 
     @property
-    def _spread_over_epochs(self):
+    def _depends_on_max_epochs(self):
         waits = self.memory_size and self.memory_warm_up
         memory = [f"memory_warm_up={self.memory_warm_up}"] if waits else []
-        return [*super()._spread_over_epochs, *memory]
+        return [*super()._depends_on_max_epochs, *memory]
 
     def _make_criterion(self, n_classes, n_samples):
         loss = super()._make_criterion(n_classes, n_samples)

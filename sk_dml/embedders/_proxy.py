@@ -1,4 +1,4 @@
-"""What the methods share that compare a batch with learned proxies of the classes."""
+"""Base classes of the methods that learn proxies of the classes."""
 
 from dataclasses import KW_ONLY, dataclass
 
@@ -7,20 +7,23 @@ from torch import nn
 
 from sk_dml import _functional as F
 from sk_dml.embedders._base import BaseEmbedder
-from sk_dml.embedders._loss import Loss
+from sk_dml.embedders._loss import SIZE, Loss
 
 
 class ProxyLoss(Loss):
     """Base class of the losses with proxies.
 
-    A subclass computes the loss in ``_compare(embeddings, labels)``, called with a
-    batch that fits the proxies.
+    A subclass computes the loss in ``_compare(embeddings, labels)``. The labels are
+    indices of the classes.
 
     Parameters
     ----------
     *shape : int
-        Of the proxies, (n_classes, ..., n_features). They begin as random directions.
+        Shape of the proxies, (n_classes, ..., n_features). They begin as random
+        directions.
     """
+
+    _parameter_constraints = {"n_classes": [SIZE], "n_features": [SIZE]}
 
     def __init__(self, *shape):
         super().__init__()
@@ -33,7 +36,7 @@ class ProxyLoss(Loss):
         Parameters
         ----------
         embeddings : tensor of shape (n, n_features), floating point
-            Rows of any length; where the loss compares directions it normalises them.
+            Rows of any length. Losses that compare directions normalize them.
         labels : tensor of shape (n,), int
             The classes, in 0 .. n_classes - 1.
 
@@ -52,6 +55,7 @@ class ProxyLoss(Loss):
         return self._compare(*F.check_proxy_batch(self.proxies, embeddings, labels))
 
     def _compare(self, embeddings, labels):
+        """Compute the loss: embeddings (n, d) and labels (n,) to a scalar."""
         raise NotImplementedError
 
 
@@ -59,8 +63,8 @@ class ProxyLoss(Loss):
 class ProxyEmbedder(BaseEmbedder):
     """Base class of the embedders whose loss learns proxies of the classes.
 
-    A subclass adds the parameters of its method with their constraints, and
-    ``_make_loss``, which returns a :class:`ProxyLoss`.
+    A subclass adds the parameters of its method, and names its :class:`ProxyLoss` as
+    ``loss_class``.
     """
 
     _: KW_ONLY

@@ -25,7 +25,7 @@ class ProxyAnchorLoss(ProxyLoss):
           + \mathrm{mean}_{c} \log\Big(1 + \sum_{y \ne c}
             e^{\alpha (s + \delta)}\Big) ,
 
-    where :math:`C^+` are the classes in the batch and the second mean runs over all.
+    where :math:`C^+` are the classes in the batch. The second mean is over all classes.
 
     Parameters
     ----------
@@ -34,14 +34,14 @@ class ProxyAnchorLoss(ProxyLoss):
     n_features : int
         Width of the embeddings.
     margin : float, default=0.1
-        The paper's delta.
+        The paper's delta, in [-1, 1].
     scale : float, default=32.0
         The paper's alpha, above 0.
 
     Attributes
     ----------
     proxies : parameter of shape (n_classes, n_features)
-        The proxies, of any length; they are normalised where they are used.
+        The proxies, of any length; they are normalized when they are used.
 
     References
     ----------
@@ -58,6 +58,11 @@ class ProxyAnchorLoss(ProxyLoss):
     torch.Size([3, 4])
     """
 
+    _parameter_constraints = {
+        "margin": [Interval(Real, -1, 1, closed="both")],
+        "scale": [Interval(Real, 0, None, closed="neither")],
+    }
+
     def __init__(self, n_classes, n_features, margin=0.1, scale=32.0):
         super().__init__(n_classes, n_features)
         self.margin = margin
@@ -65,7 +70,7 @@ class ProxyAnchorLoss(ProxyLoss):
 
     def _compare(self, embeddings, labels):
         cosines = F.proxy_cosines(self.proxies, embeddings)
-        cosines = cosines.T  # a row a proxy
+        cosines = cosines.T  # a row for each proxy
         own = labels == torch.arange(len(cosines), device=labels.device)[:, None]
         # softplus(logsumexp(v)) is log(1 + sum(exp(v))), without overflow.
         pull = nn.functional.softplus(
@@ -81,45 +86,30 @@ class ProxyAnchorLoss(ProxyLoss):
 class ProxyAnchorEmbedder(ProxyEmbedder):
     """Embedding learned with the Proxy-Anchor loss.
 
-    Learns one direction a class and pulls to it the samples of its class, the farthest
-    most, and pushes away the others, the nearest most. It converges quickly. Choose it
-    where pairs are too many and the classes have several samples each.
+    Learns one direction per class, pulls the samples of the class to it, above all the
+    farthest, and pushes the others away, above all the nearest. It converges quickly.
+    Choose it if there are too many pairs, and several samples of each class.
 
     Parameters
     ----------
     margin : float, default=0.1
-        Similarities to the own proxy aim above it, to others below its negative, in
-        [-1, 1]. The paper uses 0.1.
+        Similarities should be above ``margin`` to the own proxy and below ``-margin``
+        to the others. In [-1, 1]. The paper uses 0.1.
     scale : float, default=32.0
-        Scale of the similarities, above 0. The larger, the more the hardest samples of
-        a batch decide alone. The paper uses 32.
+        Factor of the similarities, above 0. The larger, the more the hardest samples of
+        a batch dominate. The paper uses 32.
 
     See Also
     --------
-    NormalizedSoftmaxEmbedder : Compares the proxies with each other at every sample.
-
-    Examples
-    --------
-    >>> from sklearn.datasets import load_wine
-    >>> from sk_dml import ProxyAnchorEmbedder
-    >>> X, y = load_wine(return_X_y=True)
-    >>> ProxyAnchorEmbedder(8, max_epochs=9, random_state=0).fit_transform(X, y).shape
-    (178, 8)
+    NormalizedSoftmaxEmbedder : For every sample, compares the proxies with each other.
     """
 
     _: KW_ONLY
     margin: float = 0.1
     scale: float = 32.0
 
-    _parameter_constraints = {
-        **ProxyEmbedder._parameter_constraints,
-        "margin": [Interval(Real, -1, 1, closed="both")],
-        "scale": [Interval(Real, 0, None, closed="neither")],
-    }
+    loss_class = ProxyAnchorLoss
     _search_space = {
         "margin": uniform(0, 0.5),
         "scale": loguniform(4, 128),
     }
-
-    def _make_loss(self, n_classes):
-        return ProxyAnchorLoss(n_classes, self.n_components, self.margin, self.scale)

@@ -12,9 +12,9 @@ from sk_dml.embedders._proxy import ProxyEmbedder, ProxyLoss
 
 
 class ProxyNCALoss(ProxyLoss):
-    r"""ProxyNCA: the own proxy against those of all other classes.
+    r"""ProxyNCA: the proxy of the own class against those of all other classes.
 
-    For an embedding x of class y and proxies w, all normalised, and scale s,
+    For an embedding x of class y and proxies w, all normalized, and scale s,
 
     .. math::
 
@@ -22,7 +22,7 @@ class ProxyNCALoss(ProxyLoss):
             {\sum_{c \ne y} e^{-s \lVert x - w_c \rVert^2}} ,
 
     averaged over the batch. The own proxy is not in the denominator, so that the loss
-    has no floor at 0 and a sample that is classified right still moves.
+    may be negative and a sample that is already classified correctly still moves.
 
     Parameters
     ----------
@@ -31,12 +31,12 @@ class ProxyNCALoss(ProxyLoss):
     n_features : int
         Width of the embeddings.
     scale : float, default=1.0
-        Scale of the squared distances, above 0.
+        Factor of the squared distances, above 0.
 
     Attributes
     ----------
     proxies : parameter of shape (n_classes, n_features)
-        The proxies, of any length; they are normalised where they are used.
+        The proxies, of any length; they are normalized when they are used.
 
     References
     ----------
@@ -53,11 +53,13 @@ class ProxyNCALoss(ProxyLoss):
     torch.Size([3, 4])
     """
 
+    _parameter_constraints = {"scale": [Interval(Real, 0, None, closed="neither")]}
+
     def __init__(self, n_classes, n_features, scale=1.0):
         if n_classes < 2:
             raise ValueError(
-                f"n_classes must be at least 2, got {n_classes}: the own proxy is "
-                "compared with those of other classes."
+                f"n_classes must be at least 2, got {n_classes}: a proxy is compared "
+                "with those of other classes."
             )
         super().__init__(n_classes, n_features)
         self.scale = scale
@@ -74,40 +76,25 @@ class ProxyNCALoss(ProxyLoss):
 class ProxyNCAEmbedder(ProxyEmbedder):
     """Embedding learned with ProxyNCA, the first of the methods with proxies.
 
-    Learns one direction a class and prefers it to those of the other classes. Choose it
-    as the simple baseline of the proxy methods, for few clean classes.
+    Learns one direction per class. Samples must be nearer to the direction of their own
+    class than to those of the others. Choose it as the simple baseline of the proxy
+    methods, for few clean classes.
 
     Parameters
     ----------
     scale : float, default=1.0
-        What the squared distances are multiplied by, above 0. The larger, the more the
-        nearest of the other proxies decides alone. The paper uses 1, ProxyNCA++ 9; the
-        Reality Check found 8 to 14.
+        Factor of the squared distances, above 0. The larger, the more the nearest of
+        the other proxies dominates. The paper uses 1, ProxyNCA++ 9; the Reality Check
+        found 8 to 14.
 
     See Also
     --------
     NormalizedSoftmaxEmbedder : The own proxy is in the denominator too.
     ProxyAnchorEmbedder : The proxies are the anchors.
-
-    Examples
-    --------
-    >>> from sklearn.datasets import load_wine
-    >>> from sk_dml import ProxyNCAEmbedder
-    >>> X, y = load_wine(return_X_y=True)
-    >>> ProxyNCAEmbedder(8, max_epochs=9, random_state=0).fit_transform(X, y).shape
-    (178, 8)
     """
 
     _: KW_ONLY
     scale: float = 1.0
 
-    _parameter_constraints = {
-        **ProxyEmbedder._parameter_constraints,
-        "scale": [Interval(Real, 0, None, closed="neither")],
-    }
-    _search_space = {
-        "scale": loguniform(0.5, 32),
-    }
-
-    def _make_loss(self, n_classes):
-        return ProxyNCALoss(n_classes, self.n_components, self.scale)
+    loss_class = ProxyNCALoss
+    _search_space = {"scale": loguniform(0.5, 32)}

@@ -1,202 +1,233 @@
-"""The documentation that all embedders share, written once."""
+"""Documentation of what all embedders share, written once."""
 
 import inspect
 import re
-import sys
-from string import Formatter
+from dataclasses import fields
 
-PARAMETERS = """\
+NETWORK = """\
 n_components : int, default={n_components}
-    Width of the embedding, at least 1; useful from 2 on, as rows of length one and
-    width 1 are 1 or -1.
+    Number of dimensions of the embedding, at least 1. Use 2 or more: with 1, every row
+    of the embedding is 1 or -1, as rows have length one.
 module : None, str, type or torch.nn.Module, default=None
-    The network. None takes "mlp" for rows and "conv" for images. "conv" is a small
-    residual network that adapts to their size; "linear" is a linear map; "features" is
-    one for features that another network has computed (give it an ``n_components`` of
-    256). "torchvision/NAME" and "timm/NAME", such as "torchvision/mobilenet_v2", are
-    networks of these libraries (the extra ``vision``), with the mean and the maximum of
-    their last feature maps, or else their own pooling, before a new head. The head of
-    features that were learned elsewhere, and "features", begin with a discriminant
-    analysis of up to 2,048 samples, and by ``module__start="principal"`` in
-    ``net_params`` with their principal axes. ``module__weights`` names their pretrained
-    weights: "DEFAULT", the latest, which is taken where it is not given; another name
-    such as "IMAGENET1K_V1", or torchvision's enum member of that name; or None for
-    random ones. They are downloaded once, to where the variables TORCH_HOME and HF_HOME
-    say. Pretrained ones want images with values from 0 to 255, as uint8, or 0 to 1, as
-    float, with three channels, or one that stands for three. A torch Module class is
-    built with the ``module__*`` entries of ``net_params``, and is given
-    ``n_components``, ``input_shape``, ``n_features`` (rows) and ``n_channels`` (images)
-    where its constructor has arguments of these names. An instance is deep-copied. The
-    network receives standardised inputs (for pretrained weights by their own mean and
-    scale, for "features" as they are), float32 of shape (n, n_features) or (n,
-    channels, height, width), and returns (n, n_components). Of its own, "mlp" has the
-    arguments ``hidden`` (widths of the layers, default (512, 512)), ``dropout`` (0.2)
-    and ``input_dropout`` (0.1); "conv" has ``widths`` (channels, (32, 64, 128)) and
-    ``dropout`` (0.1); "features" has ``dropout`` (0.2), ``gain`` (30) and ``start``
-    ("discriminant").
+    The network.
+
+    - None uses "mlp" for rows and "conv" for images.
+    - "mlp" is a multilayer perceptron. Its arguments are ``hidden`` (widths of the
+      layers, default (512, 512)), ``dropout`` (0.2) and ``input_dropout`` (0.1).
+    - "conv" is a small residual network that adapts to the size of the images. Its
+      arguments are ``widths`` (channels, (32, 64, 128)) and ``dropout`` (0.1).
+    - "linear" is a linear map.
+    - "features" is for rows of features that another network has computed; use it with
+      ``n_components=256``. Its arguments are ``dropout`` (0.2), ``gain`` (30) and
+      ``start`` ("discriminant").
+    - "torchvision/NAME" and "timm/NAME", such as "torchvision/mobilenet_v2", are
+      networks of these libraries (install the extra ``vision``). The mean and the
+      maximum of their last feature maps, or their own pooling if they have no such
+      maps, are the input of a new head.
+    - A torch Module class is called with the ``module__*`` entries of ``net_params``,
+      and with ``n_components``, ``input_shape``, ``n_features`` (rows) and
+      ``n_channels`` (images) if its constructor has arguments of these names.
+    - A torch Module instance is deep-copied.
+
+    Arguments are set in ``net_params``, for example ``module__hidden``. For networks
+    of torchvision and timm, ``module__weights`` names the pretrained weights:
+    "DEFAULT" (the default), the latest; another name such as "IMAGENET1K_V1", or
+    torchvision's enum member of that name; or None for random weights. The weights are
+    downloaded once, to the directories that the environment variables TORCH_HOME and
+    HF_HOME name. Networks with pretrained weights need images with values from 0 to
+    255, as uint8, or from 0 to 1, as float, with three channels, or with one channel
+    that is used three times. The head of "features" and of networks with pretrained
+    weights is initialized by a discriminant analysis of up to 2,048 samples, or by
+    their principal axes if ``module__start="principal"``.
+
+    The network receives standardized inputs: float32 of shape (n, n_features) or (n,
+    channels, height, width). Pretrained weights have their own mean and scale, and
+    "features" receives its inputs unchanged. The network returns (n, n_components).
 image_size : int or None, default={image_size}
-    For files and datasets of images: the side of the square that the network sees, in
-    pixels, from 8 to 2048. None takes 128, or 227 where ``module`` names a network of
-    torchvision or timm. An image is scaled so that its shorter side is 256 / 227 of
-    that, and the middle of the longer one is kept, in three channels of 8 bits: colours
-    stay, grey becomes three equal channels, transparent pixels are laid on white, and
-    photographs are turned as their EXIF orientation says. Arrays keep their size, and
-    allow None only; :class:`sk_dml.datasets.ImageSequence` makes a dataset of them.
+    For files and datasets of images only: height and width in pixels of the images that
+    the network receives, from 8 to 2048. None uses 128, or 227 if ``module`` names a
+    network of torchvision or timm. Each image is resized until its shorter side is
+    256 / 227 of ``image_size``, and the middle of its longer side is kept. The result
+    has three channels of 8 bits: gray becomes three equal channels, transparent pixels
+    become white, and photographs are rotated as their EXIF orientation says. Arrays
+    keep their size, and allow None only; :class:`sk_dml.datasets.ImageSequence` makes a
+    dataset of them.
 on_bad_image : {{"raise", "skip"}}, default={on_bad_image!r}
-    What to do about files, or items of a dataset, that cannot be read as an image.
-    "raise" stops with the path and the reason. "skip" leaves them out of :meth:`fit`,
-    for which every image is read once before the first epoch, and gives them rows of
-    NaN in :meth:`transform`; a warning counts and names them. The scorers of
-    :mod:`sk_dml.scorers` leave these rows out, with a warning; metrics, searches and
-    classifiers refuse them: take those with ``~np.isnan(embedding).any(axis=1)``.
+    What happens if a file, or an item of a dataset, cannot be read as an image.
+    "raise" stops with an error that names the path and the reason. "skip" reads every
+    image once before the first epoch, and :meth:`fit` does not use the images that
+    cannot be read; in :meth:`transform` they have rows of NaN. A warning counts and
+    names them. The scorers of :mod:`sk_dml.scorers` leave these rows out, with a
+    warning. Metrics, searches and classifiers refuse NaN: remove the rows with
+    ``~np.isnan(embedding).any(axis=1)``.
 augment : {{"auto", "affine", "crop"}}, callable or None, default={augment!r}
-    How to change images at random, in training only. "affine" turns, scales, shears,
-    shifts and slightly bends them, which suits glyphs; "crop" cuts parts out of them,
-    resizes these, and mirrors half of them, which suits photographs. "auto" takes
-    "affine" for grey images (with one channel, or three that are equal in sixteen of
-    them), "crop" for others, and nothing for rows. A callable is given every batch, a
-    tensor of shape (n, channels, height, width) with the values of X, on the device,
-    and returns one of that shape and range of values, floats or uint8, which is
-    checked: no scaling or normalisation. Let it draw from torch's global random
-    numbers, which ``random_state`` seeds. Files and datasets come as uint8, and with
-    256 / 227 of ``image_size`` on a side: it may return them so, or cut to
-    ``image_size``. Transforms of torchvision draw once a call; a function makes them
-    draw for every image: ``torch.stack([transform(image) for image in batch])``.
+    Random changes of the images, during training only. "affine" rotates, scales,
+    shears, shifts and slightly bends them, and suits glyphs. "crop" cuts out a random
+    part, resizes it, and flips half of the images, and suits photographs. "auto" uses
+    "affine" for gray images (one channel, or three channels that are equal in sixteen
+    of the images), "crop" for other images, and nothing for rows.
+
+    A callable receives every batch, a tensor of shape (n, channels, height, width) on
+    the device with the values of X, and returns a tensor of that shape and range, of
+    floats or uint8. Both are checked, so that it cannot scale or normalize. It should
+    draw from torch's global random numbers, which ``random_state`` seeds. Images from
+    files and datasets arrive as uint8 with height and width 256 / 227 of
+    ``image_size``; the callable returns them in that size or cut to ``image_size``.
+    Transforms of torchvision draw once per call. To draw for every image, use
+    ``torch.stack([transform(image) for image in batch])``."""
+
+OPTIMIZATION = """\
 max_epochs : int, default={max_epochs}
-    Passes over the training data.
+    Number of passes over the training data.
 lr : float, default={lr}
-    Learning rate, above 0; the largest one under a schedule.
+    Learning rate, above 0. With a schedule, the largest learning rate.
 lr_schedule : {{"cosine", "onecycle", "step", "plateau"}} or None, \
         default={lr_schedule!r}
-    "onecycle" raises the learning rates over the first 30 % of the steps and lowers
-    them to almost nothing over the rest; "cosine" lowers them to nothing; "step" takes
-    a tenth every 20 epochs; "plateau" does so when ``valid_score``, or the
-    ``train_loss`` where there is none, has not improved for more than 5 epochs; None
-    keeps them. ``net_params`` sets the details: ``lr_schedule__warmup`` (epochs in
-    which the rates rise: 30 % of all for "onecycle", 0 for others),
-    ``lr_schedule__step_size`` (epochs, 20) and ``lr_schedule__gamma`` (0.1) of "step",
-    ``lr_schedule__patience`` (epochs, 5) and ``lr_schedule__factor`` (0.1) of
-    "plateau".
+    How the learning rates change. "onecycle" increases them during the first 30 % of
+    the steps and then decreases them almost to 0. "cosine" decreases them to 0. "step"
+    divides them by 10 every 20 epochs. "plateau" divides them by 10 when
+    ``valid_score``, or ``train_loss`` without validation, has not improved for more
+    than 5 epochs. None keeps them constant. Details are entries of ``net_params``:
+    ``lr_schedule__warmup`` (number of epochs during which the rates increase: 30 % of
+    all for "onecycle", 0 for the others), ``lr_schedule__step_size`` (epochs, 20) and
+    ``lr_schedule__gamma`` (0.1) of "step", ``lr_schedule__patience`` (epochs, 5) and
+    ``lr_schedule__factor`` (0.1) of "plateau".
 batch_size : int or "auto", default={batch_size!r}
-    Samples a batch, a multiple of ``samples_per_class``. "auto" takes an eighth of the
-    samples, but no fewer than 32 (where there are so many) and no more than 128.
+    Number of samples in a batch, a multiple of ``samples_per_class``. "auto" uses an
+    eighth of the samples, at least 32 (or all, if there are fewer) and at most 128.
 samples_per_class : int or None, default={samples_per_class}
-    Samples of every class that a batch draws: its K, at most half a batch, with as many
-    classes as there is room for. None shuffles the samples instead, which suits losses
-    with proxies; losses that compare the samples of a batch need 2 or more.
+    Number of samples of each class in a batch (often called K), at most half of the
+    batch; the batch holds as many classes as fit. None shuffles the samples instead,
+    which suits losses with proxies. Losses that compare the samples of a batch need 2
+    or more.
 optimizer : {{"adamw", "adam", "sgd", "rmsprop"}} or type, default={optimizer!r}
     A torch optimizer, by name or as a class.
 weight_decay : float, default={weight_decay}
-    Weight decay of the network's weights, at least 0; biases, norms and proxies are
-    spared.
+    Weight decay of the weights of the network, at least 0. It does not apply to biases,
+    normalization layers and proxies.
 proxy_lr : float or None, default={proxy_lr}
-    Learning rate of what the loss itself learns, such as proxies. None takes ten times
-    ``lr``. A loss that learns nothing allows None only.
-early_stopping : bool, default={early_stopping}
-    Whether to hold samples out, score them after every epoch, stop where the score
-    stands still, and go back to the weights of the best epoch. Where
-    ``validation_fraction`` of the classes with two or more samples comes to five or
-    more, so many classes are held out whole, and the score is one of classes never
-    seen; otherwise that share of every class, but for classes that it would leave with
-    fewer than two samples on either side. Samples given to :meth:`fit` as
-    ``validation_data`` take the place of those held out; without ``early_stopping``
-    they are scored, and nothing else. What is held out is not learned from, and a few
-    classes or samples, soon told apart, choose the best epoch too early: the whole
-    training with "onecycle" is often a little better, and takes longer.
-validation_fraction : float, default={validation_fraction}
-    Share of the classes, or of the samples, to hold out, in (0, 1).
-n_iter_no_change : int or "auto", default={n_iter_no_change!r}
-    After how many epochs in a row without progress to stop, at least 1. Epochs in which
-    the learning rate still rises do not count: for "onecycle", the first 30 %. "auto"
-    is 10; for "onecycle" and "cosine", whose low rates at the end often bring progress
-    after a standstill, it is a quarter of ``max_epochs`` where that is more.
-tol : float, default={tol}
-    Progress is a score at least this much above the best so far, at least 0.
-scoring : str or callable, default={scoring!r}
-    What to score by: a retrieval metric of :func:`sk_dml.metrics.retrieval_scores`, or
-    a callable ``scorer(estimator, X, y)`` that returns a number, larger for better,
-    such as ``retrieval_scorer("map_at_r", n_classes=20, random_state=0)``; not a
-    metric, such as ``map_at_r_score``, which takes an embedding. The fewer classes are
-    held out, the higher the scores, and the less they say of many.
-backbone_lr : float or None, default={backbone_lr}
-    Learning rate of all of the network but its head, for pretrained networks. The head
-    is the submodule named ``head`` or, without one, the last layer that has parameters.
-    None takes ``lr``, or for pretrained weights that ``module`` names a tenth of it; 0
-    freezes: weights and statistics stay, and no dropout, but for layers to which
-    ``optimizer__param_groups`` gives a rate. To freeze random weights is warned of.
-precision : {{"float32", "bfloat16", "float16"}}, default={precision!r}
-    What the network computes in during training. The halves are faster and smaller on
-    many GPUs; weights, proxies and the loss stay float32, and so does ``transform``. In
-    "float16", steps whose gradients overflow are skipped; many are warned of.
-micro_batch_size : int or None, default={micro_batch_size}
-    Samples that go through the network at once during training, at least 2. Batches
-    larger than that are gone through twice in pieces, for the memory of a piece: the
-    step is that of the whole batch, but that batch norms see the pieces alone. None
-    takes the batch whole.
-device : str or torch.device, default={device!r}
-    Where to compute. "auto" takes CUDA or MPS where there is one, the CPU otherwise.
-random_state : int, RandomState instance or None, default={random_state}
-    Seeds the weights, the batches and dropout. An int gives the same embedding to the
-    bit on the same CPU.
-verbose : int, default={verbose}
-    1 draws a progress bar in terminals (on the standard error) and notebooks, and
-    nothing in pipes and in the worker processes of a search. 2 or more prints a line an
-    epoch to the standard output, wherever that leads. A training that goes on from a
-    checkpoint, or is only loaded, says so first.
-warm_start : bool, default={warm_start}
-    Whether :meth:`fit` goes on from the network and the proxies of the fit before, for
-    ``max_epochs`` more, with a new optimizer and schedule. ``n_iter_`` and
-    ``history_`` go on too. The classes must be the same, or fewer, unless the loss
-    learns nothing for each class.
-checkpoint_dir : str, path-like or None, default={checkpoint_dir}
-    A directory of this fit alone, which then holds its latest epoch, in
-    ``checkpoint.safetensors``, and a file to lock: another fit meanwhile is refused. A
-    fit that was killed or interrupted and is called again, with the same data and
-    parameters, goes on from there, and ends with the weights that it would have had: to
-    the bit on the CPU. One that had come to its end is only loaded. A checkpoint of
-    other data or parameters is refused, but for a larger ``max_epochs`` where no epoch
-    depends on it: with ``lr_schedule`` None, "step" or "plateau", and no
-    ``memory_warm_up``. A warm start is another fit, and needs another directory.
-    Callbacks are saved if they have ``state_dict`` and ``load_state_dict``.
-callbacks : list of skorch callbacks or None, default={callbacks}
-    Called by the skorch net during training. Callbacks of scikit-learn go to
-    :meth:`set_callbacks` instead. They find ``valid_score`` in its history, if there is
-    validation, and no validation loss: monitor the score, the larger the better. Those
-    that move the learning rates want ``lr_schedule=None``. Skorch's ``EpochScoring``
-    takes ``on_train=True`` only, and scores the net: it finds no samples to validate,
-    and ``scoring`` says what to score by. A callback of skorch stops the fit by raising
-    KeyboardInterrupt in its ``on_epoch_end`` (elsewhere this interrupts the fit, as
-    Ctrl-C does), one of scikit-learn where its ``on_fit_task_end`` returns True. To
-    stop early by the ``train_loss`` misleads: under a schedule it falls late, and the
-    mean over the terms that are not zero need not fall at all.
-net_params : dict or None, default={net_params}
-    More settings of the skorch net and what it holds: ``module__*`` (say
-    ``module__hidden``), ``optimizer__*``, ``iterator_train__*``, ``iterator_valid__*``,
-    ``callbacks__*``, ``lr_schedule__*``, ``compile=True``, which compiles the network
-    for training (seconds to a minute at first), and ``compile__*``;
-    ``gradient_clip_value``, the largest norm of all gradients together, with
-    ``gradient_clip_norm_type`` (2); ``freeze_batch_norm=True``, which keeps the weights
-    and statistics of batch norms, as is the default where ``module`` names pretrained
-    weights. ``optimizer__param_groups``, such as
-    ``[("layer1*", {{"lr": 1e-4}})]``, sets ``lr``, ``weight_decay`` and more for the
-    parameters with such names in the module's own ``named_parameters()``; ``lr=0``
-    freezes them. Of several patterns that match, the first decides. Files of images are
-    read ahead by threads, as many as torch uses and at most 8; instead,
-    ``iterator_train__num_workers`` and ``iterator_valid__num_workers`` take worker
-    processes, or with 0 nobody else, and ``iterator_train__prefetch_factor`` says how
-    many batches are read ahead (by each worker). What is learned is the same. All these
-    entries are parameters of the embedder too: ``set_params(module__hidden=(512,))``
-    and grids may name them."""
+    Learning rate of the parameters of the loss, such as proxies. None uses ten times
+    ``lr``. If the loss has no parameters, only None is allowed."""
 
-MEMORY_PARAMETERS = """
+VALIDATION = """\
+early_stopping : bool, default={early_stopping}
+    Whether to hold out samples, score them after every epoch, stop when the score no
+    longer improves, and restore the weights of the best epoch. Only classes with two or
+    more samples are held out. If ``validation_fraction`` of these classes is five or
+    more, whole classes are held out, and the score measures classes that were never
+    seen. Otherwise that fraction of every class is held out, except of classes that
+    would have fewer than two samples in either part. ``validation_data`` of :meth:`fit`
+    replaces the samples held out; without ``early_stopping`` it is scored and changes
+    nothing else. Samples that are held out are not learned from, and few classes or
+    samples are soon told apart, so that they select an epoch that is too early. The
+    whole training with "onecycle" is often slightly better, but takes longer.
+validation_fraction : float, default={validation_fraction}
+    Fraction of the classes, or of the samples, to hold out, in (0, 1).
+n_iter_no_change : int or "auto", default={n_iter_no_change!r}
+    Number of consecutive epochs without improvement after which training stops, at
+    least 1. Epochs in which the learning rate still increases do not count (the first
+    30 % for "onecycle"). "auto" is 10. For "onecycle" and "cosine" it is a quarter of
+    ``max_epochs`` if that is more, because the low learning rates at the end often
+    improve the score again.
+tol : float, default={tol}
+    A score improves if it exceeds the best score so far by at least this much. At
+    least 0.
+scoring : str or callable, default={scoring!r}
+    The validation score: a retrieval metric of
+    :func:`sk_dml.metrics.retrieval_scores`, or a callable ``scorer(estimator, X, y)``
+    that returns a number, where larger is better, such as
+    ``retrieval_scorer("map_at_r", n_classes=20, random_state=0)``. Metrics such as
+    ``map_at_r_score`` are not scorers, as their argument is an embedding. The fewer
+    classes are held out, the higher the score, and the less it predicts the score of
+    many classes."""
+
+COMPUTATION = """\
+backbone_lr : float or None, default={backbone_lr}
+    For pretrained networks: learning rate of all parameters outside of the head. The
+    head is the submodule named ``head`` or, without one, the last layer that has
+    parameters. None uses ``lr``, or a tenth of it if ``module`` names pretrained
+    weights. 0 freezes these layers: their weights and statistics do not change, and
+    their dropout is off, except in layers that have a learning rate in
+    ``optimizer__param_groups``. A warning is raised if random weights are frozen.
+precision : {{"float32", "bfloat16", "float16"}}, default={precision!r}
+    Floating point format of the network during training. The 16-bit formats are faster
+    and need less memory on many GPUs. Weights, proxies, the loss and ``transform``
+    always use float32. "float16" skips steps whose gradients overflow; a warning is
+    raised if there are many.
+micro_batch_size : int or None, default={micro_batch_size}
+    Largest number of samples that the network processes at once during training, at
+    least 2. Larger batches are processed in pieces, twice, and need the memory of one
+    piece. The step is the same as for the whole batch, except that batch normalization
+    uses the statistics of the pieces. None processes every batch at once.
+device : str or torch.device, default={device!r}
+    The device to compute on. "auto" uses CUDA or MPS if available, and else the CPU.
+random_state : int, RandomState instance or None, default={random_state}
+    Seed of the weights, the batches and dropout. With an int, the embedding is the
+    same to the bit every time on the same CPU.
+verbose : int, default={verbose}
+    1 shows a progress bar in terminals (on standard error) and notebooks, but nothing
+    in pipes and in the worker processes of a search. 2 or more prints a line for every
+    epoch to standard output. If training resumes from a checkpoint, or is only loaded
+    from one, a message says so first.
+warm_start : bool, default={warm_start}
+    Whether :meth:`fit` continues with the network and the proxies of the previous fit,
+    for ``max_epochs`` more epochs, with a new optimizer and schedule. ``n_iter_`` and
+    ``history_`` continue too. The classes must be the same or fewer, unless the loss
+    has no parameters for the classes.
+checkpoint_dir : str, path-like or None, default={checkpoint_dir}
+    A directory that only this fit uses. It holds the state after the latest epoch, in
+    ``checkpoint.safetensors``, and a lock file: a second fit with this directory is
+    refused while the first one runs. If a fit was killed or interrupted, call it again
+    with the same data and parameters: it resumes, and ends with the same weights as
+    without the interruption, to the bit on the CPU. If the fit had finished, it is only
+    loaded. A checkpoint of other data or parameters is refused. Only ``max_epochs`` may
+    be larger, and only if no epoch depends on it: with ``lr_schedule`` None, "step" or
+    "plateau", and no ``memory_warm_up``. A warm start is another fit and needs another
+    directory. Callbacks are saved if they have ``state_dict`` and ``load_state_dict``.
+callbacks : list of skorch callbacks or None, default={callbacks}
+    Callbacks of the skorch net. For callbacks of scikit-learn, see
+    :meth:`set_callbacks`. With validation, the history holds ``valid_score``, where
+    larger is better, and no validation loss: monitor the score. Callbacks that change
+    the learning rates need ``lr_schedule=None``. ``EpochScoring`` of skorch needs
+    ``on_train=True``, and its scoring receives the net: the net has no validation
+    samples; use ``scoring`` for these. A callback of skorch stops the fit if its
+    ``on_epoch_end`` raises KeyboardInterrupt (anywhere else this interrupts the fit
+    like Ctrl-C), and a callback of scikit-learn if its ``on_fit_task_end`` returns
+    True. Do not stop early by ``train_loss``: with a schedule it falls late, and a mean
+    over the terms that are not zero may not fall at all.
+net_params : dict or None, default={net_params}
+    More parameters of the skorch net and its parts: ``module__*`` (such as
+    ``module__hidden``), ``optimizer__*``, ``iterator_train__*``, ``iterator_valid__*``,
+    ``callbacks__*`` and ``lr_schedule__*``. Others are:
+
+    - ``compile=True`` compiles the network for training, which takes seconds to a
+      minute at first; ``compile__*`` are the options.
+    - ``gradient_clip_value`` is the largest allowed norm of all gradients together,
+      and ``gradient_clip_norm_type`` (2) the order of the norm.
+    - ``freeze_batch_norm=True`` keeps the weights and statistics of batch
+      normalization, which is the default if ``module`` names pretrained weights.
+    - ``optimizer__param_groups``, such as ``[("layer1*", {{"lr": 1e-4}})]``, sets
+      ``lr``, ``weight_decay`` and other options of the parameters whose names, as in
+      ``named_parameters()`` of the module, match a pattern. The first pattern that
+      matches counts. ``lr=0`` freezes the parameters.
+    - ``iterator_train__num_workers`` and ``iterator_valid__num_workers``: files of
+      images are read in advance by threads, as many as torch uses and at most 8. These
+      entries use worker processes instead, or nothing if 0.
+      ``iterator_train__prefetch_factor`` is the number of batches that are read in
+      advance (by each worker). The result of training is the same.
+
+    All entries are parameters of the embedder too: ``set_params`` and the grids of a
+    search accept names such as ``module__hidden``."""
+
+MEMORY = """\
 memory_size : int, default={memory_size}
-    Cross-batch memory: how many of the latest embeddings each batch is compared with,
-    besides itself [m]_. 0 is off. It finds harder negatives where batches are small and
-    classes many.
+    Cross-batch memory [m]_: number of earlier embeddings with which every batch is
+    compared, besides itself. It finds harder negatives if batches are small and there
+    are many classes. 0 is off.
 memory_warm_up : float, default={memory_warm_up}
-    Share of the training before the memory takes part, in [0, 1). While the network
-    still moves fast, its earlier embeddings mislead it. Where the memory begins,
-    ``loss_curve_`` jumps, as the comparison with the memory adds to the loss."""
+    Fraction of the training before the memory is used, in [0, 1). While the network
+    still changes fast, its earlier embeddings are misleading. When the memory begins,
+    ``loss_curve_`` jumps up, as the comparison with the memory adds to the loss."""
 
 MEMORY_REFERENCE = """\
 .. [m] X. Wang, H. Zhang, W. Huang, M. R. Scott. "Cross-Batch Memory for Embedding
@@ -210,105 +241,100 @@ ATTRIBUTES = """\
 net_ : EmbeddingNet
     The trained skorch net.
 classes_ : ndarray of shape (n_classes,)
-    The labels learned from in :meth:`fit`, sorted. Those of classes held out are not
-    among them.
+    The labels that :meth:`fit` learned from, sorted, without those of classes that were
+    held out.
 n_features_in_ : int
-    Number of features seen in :meth:`fit`; for images, of values of one image.
+    Number of features in :meth:`fit`; for images, number of values of one image.
 feature_names_in_ : ndarray of shape (n_features_in_,)
-    Names of the features, if X had column names that are all strings.
+    Names of the features. Defined only if all column names of X are strings.
 image_size_ : int or None
-    The side of the square that the network sees of files and datasets of images; None
-    if X was something else.
+    Height and width in pixels of the images that the network receives from files and
+    datasets. None if X was something else.
 bad_images_ : list of tuple (str or int, str)
-    With ``on_bad_image="skip"``, the files (or places in the dataset) that training
-    left out, and why; also those of ``validation_data``.
+    With ``on_bad_image="skip"``, the files (or indices in the dataset) that were not
+    used in training or are missing in ``validation_data``, and the reasons.
 n_iter_ : int
     Number of epochs trained.
 history_ : list of dict
-    A row for every epoch: ``epoch``, from 1; ``train_loss``, the mean over the samples;
-    ``lr``, the learning rate at its end; and ``duration`` in seconds. With validation,
-    ``valid_score``. Of its last batch: ``active_share``, the share of its pairs, of its
-    triplets or of those mined that take part in the loss, for losses that leave some
-    out; ``mean_similarity``, the mean cosine of samples of different classes, near 1
-    where the embedding collapses; ``effective_rank``, the number of dimensions in use
-    [r]_; and ``gradient_norm``, of the network's weights, before clipping. With
-    ``precision="float16"``, ``skipped_steps``, the number of its steps whose gradients
-    overflowed.
+    An entry for every epoch: ``epoch``, from 1; ``train_loss``, the mean over the
+    samples; ``lr``, the learning rate at its end; ``duration`` in seconds; and with
+    validation ``valid_score``. For the last batch of the epoch: ``active_share``, the
+    share of the pairs, of the triplets, or of the mined ones that have a loss, if the
+    loss leaves some out; ``mean_similarity``, the mean cosine of samples of different
+    classes, near 1 if the embedding collapses; ``effective_rank``, the number of
+    dimensions in use [r]_; and ``gradient_norm`` of the weights of the network, before
+    clipping. With ``precision="float16"``, ``skipped_steps``, the number of steps whose
+    gradients overflowed.
 best_score_ : float or None
-    The highest ``valid_score`` of the last fit: a warm start begins anew, as its
-    samples or its ``scoring`` may be others. None without validation.
+    The highest ``valid_score`` of the last fit. Scores before a warm start do not
+    count, as its samples or its ``scoring`` may differ. None without validation.
 best_epoch_ : int or None
-    The epoch that first had it, as ``history_`` numbers them, whose weights
-    ``early_stopping`` restores; None without validation.
+    The first epoch with that score, numbered as in ``history_``. ``early_stopping``
+    restores its weights. None without validation.
 loss_curve_ : list of float
     The ``train_loss`` of every epoch.
 device_ : torch.device
-    Where the network was trained and computes."""
+    The device of the network, in training and in :meth:`transform`."""
+
+EXAMPLE = """\
+>>> from sklearn.datasets import load_wine
+>>> from sk_dml import {0}
+>>> X, y = load_wine(return_X_y=True)
+>>> {0}(8, max_epochs=9, random_state=0).fit_transform(X, y).shape
+(178, 8)"""
 
 
 def add_shared_documentation(embedder):
     """Complete the docstring of an embedder.
 
-    Adds the parameters and attributes that all embedders have, and from the loss in the
-    same module its formula, as Notes, and its References.
-
-    Parameters
-    ----------
-    embedder : type
-        An embedder whose docstring documents its own parameters under "Parameters".
-        The defaults that it changes are read from its class attributes.
+    Add the shared parameters with their defaults, the shared attributes, the formula of
+    the loss as Notes, its References, and an example if there is none. A subclass of a
+    method has the own parameters and attributes of that method too.
     """
-    if embedder.__doc__ is None:  # python -OO
+    if not embedder.__doc__:  # python -OO, or a subclass without a docstring
         return
-    own = _sections(embedder)
-    embedder._own_sections = own.copy()
-    # A variant of a method has the parameters and the formula of the method too.
-    methods = [c for c in embedder.__mro__[::-1] if "_own_sections" in vars(c)]
-
-    def collected(title, shared):
-        return "\n".join([shared, *(c._own_sections.get(title, "") for c in methods)])
-
-    found = filter(None, map(_loss_sections, methods[::-1]))
-    formula: dict[str, str] = next(found, {})
-    head = [own.pop("Summary"), own.pop("Extended")]
+    own = embedder._own_sections = _sections(embedder.__doc__)
+    loss = _sections(embedder.loss_class.__doc__ or "")
     has_memory = hasattr(embedder, "memory_size")
-    template = PARAMETERS + (MEMORY_PARAMETERS if has_memory else "")
-    fields = [name for _, name, _, _ in Formatter().parse(template) if name]
-    shared = template.format(**{name: getattr(embedder, name) for name in fields})
-    references = [formula.get("References"), own.get("References")]
-    if has_memory:
-        references.append(MEMORY_REFERENCE)
-    references.append(RANK_REFERENCE)
+    groups = [NETWORK, OPTIMIZATION, VALIDATION, COMPUTATION]
+    shared = "\n".join([*groups, MEMORY] if has_memory else groups).format(
+        **{field.name: getattr(embedder, field.name) for field in fields(embedder)}
+    )
+
+    def collect(title, *texts):
+        methods = [vars(c).get("_own_sections", {}) for c in embedder.__mro__[::-1]]
+        texts += tuple(method.get(title) for method in methods)
+        return "\n".join(filter(None, texts))
+
+    references = [loss.get("References", ""), own.get("References", "")]
+    references += [MEMORY_REFERENCE] * has_memory + [RANK_REFERENCE]
     sections = {
-        "Parameters": collected("Parameters", shared),
-        "Attributes": collected("Attributes", ATTRIBUTES),
+        "Parameters": collect("Parameters", shared),
+        "Attributes": collect("Attributes", ATTRIBUTES),
         "See Also": own.get("See Also", ""),
-        "Notes": f"{formula.get('Extended', '')}\n\n{own.get('Notes', '')}",
+        "Notes": f"{loss.get('Extended', '')}\n\n{own.get('Notes', '')}",
         "References": "\n".join(filter(None, references)),
+        "Examples": own.get("Examples", ""),
     }
-    sections |= {title: text for title, text in own.items() if title not in sections}
-    parts = head + [
+    if not sections["Examples"] and embedder.__module__.startswith("sk_dml."):
+        sections["Examples"] = EXAMPLE.format(embedder.__name__)
+    parts = [own["Summary"], own["Extended"]] + [
         f"{title}\n{'-' * len(title)}\n{text.strip()}"
         for title, text in sections.items()
         if text.strip()
     ]
-    embedder.__doc__ = "\n\n".join(part for part in parts if part) + "\n"
+    embedder.__doc__ = "\n\n".join(filter(None, parts)) + "\n"
 
 
-def _loss_sections(embedder):
-    name = embedder.__name__.removesuffix("Embedder") + "Loss"
-    loss = getattr(sys.modules.get(embedder.__module__), name, None)
-    return loss and _sections(loss)
-
-
-def _sections(documented):
-    """Split a docstring at its headings."""
-    text = inspect.cleandoc(getattr(documented, "__doc__", None) or "")
-    first, *rest = re.split(r"^(\w[\w ]*)\n-+\n", text, flags=re.MULTILINE)
+def _sections(docstring):
+    """Split a docstring at its headings, into a dict of titles and texts."""
+    first, *rest = re.split(
+        r"^(\w[\w ]*)\n-+\n", inspect.cleandoc(docstring), flags=re.MULTILINE
+    )
     summary, _, extended = first.partition("\n")
-    titles, texts = rest[::2], (text.strip("\n") for text in rest[1::2])
+    texts = (text.strip("\n") for text in rest[1::2])
     return {
         "Summary": summary,
         "Extended": extended.strip(),
-        **dict(zip(titles, texts, strict=True)),
+        **dict(zip(rest[::2], texts, strict=True)),
     }

@@ -10,15 +10,21 @@ from sklearn.utils._param_validation import Interval
 from sk_dml import _functional as F
 from sk_dml.embedders._pair import PairEmbedder, PairLoss
 
-# Comparisons of a rank that are held in memory at a time.
+# Number of comparisons that are in memory at a time.
 CHUNK = 2**18
 
 
 class _SumOfPrecisions(torch.autograd.Function):
     """Sum of the smooth precisions at the ranks of the positives of each anchor.
 
-    The gradient is computed along with the value, so that the comparisons, as many as
-    the pairs of a class times the gallery, are never all in memory.
+    The precision at positive p needs a comparison of p with the whole gallery: with P
+    positive pairs and m samples in the gallery, P x m sigmoids. They are computed in
+    chunks, and the gradient along with the value, so that they are never all in memory.
+
+    With a = 1/2 + the sum of the sigmoids over the positives, b = their sum over the
+    negatives and the rank r = a + b, the precision is a / r. Its derivative by the
+    sigmoid of a positive is b / r^2, of a negative -a / r^2, and the sigmoid's own is
+    s (1 - s). The similarity of p itself is in every sigmoid with the opposite sign.
     """
 
     @staticmethod
@@ -30,11 +36,11 @@ class _SumOfPrecisions(torch.autograd.Function):
         pairs = positives.nonzero()
         for chunk in pairs.split(max(1, CHUNK // max(1, positives.shape[1]))):
             anchors, own = chunk.T
-            # A row for each pair of an anchor and a positive: who ranks before it?
+            # A row for each pair, with sigmoids near 1 for what ranks before it.
             before = similarities[anchors] - similarities[anchors, own][:, None]
             before.sigmoid_()
             same, other = positives[anchors], negatives[anchors]
-            # The positive itself stands at 1/2; its rank counts it as 1.
+            # The positive itself has a sigmoid of 1/2, and counts as 1 in its rank.
             in_class = 0.5 + (before * same).sum(dim=1)
             against = (before * other).sum(dim=1)
             rank = in_class + against
@@ -56,7 +62,7 @@ class _SumOfPrecisions(torch.autograd.Function):
 
 
 class SmoothAPLoss(PairLoss):
-    r"""One minus the average precision, with sigmoids for the steps of the ranks.
+    r"""One minus the average precision, with sigmoids instead of steps in the ranks.
 
     With the cosine similarities s of an anchor to its positives P and negatives N, and
     the sigmoid :math:`\sigma` of temperature T,
@@ -68,8 +74,8 @@ class SmoothAPLoss(PairLoss):
             {1 + \sum_{j \in P \cup N, j \ne p} \sigma((s_j - s_p) / T)} ,
 
     averaged over the anchors that have a positive. Each positive of an anchor is
-    compared with the whole gallery: with many samples of a class and a large
-    cross-batch memory a step takes seconds.
+    compared with the whole gallery: with many samples per class and a large
+    cross-batch memory, a step takes seconds.
 
     Parameters
     ----------
@@ -93,13 +99,16 @@ class SmoothAPLoss(PairLoss):
     0.6000...
     """
 
+    _parameter_constraints = {
+        "temperature": [Interval(Real, 0, None, closed="neither")],
+    }
+
     def __init__(self, temperature=0.01):
         super().__init__()
         self.temperature = temperature
 
-    def _compare(self, rows, gallery, labels, gallery_labels):
+    def _compare(self, rows, gallery, positives, negatives):
         similarities = F.similarities(rows, gallery) / self.temperature
-        positives, negatives = F.pair_masks(labels, gallery_labels)
         sums = _SumOfPrecisions.apply(similarities, positives, negatives)
         n_positives = positives.sum(dim=1)
         return F.masked_mean(1 - sums / n_positives.clamp(min=1), n_positives > 0)
@@ -109,39 +118,22 @@ class SmoothAPLoss(PairLoss):
 class SmoothAPEmbedder(PairEmbedder):
     """Embedding learned with Smooth-AP, a differentiable average precision.
 
-    Optimises the ranking of the whole batch for every anchor. Choose it for retrieval,
+    Optimizes the ranking of the whole batch for every anchor. Choose it for retrieval,
     with large batches and several samples of each class.
 
     Parameters
     ----------
     temperature : float, default=0.01
-        Width of the sigmoid that stands for "ranks before", above 0. The smaller, the
-        closer to the true average precision, and the fewer pairs pass a gradient. The
-        paper uses 0.01.
+        Width of the sigmoids, above 0. The smaller, the closer the loss is to the true
+        average precision, and the fewer pairs receive a gradient. The paper uses 0.01.
 
     See Also
     --------
     FastAPEmbedder : Average precision from histograms.
-
-    Examples
-    --------
-    >>> from sklearn.datasets import load_wine
-    >>> from sk_dml import SmoothAPEmbedder
-    >>> X, y = load_wine(return_X_y=True)
-    >>> SmoothAPEmbedder(8, max_epochs=9, random_state=0).fit_transform(X, y).shape
-    (178, 8)
     """
 
     _: KW_ONLY
     temperature: float = 0.01
 
-    _parameter_constraints = {
-        **PairEmbedder._parameter_constraints,
-        "temperature": [Interval(Real, 0, None, closed="neither")],
-    }
-    _search_space = {
-        "temperature": loguniform(1e-3, 0.2),
-    }
-
-    def _make_loss(self, n_classes):
-        return SmoothAPLoss(self.temperature)
+    loss_class = SmoothAPLoss
+    _search_space = {"temperature": loguniform(1e-3, 0.2)}

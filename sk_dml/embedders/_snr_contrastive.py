@@ -9,7 +9,7 @@ from sklearn.utils._param_validation import Interval
 from sk_dml import _functional as F
 from sk_dml.embedders._pair import PairEmbedder, PairLoss
 
-# Share of the squared length of an anchor from which on its variance is a signal.
+# Smallest share of an anchor's squared length that its variance must be, as a signal.
 SIGNAL = 1e-4
 
 
@@ -17,7 +17,7 @@ class SNRContrastiveLoss(PairLoss):
     r"""Contrastive loss whose distance is the inverse of a signal-to-noise ratio.
 
     The anchor :math:`h_i` is the signal, its difference from another sample the noise,
-    both of normalised embeddings; with the variance over the features of an embedding,
+    both of normalized embeddings; with the variance over the features of an embedding,
 
     .. math::
 
@@ -26,18 +26,18 @@ class SNRContrastiveLoss(PairLoss):
           + \mathrm{mean}_{(i, n)} [m_\text{neg} - d_{in}]_+
           + \lambda \mathrm{mean}_i \Big|\sum_k h_{ik}\Big| ,
 
-    where p runs over samples of the class of i, n over the others, and the first two
-    means are taken over the terms that are not zero. The last term draws the mean of
-    the features of an embedding to zero. An anchor whose features are all equal, but
-    for less than 1e-4 of the sum of their squares, is no signal: its pairs are left
-    out.
+    where p are the samples of the class of i, n are the others, and the first two means
+    are taken over the terms that are not zero. The last term pulls the mean of the
+    features of an embedding to zero. An anchor whose features are almost equal (the sum
+    of the squares of their differences from their mean is at most 1e-4 of the sum of
+    their squares) has no signal: its pairs are left out.
 
     Parameters
     ----------
     pos_margin : float, default=0.0
-        Positives at most this far apart are at rest, at least 0.
+        Distance up to which positives have no loss, at least 0.
     neg_margin : float, default=1.0
-        Negatives at least this far apart are at rest, at least 0.
+        Distance from which on negatives have no loss, at least 0.
     regularization : float, default=0.1
         The paper's lambda, at least 0.
 
@@ -58,14 +58,20 @@ class SNRContrastiveLoss(PairLoss):
     5.0...
     """
 
+    _parameter_constraints = {
+        "pos_margin": [Interval(Real, 0, None, closed="left")],
+        "neg_margin": [Interval(Real, 0, None, closed="left")],
+        "regularization": [Interval(Real, 0, None, closed="left")],
+    }
+
     def __init__(self, pos_margin=0.0, neg_margin=1.0, regularization=0.1):
         super().__init__()
         self.pos_margin = pos_margin
         self.neg_margin = neg_margin
         self.regularization = regularization
 
-    def _compare(self, rows, *batch):
-        (pull, pulls), (push, pushes) = self._terms(rows, *batch)
+    def _compare(self, rows, gallery, positives, negatives):
+        (pull, pulls), (push, pushes) = self._terms(rows, gallery, positives, negatives)
         offsets = rows.sum(dim=1).abs().sum() / max(len(rows), 1)
         return (
             F.masked_mean(pull, pulls)
@@ -73,12 +79,12 @@ class SNRContrastiveLoss(PairLoss):
             + self.regularization * offsets
         )
 
-    def _count_active(self, rows, *batch):
-        (_, pulls), (_, pushes) = self._terms(rows, *batch)
-        return pulls.sum() + pushes.sum(), len(rows) * (len(rows) - 1)
+    def _count_active(self, rows, gallery, positives, negatives):
+        (_, pulls), (_, pushes) = self._terms(rows, gallery, positives, negatives)
+        return pulls.sum() + pushes.sum(), positives.sum() + negatives.sum()
 
-    def _terms(self, rows, gallery, labels, gallery_labels):
-        # On centred rows the ratio of the variances is that of the squared lengths.
+    def _terms(self, rows, gallery, positives, negatives):
+        # For centered rows, the ratio of variances is that of squared lengths.
         centered = gallery - gallery.mean(dim=1, keepdim=True)
         gram = centered[: len(rows)] @ centered.T
         squares = centered.square().sum(dim=1)
@@ -86,7 +92,6 @@ class SNRContrastiveLoss(PairLoss):
         has_signal = signal > SIGNAL * rows.square().sum(dim=1, keepdim=True)
         noise = (signal + squares - 2 * gram).clamp(min=0)
         distances = noise / signal.where(has_signal, 1)
-        positives, negatives = F.pair_masks(labels, gallery_labels)
         pull = distances - self.pos_margin
         push = self.neg_margin - distances
         pulls = positives & has_signal & (pull > 0)
@@ -98,34 +103,25 @@ class SNRContrastiveLoss(PairLoss):
 class SNRContrastiveEmbedder(PairEmbedder):
     """Embedding learned with the contrastive loss on signal-to-noise ratios.
 
-    Measures how far a sample is from an anchor in units of the anchor's own variance.
-    Choose it as a variant of the contrastive loss, with margins that mean shares of
-    variance, and with eight components or more: in two or three the variance of a row
-    is often next to nothing.
+    Measures the distance of a sample from an anchor in units of the anchor's variance.
+    Choose it as a variant of the contrastive loss whose margins are fractions of a
+    variance, with eight or more components: with two or three, the variance of a row is
+    often almost zero.
 
     Parameters
     ----------
     pos_margin : float, default=0.0
-        Positives whose noise is at most this share of the anchor's variance are at
-        rest, at least 0.
+        Ratio of noise to the anchor's variance up to which positives have no loss, at
+        least 0.
     neg_margin : float, default=1.0
-        Negatives whose noise is at least this share are at rest, at least 0. The
-        larger, the farther apart the classes.
+        Ratio from which on negatives have no loss, at least 0. The larger, the farther
+        apart the classes.
     regularization : float, default=0.1
-        How strongly the mean of the features is drawn to zero, at least 0.
+        How strongly the mean of the features is pulled to zero, at least 0.
 
     See Also
     --------
     ContrastiveEmbedder : The same on Euclidean distances.
-
-    Examples
-    --------
-    >>> from sklearn.datasets import load_wine
-    >>> from sk_dml import SNRContrastiveEmbedder
-    >>> X, y = load_wine(return_X_y=True)
-    >>> embedder = SNRContrastiveEmbedder(8, max_epochs=9, random_state=0)
-    >>> embedder.fit_transform(X, y).shape
-    (178, 8)
     """
 
     _: KW_ONLY
@@ -133,17 +129,9 @@ class SNRContrastiveEmbedder(PairEmbedder):
     neg_margin: float = 1.0
     regularization: float = 0.1
 
-    _parameter_constraints = {
-        **PairEmbedder._parameter_constraints,
-        "pos_margin": [Interval(Real, 0, None, closed="left")],
-        "neg_margin": [Interval(Real, 0, None, closed="left")],
-        "regularization": [Interval(Real, 0, None, closed="left")],
-    }
+    loss_class = SNRContrastiveLoss
     _search_space = {
         "pos_margin": uniform(0, 0.5),
         "neg_margin": uniform(0.2, 1.6),
         "regularization": loguniform(1e-3, 1),
     }
-
-    def _make_loss(self, n_classes):
-        return SNRContrastiveLoss(self.pos_margin, self.neg_margin, self.regularization)

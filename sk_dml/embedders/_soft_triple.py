@@ -13,15 +13,16 @@ from sklearn.utils.validation import check_is_fitted
 from sk_dml import _functional as F
 from sk_dml.embedders._proxy import ProxyEmbedder, ProxyLoss
 
-# Distance between centres of length one from which on they count as two.
+# Smallest distance at which two centers of length one are counted as different.
 DISTINCT = 0.1
 
 
 class _SoftMaximum(torch.autograd.Function):
     """Mean over the second axis, weighted by a softmax of the same values.
 
-    The gradient in closed form takes half the time and memory of the one that autograd
-    puts together: with many classes and centres, this is most of a step.
+    With weights w = softmax(v / gamma) and the mean M = sum(w v), the derivative of M
+    by a value v is w (1 + (v - M) / gamma). This closed form takes half the time and
+    memory of autograd's gradient. With many classes and centers it is most of a step.
     """
 
     @staticmethod
@@ -41,10 +42,10 @@ class _SoftMaximum(torch.autograd.Function):
 
 
 class SoftTripleLoss(ProxyLoss):
-    r"""SoftTriple loss: softmax over classes that each have several centres.
+    r"""SoftTriple loss: softmax over classes that each have several centers.
 
-    With the embedding x of class y and K centres :math:`w_c^k` a class, all normalised,
-    the similarity to a class is a soft maximum over its centres,
+    With the embedding x of class y and K centers :math:`w_c^k` per class, all
+    normalized, the similarity to a class is a soft maximum over its centers,
 
     .. math::
 
@@ -60,8 +61,8 @@ class SoftTripleLoss(ProxyLoss):
           + \frac{\tau}{C K (K - 1)} \sum_c \sum_{s < t}
             \sqrt{2 - 2 w_c^s \cdot w_c^t} .
 
-    The first term is averaged over the batch; the second draws the centres of a class
-    together, so that no more of them stay apart than the class needs.
+    The first term is averaged over the batch. The second pulls the centers of a class
+    together, so that only as many stay apart as the class needs.
 
     Parameters
     ----------
@@ -70,20 +71,21 @@ class SoftTripleLoss(ProxyLoss):
     n_features : int
         Width of the embeddings.
     n_centers : int, default=10
-        Centres a class, K, at least 1.
+        Number of centers per class, K, at least 1.
     scale : float, default=20.0
-        Scale of the similarities, above 0.
+        Factor of the similarities, above 0.
     gamma : float, default=0.1
-        Entropy of the choice of a centre, above 0; towards 0 the nearest counts alone.
+        Softness of the maximum over the centers, above 0. Near 0, only the nearest
+        center counts.
     tau : float, default=0.2
-        Weight of the regulariser of the centres, at least 0.
+        Weight of the second term, at least 0.
     margin : float, default=0.01
-        What a sample's similarity to its own class is reduced by.
+        Margin subtracted from the similarity to the own class, at least 0.
 
     Attributes
     ----------
     proxies : parameter of shape (n_classes, n_centers, n_features)
-        The centres, of any length; they are normalised where they are used.
+        The centers, of any length; they are normalized when they are used.
 
     References
     ----------
@@ -99,6 +101,14 @@ class SoftTripleLoss(ProxyLoss):
     >>> loss.proxies.grad.shape
     torch.Size([3, 2, 4])
     """
+
+    _parameter_constraints = {
+        "n_centers": [Interval(Integral, 1, None, closed="left")],
+        "scale": [Interval(Real, 0, None, closed="neither")],
+        "gamma": [Interval(Real, 0, None, closed="neither")],
+        "tau": [Interval(Real, 0, None, closed="left")],
+        "margin": [Interval(Real, 0, None, closed="left")],
+    }
 
     def __init__(
         self,
@@ -128,7 +138,8 @@ class SoftTripleLoss(ProxyLoss):
         return loss
 
     def _spread(self, centers):
-        # Centres meet only those of their own class: C blocks of K x K.
+        # Centers are compared with those of their own class only: C blocks of K x K
+        # instead of one matrix of (C K)^2, which may take gigabytes.
         n_classes, n_centers, _ = centers.shape
         first, second = torch.triu_indices(
             n_centers, n_centers, offset=1, device=centers.device
@@ -142,45 +153,38 @@ class SoftTripleLoss(ProxyLoss):
 class SoftTripleEmbedder(ProxyEmbedder):
     """Embedding learned with the SoftTriple loss.
 
-    Classifies by the similarity to several learned centres a class, which is the same
-    as comparing triplets made of a sample and two centres. Choose it for classes that
-    fall into several clusters: poses, hands, varieties.
+    Classifies by the similarity to several learned centers per class, which is the same
+    as comparing triplets of a sample and two centers. Choose it for classes that
+    consist of several clusters: poses, hands, varieties.
 
     Parameters
     ----------
     n_centers : int, default=10
-        Centres a class, at least 1; superfluous ones are drawn together.
+        Number of centers per class, at least 1. Those that are not needed are pulled
+        together.
     scale : float, default=20.0
-        Scale of the similarities, above 0. The larger, the less a sample that is
-        already classified right still moves.
+        Factor of the similarities, above 0. The larger, the less a sample that is
+        already classified correctly still moves.
     gamma : float, default=0.1
-        Softness of the choice of a centre, above 0. Towards 0 the nearest centre counts
-        alone.
+        Softness of the maximum over the centers, above 0. Near 0, only the nearest
+        center counts.
     tau : float, default=0.2
-        Weight of the regulariser that draws the centres of a class together, at
-        least 0. The larger, the fewer clusters a class keeps.
+        Weight of the term that pulls the centers of a class together, at least 0. The
+        larger, the fewer clusters a class keeps.
     margin : float, default=0.01
-        By how much a sample must prefer its own class, at least 0.
+        How much larger the similarity to the own class must be, at least 0.
 
     Attributes
     ----------
     n_centers_ : ndarray of shape (n_classes,)
-        How many different centres each class kept, in the order of ``classes_``. Those
-        that are less than 0.1 apart, or joined by such, count as one. The count
-        depends on ``tau``, and on ``max_epochs``: centres draw together slowly.
+        Number of different centers that each class kept, in the order of ``classes_``.
+        Centers less than 0.1 apart, also by way of others, count as one. The number
+        depends on ``tau`` and on ``max_epochs``, as centers move together slowly.
 
     See Also
     --------
-    NormalizedSoftmaxEmbedder : One centre a class.
-    CircleEmbedder : Compares pairs of samples instead of learning centres.
-
-    Examples
-    --------
-    >>> from sklearn.datasets import load_wine
-    >>> from sk_dml import SoftTripleEmbedder
-    >>> X, y = load_wine(return_X_y=True)
-    >>> SoftTripleEmbedder(8, n_centers=2, random_state=0).fit_transform(X, y).shape
-    (178, 8)
+    NormalizedSoftmaxEmbedder : One center per class.
+    CircleEmbedder : Compares pairs of samples instead of learning centers.
     """
 
     _: KW_ONLY
@@ -190,14 +194,7 @@ class SoftTripleEmbedder(ProxyEmbedder):
     tau: float = 0.2
     margin: float = 0.01
 
-    _parameter_constraints = {
-        **ProxyEmbedder._parameter_constraints,
-        "n_centers": [Interval(Integral, 1, None, closed="left")],
-        "scale": [Interval(Real, 0, None, closed="neither")],
-        "gamma": [Interval(Real, 0, None, closed="neither")],
-        "tau": [Interval(Real, 0, None, closed="left")],
-        "margin": [Interval(Real, 0, None, closed="left")],
-    }
+    loss_class = SoftTripleLoss
     _search_space = {
         "n_centers": [1, 2, 5, 10, 20],
         "scale": loguniform(4, 256),
@@ -206,20 +203,9 @@ class SoftTripleEmbedder(ProxyEmbedder):
         "margin": uniform(0, 0.8),
     }
 
-    def _make_loss(self, n_classes):
-        return SoftTripleLoss(
-            n_classes,
-            self.n_components,
-            n_centers=self.n_centers,
-            scale=self.scale,
-            gamma=self.gamma,
-            tau=self.tau,
-            margin=self.margin,
-        )
-
     @property
     def n_centers_(self):
-        """How many different centres each class kept."""
+        """Number of different centers that each class kept."""
         check_is_fitted(self, "net_")
         centers = F.unit_rows(self.net_.criterion_.proxies.detach()).cpu()
         squares = 2 - 2 * centers @ centers.transpose(1, 2)

@@ -1,4 +1,4 @@
-"""Softmax cross-entropy on a linear head (the classifier that others start from)."""
+"""Softmax cross-entropy on a linear head: a plain classifier (Sun et al., 2014)."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,8 @@ from sk_dml.embedders._proxy import ProxyEmbedder, ProxyLoss
 class SoftmaxLoss(ProxyLoss):
     r"""Softmax cross-entropy on a linear head: a plain classifier.
 
-    For an embedding x of class y, taken as it is, and weights w and a bias b a class,
+    For an embedding x of class y, not normalized, and weights w and a bias b of every
+    class,
 
     .. math::
 
@@ -32,7 +33,7 @@ class SoftmaxLoss(ProxyLoss):
     proxies : parameter of shape (n_classes, n_features)
         The weights.
     bias : parameter of shape (n_classes,)
-        The bias, 0 in the beginning.
+        The bias, which begins as 0.
 
     References
     ----------
@@ -63,24 +64,15 @@ class SoftmaxLoss(ProxyLoss):
 
 @dataclass(eq=False, repr=False)
 class SoftmaxEmbedder(ProxyEmbedder):
-    """Embedding learned by a plain classifier: what stands before its last layer.
+    """Embedding learned by a plain classifier: the input of its last layer.
 
-    The baseline of all methods with proxies. Choose it to see what metric learning adds
-    to a classifier on your data.
+    It is the baseline of all methods with proxies. Choose it to see what metric
+    learning adds to a classifier on your data.
 
     See Also
     --------
-    NormalizedSoftmaxEmbedder : Compares directions, as a search by cosine does.
-    CenterEmbedder : Draws the samples of a class together too.
-
-    Examples
-    --------
-    >>> from sklearn.datasets import load_wine
-    >>> from sk_dml import SoftmaxEmbedder
-    >>> X, y = load_wine(return_X_y=True)
-    >>> SoftmaxEmbedder(8, max_epochs=9, random_state=0).fit_transform(X, y).shape
-    (178, 8)
+    NormalizedSoftmaxEmbedder : Compares directions, like a search by cosine.
+    CenterEmbedder : Also pulls the samples of a class together.
     """
 
-    def _make_loss(self, n_classes):
-        return SoftmaxLoss(n_classes, self.n_components)
+    loss_class = SoftmaxLoss

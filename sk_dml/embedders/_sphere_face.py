@@ -14,10 +14,10 @@ FIRST_LAMBDA, LAST_LAMBDA, DECAY = 1000.0, 5.0, 0.12
 
 
 class SphereFaceLoss(ProxyLoss):
-    r"""SphereFace: softmax on cosines, the own angle multiplied by a margin.
+    r"""SphereFace: softmax on cosines, with the angle of the own class multiplied.
 
-    For an embedding x of class y, taken at its length, proxies w of length one, the
-    angles :math:`\theta_c` between them and an integer margin m,
+    For an embedding x of class y, not normalized, normalized proxies w, the angles
+    :math:`\theta_c` between them and an integer margin m,
 
     .. math::
 
@@ -28,8 +28,8 @@ class SphereFaceLoss(ProxyLoss):
         \psi(\theta) = (-1)^k \cos(m \theta) - 2 k ,
 
     with k such that :math:`\theta \in [k \pi / m, (k + 1) \pi / m]`, averaged over the
-    batch. :math:`\lambda` anneals the margin in: after t batches in training mode it is
-    :math:`\max(5, 1000 / (1 + 0.12 t))`, as in the authors' code.
+    batch. The margin takes effect gradually: after t batches in training mode,
+    :math:`\lambda` is :math:`\max(5, 1000 / (1 + 0.12 t))`, as in the authors' code.
 
     Parameters
     ----------
@@ -38,14 +38,14 @@ class SphereFaceLoss(ProxyLoss):
     n_features : int
         Width of the embeddings.
     margin : int, default=4
-        What the angle to the own proxy is multiplied by, at least 1.
+        Factor of the angle to the own proxy, at least 1.
 
     Attributes
     ----------
     proxies : parameter of shape (n_classes, n_features)
-        The proxies, of any length; they are normalised where they are used.
+        The proxies, of any length; they are normalized when they are used.
     n_steps : buffer of shape (), int64
-        Batches seen in training mode.
+        Number of batches seen in training mode.
 
     References
     ----------
@@ -63,6 +63,7 @@ class SphereFaceLoss(ProxyLoss):
     """
 
     n_steps: torch.Tensor
+    _parameter_constraints = {"margin": [Interval(Integral, 1, None, closed="left")]}
 
     def __init__(self, n_classes, n_features, margin=4):
         super().__init__(n_classes, n_features)
@@ -81,8 +82,8 @@ class SphereFaceLoss(ProxyLoss):
         return F.cross_entropy(logits, labels)
 
     def _multiply(self, cosines):
-        # cos(m t) as a Chebyshev polynomial of cos(t): the gradient of the arc cosine
-        # is infinite at the ends.
+        # cos(m t) is a Chebyshev polynomial of cos(t). The arc cosine would have an
+        # infinite gradient at +-1; here it only selects k, without a gradient.
         last, multiplied = torch.ones_like(cosines), cosines
         for _ in range(self.margin - 1):
             last, multiplied = multiplied, 2 * cosines * multiplied - last
@@ -95,41 +96,25 @@ class SphereFaceLoss(ProxyLoss):
 class SphereFaceEmbedder(ProxyEmbedder):
     """Embedding learned with SphereFace, the multiplicative angular margin loss.
 
-    Learns one direction a class and asks that the angle to the own one be several times
-    smaller than to the others. The first of the margin losses. Choose it for comparison
-    with its simpler successors.
+    Learns one direction per class. The angle to the own direction must be several times
+    smaller than the angles to the others. It is the first of the margin losses. Choose
+    it for comparison with its simpler successors.
 
     Parameters
     ----------
     margin : int, default=4
         How many times smaller the angle to the own proxy must be, at least 1. The
-        larger, the tighter the classes; 1 is no margin. The paper uses 4. It sets in
-        slowly: after 600 batches it still counts for a fifteenth only.
+        larger, the tighter the classes; 1 is no margin. The paper uses 4. It takes
+        effect slowly: after 600 batches its weight is still only a fifteenth.
 
     See Also
     --------
     ArcFaceEmbedder : Adds to the angle.
     CosFaceEmbedder : Subtracts from the cosine.
-
-    Examples
-    --------
-    >>> from sklearn.datasets import load_wine
-    >>> from sk_dml import SphereFaceEmbedder
-    >>> X, y = load_wine(return_X_y=True)
-    >>> SphereFaceEmbedder(8, max_epochs=9, random_state=0).fit_transform(X, y).shape
-    (178, 8)
     """
 
     _: KW_ONLY
     margin: int = 4
 
-    _parameter_constraints = {
-        **ProxyEmbedder._parameter_constraints,
-        "margin": [Interval(Integral, 1, None, closed="left")],
-    }
-    _search_space = {
-        "margin": [1, 2, 3, 4, 5],
-    }
-
-    def _make_loss(self, n_classes):
-        return SphereFaceLoss(n_classes, self.n_components, self.margin)
+    loss_class = SphereFaceLoss
+    _search_space = {"margin": [1, 2, 3, 4, 5]}

@@ -12,9 +12,9 @@ from sk_dml.embedders._proxy import ProxyEmbedder, ProxyLoss
 
 
 class SubCenterArcFaceLoss(ProxyLoss):
-    r"""ArcFace with several proxies a class, the nearest of which counts.
+    r"""ArcFace with several proxies per class, of which the nearest counts.
 
-    For an embedding x of class y and K proxies :math:`w_c^k` a class, all normalised,
+    For an embedding x of class y and K proxies :math:`w_c^k` per class, all normalized,
     with margin m and scale s,
 
     .. math::
@@ -23,8 +23,8 @@ class SubCenterArcFaceLoss(ProxyLoss):
             {e^{s \cos(\theta_y + m)} + \sum_{c \ne y} e^{s \cos\theta_c}} , \quad
         \cos\theta_c = \max_k x \cdot w_c^k ,
 
-    averaged over the batch. Where :math:`\theta_y + m` would pass :math:`\pi`,
-    :math:`\cos\theta_y - m \sin m` takes its place.
+    averaged over the batch. If :math:`\theta_y + m` is more than :math:`\pi`,
+    :math:`\cos\theta_y - m \sin m` replaces its cosine.
 
     Parameters
     ----------
@@ -33,16 +33,16 @@ class SubCenterArcFaceLoss(ProxyLoss):
     n_features : int
         Width of the embeddings.
     n_centers : int, default=3
-        Proxies a class, K, at least 1.
+        Number of proxies per class, K, at least 1.
     margin : float, default=0.5
-        What the angle to the own proxy is widened by, in radians.
+        Margin added to the angle to the own proxy, in radians, in [0, pi].
     scale : float, default=16.0
-        Scale of the similarities, above 0.
+        Factor of the cosines, above 0.
 
     Attributes
     ----------
     proxies : parameter of shape (n_classes, n_centers, n_features)
-        The proxies, of any length; they are normalised where they are used.
+        The proxies, of any length; they are normalized when they are used.
 
     References
     ----------
@@ -59,6 +59,12 @@ class SubCenterArcFaceLoss(ProxyLoss):
     torch.Size([3, 3, 4])
     """
 
+    _parameter_constraints = {
+        "n_centers": [Interval(Integral, 1, None, closed="left")],
+        "margin": [Interval(Real, 0, math.pi, closed="both")],
+        "scale": [Interval(Real, 0, None, closed="neither")],
+    }
+
     def __init__(self, n_classes, n_features, n_centers=3, margin=0.5, scale=16.0):
         super().__init__(n_classes, n_centers, n_features)
         self.margin = margin
@@ -72,37 +78,29 @@ class SubCenterArcFaceLoss(ProxyLoss):
 
 @dataclass(eq=False, repr=False)
 class SubCenterArcFaceEmbedder(ProxyEmbedder):
-    """Embedding learned with ArcFace on several proxies a class.
+    """Embedding learned with ArcFace on several proxies per class.
 
-    A sample need be near one of its class's proxies only: the others take up what is
-    unlike the rest, such as wrong labels. Choose it for many classes with many samples
-    each and noisy labels.
+    A sample must be near only one of the proxies of its class. The other proxies
+    collect what is unlike the rest of the class, such as wrong labels. Choose it for
+    many classes with many samples each and noisy labels.
 
     Parameters
     ----------
     n_centers : int, default=3
-        Proxies a class, at least 1. The paper uses 3.
+        Number of proxies per class, at least 1. The paper uses 3.
     margin : float, default=0.5
-        By how much the angle to the own proxy must be smaller than to the others, in
-        radians, in [0, pi]. The larger, the tighter the classes. The paper uses 0.5.
+        How much smaller the angle to the own proxy must be than the angles to the
+        others, in radians, in [0, pi]. The larger, the tighter the classes. The paper
+        uses 0.5.
     scale : float, default=16.0
-        What the cosines are multiplied by, above 0: the inverse of a temperature. The
-        paper uses 64 for millions of faces; small data from scratch train better with
-        16.
+        Factor of the cosines, above 0: the inverse of a temperature. The paper uses 64
+        for millions of faces; networks trained from scratch on small data do better
+        with 16.
 
     See Also
     --------
-    ArcFaceEmbedder : One proxy a class.
-    SoftTripleEmbedder : Several, of which no single one decides.
-
-    Examples
-    --------
-    >>> from sklearn.datasets import load_wine
-    >>> from sk_dml import SubCenterArcFaceEmbedder
-    >>> X, y = load_wine(return_X_y=True)
-    >>> embedder = SubCenterArcFaceEmbedder(8, max_epochs=9, random_state=0)
-    >>> embedder.fit_transform(X, y).shape
-    (178, 8)
+    ArcFaceEmbedder : One proxy per class.
+    SoftTripleEmbedder : Several proxies per class, all of which count.
     """
 
     _: KW_ONLY
@@ -110,19 +108,9 @@ class SubCenterArcFaceEmbedder(ProxyEmbedder):
     margin: float = 0.5
     scale: float = 16.0
 
-    _parameter_constraints = {
-        **ProxyEmbedder._parameter_constraints,
-        "n_centers": [Interval(Integral, 1, None, closed="left")],
-        "margin": [Interval(Real, 0, math.pi, closed="both")],
-        "scale": [Interval(Real, 0, None, closed="neither")],
-    }
+    loss_class = SubCenterArcFaceLoss
     _search_space = {
         "n_centers": randint(1, 7),
         "margin": uniform(0, 1),
         "scale": loguniform(4, 256),
     }
-
-    def _make_loss(self, n_classes):
-        return SubCenterArcFaceLoss(
-            n_classes, self.n_components, self.n_centers, self.margin, self.scale
-        )

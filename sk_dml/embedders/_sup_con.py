@@ -13,15 +13,15 @@ from sk_dml.embedders._pair import PairEmbedder, PairLoss
 class SupConLoss(PairLoss):
     r"""Supervised contrastive loss on the pairs of a batch.
 
-    With the cosine similarities s of an anchor to the other samples of the batch, P of
-    them of its class, and temperature T,
+    With the cosine similarities s of an anchor to the other samples of the batch, the
+    set P of those of its class, and temperature T,
 
     .. math::
 
         L = -\frac{1}{|P|} \sum_{p \in P} \log \frac{e^{s_p / T}}{\sum_a e^{s_a / T}} ,
 
-    where a runs over all samples but the anchor: the form that the paper calls
-    :math:`L_\text{out}`. The batch's loss is the mean over the anchors that have a
+    where a are all samples except the anchor. The paper calls this form
+    :math:`L_\text{out}`. The loss of a batch is the mean over the anchors that have a
     positive.
 
     Parameters
@@ -44,13 +44,16 @@ class SupConLoss(PairLoss):
     0.2395...
     """
 
+    _parameter_constraints = {
+        "temperature": [Interval(Real, 0, None, closed="neither")],
+    }
+
     def __init__(self, temperature=0.1):
         super().__init__()
         self.temperature = temperature
 
-    def _compare(self, rows, gallery, labels, gallery_labels):
+    def _compare(self, rows, gallery, positives, negatives):
         logits = F.similarities(rows, gallery) / self.temperature
-        positives, negatives = F.pair_masks(labels, gallery_labels)
         total = F.masked_logsumexp(logits, positives | negatives)
         n_positives = positives.sum(dim=1)
         mean = logits.where(positives, 0).sum(dim=1) / n_positives.clamp(min=1)
@@ -61,39 +64,23 @@ class SupConLoss(PairLoss):
 class SupConEmbedder(PairEmbedder):
     """Embedding learned with the supervised contrastive loss.
 
-    Classifies the positives of an anchor, all together, against the whole batch; hard
-    positives and hard negatives weigh most by themselves. Choose it for batches with
-    many samples of each class.
+    Classifies all positives of an anchor together against the whole batch. Hard
+    positives and hard negatives have the largest weights without mining. Choose it for
+    batches with many samples of each class.
 
     Parameters
     ----------
     temperature : float, default=0.1
-        What the cosines are divided by, above 0. The smaller, the more the hardest
-        pairs decide alone; the paper uses 0.1.
+        Divisor of the cosines, above 0. The smaller, the more the hardest pairs
+        dominate. The paper uses 0.1.
 
     See Also
     --------
-    NTXentEmbedder : Treats every positive of an anchor apart.
-
-    Examples
-    --------
-    >>> from sklearn.datasets import load_wine
-    >>> from sk_dml import SupConEmbedder
-    >>> X, y = load_wine(return_X_y=True)
-    >>> SupConEmbedder(8, max_epochs=9, random_state=0).fit_transform(X, y).shape
-    (178, 8)
+    NTXentEmbedder : Treats every positive of an anchor separately.
     """
 
     _: KW_ONLY
     temperature: float = 0.1
 
-    _parameter_constraints = {
-        **PairEmbedder._parameter_constraints,
-        "temperature": [Interval(Real, 0, None, closed="neither")],
-    }
-    _search_space = {
-        "temperature": loguniform(0.01, 1),
-    }
-
-    def _make_loss(self, n_classes):
-        return SupConLoss(self.temperature)
+    loss_class = SupConLoss
+    _search_space = {"temperature": loguniform(0.01, 1)}

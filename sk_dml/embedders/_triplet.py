@@ -18,18 +18,18 @@ class TripletLoss(PairLoss):
     r"""Triplet loss on the triplets of a batch.
 
     A triplet is an anchor, a positive of its class and a negative of another. With
-    Euclidean distances :math:`d` between the normalised embeddings,
+    Euclidean distances :math:`d` between the normalized embeddings,
 
     .. math::
 
         L = \mathrm{mean}_{(a, p, n)} [d_{ap} - d_{an} + m]_+
 
-    over those mined triplets whose term is not zero.
+    over the mined triplets whose term is not zero.
 
     Parameters
     ----------
     margin : float, default=0.2
-        By how much the negative must be farther than the positive, at least 0.
+        How much farther than the positive the negative must be, in [0, 2].
     mining : {"all", "semihard", "hard"}, default="semihard"
         Which triplets count:
 
@@ -57,26 +57,32 @@ class TripletLoss(PairLoss):
     0.9071...
     """
 
+    _parameter_constraints = {
+        "margin": [Interval(Real, 0, 2, closed="both")],
+        "mining": [StrOptions(set(MINING))],
+    }
+
     def __init__(self, margin=0.2, mining="semihard"):
         super().__init__()
         self.margin = margin
         self.mining = mining
 
-    def _compare(self, rows, gallery, labels, gallery_labels):
+    def _compare(self, rows, gallery, positives, negatives):
         distances = F.euclidean_distances(rows, gallery)
-        masks = F.pair_masks(labels, gallery_labels)
         if self.mining != "all":
-            terms, mined = self._mine(distances, *masks)
+            terms, mined = self._mine(distances, positives, negatives)
             return F.masked_mean(terms, mined & (terms > 0))
-        reach, sorted_negatives, n_active = self._reach(distances, *masks)
+        # The active negatives of a pair are the nearest n_active ones of its anchor:
+        # with their distances sorted and summed up once, each sum over them is a
+        # difference, and nothing of the size of the triplets is in memory.
+        reach, sorted_negatives, n_active = self._reach(distances, positives, negatives)
         finite = sorted_negatives.where(sorted_negatives.isfinite(), 0)
         sums = nn.functional.pad(finite.cumsum(dim=1), (1, 0))
         total = (n_active * reach - sums.gather(1, n_active)).sum()
         return total / n_active.sum().clamp(min=1)
 
-    def _count_active(self, rows, gallery, labels, gallery_labels):
+    def _count_active(self, rows, gallery, positives, negatives):
         distances = F.euclidean_distances(rows, gallery)
-        positives, negatives = F.pair_masks(labels, gallery_labels)
         if self.mining != "all":
             terms, mined = self._mine(distances, positives, negatives)
             return (mined & (terms > 0)).sum(), (mined & terms.isfinite()).sum()
@@ -84,9 +90,9 @@ class TripletLoss(PairLoss):
         return n_active.sum(), (positives.sum(1) * negatives.sum(1)).sum()
 
     def _mine(self, distances, positives, negatives):
-        """Compute the terms before the hinge, and tell which of them count."""
+        """Return the terms before the hinge, and a mask of those that count."""
         if self.mining == "hard":
-            # A column for whom there is none, also in an empty batch.
+            # The added column is for anchors without a pair and for empty batches.
             farthest = _padded(distances.where(positives, -torch.inf), -torch.inf)
             nearest = _padded(distances.where(negatives, torch.inf), torch.inf)
             terms = farthest.amax(dim=1) - nearest.amin(dim=1) + self.margin
@@ -97,7 +103,7 @@ class TripletLoss(PairLoss):
         return distances - nearest + self.margin, positives
 
     def _reach(self, distances, positives, negatives):
-        """Count the negatives that are nearer than each positive and the margin."""
+        """Count the negatives nearer than each positive's distance plus the margin."""
         sorted_negatives = _sorted_negatives(distances, negatives)
         reach = distances + self.margin
         n_active = _count_below(sorted_negatives, reach).where(positives, 0)
@@ -105,8 +111,8 @@ class TripletLoss(PairLoss):
 
 
 def _sorted_negatives(distances, negatives):
-    # Each anchor's negatives, nearest first: n^2 log n steps and n^2 numbers instead of
-    # the n^3 of listing the triplets.
+    # The negatives of each anchor, nearest first: n^2 log n steps and n^2 numbers,
+    # instead of n^3 for a list of the triplets.
     return distances.where(negatives, torch.inf).sort(dim=1).values
 
 
@@ -124,47 +130,32 @@ def _count_below(sorted_rows, values, *, right=False):
 class TripletEmbedder(PairEmbedder):
     """Embedding learned with the triplet loss.
 
-    Asks that every sample be nearer to its own class than to any other, by a margin; it
-    says nothing about absolute distances. Choose it for classes of different widths.
+    Every sample must be nearer to its own class than to any other, by a margin;
+    absolute distances do not matter. Choose it for classes of different widths.
 
     Parameters
     ----------
     margin : float, default=0.2
-        By how much a negative must be farther than a positive, in [0, 2]. The Reality
+        How much farther than a positive a negative must be, in [0, 2]. The Reality
         Check found 0.05 to 0.12.
     mining : {"all", "semihard", "hard"}, default="semihard"
-        Which triplets of a batch count: every one; for each pair of a class the nearest
-        negative that is farther than the positive; or for each anchor its farthest
-        positive and nearest negative, which learns fastest from clean labels and may
-        collapse on noisy ones.
+        Which triplets of a batch count. "all" uses every triplet; "semihard" for each
+        pair of a class the nearest negative that is farther than the positive; "hard"
+        for each anchor its farthest positive and its nearest negative, which learns
+        fastest from clean labels and may collapse on noisy ones.
 
     See Also
     --------
     ContrastiveEmbedder : Compares distances with fixed margins.
     CircleEmbedder : Weighs every pair by how far it is from its optimum.
-
-    Examples
-    --------
-    >>> from sklearn.datasets import load_wine
-    >>> from sk_dml import TripletEmbedder
-    >>> X, y = load_wine(return_X_y=True)
-    >>> TripletEmbedder(8, mining="hard", random_state=0).fit_transform(X, y).shape
-    (178, 8)
     """
 
     _: KW_ONLY
     margin: float = 0.2
     mining: str = "semihard"
 
-    _parameter_constraints = {
-        **PairEmbedder._parameter_constraints,
-        "margin": [Interval(Real, 0, 2, closed="both")],
-        "mining": [StrOptions(set(MINING))],
-    }
+    loss_class = TripletLoss
     _search_space = {
         "margin": uniform(0, 0.5),
         "mining": list(MINING),
     }
-
-    def _make_loss(self, n_classes):
-        return TripletLoss(self.margin, self.mining)

@@ -1,4 +1,4 @@
-"""What the oracles of the losses share.
+"""Helpers of the oracles of the losses.
 
 An oracle is a loss again, in float64 numpy loops, written from its paper.
 """
@@ -6,6 +6,7 @@ An oracle is a loss again, in float64 numpy loops, written from its paper.
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 
 from sk_dml import losses
@@ -17,10 +18,11 @@ N_CLASSES, N_FEATURES = 4, 6
 class Method:
     """A loss with its arguments and its oracle.
 
-    ``oracle(rows, labels, state)`` gets the embeddings and the loss's parameters and
-    buffers by name; rows and proxies of length one unless ``raw``. ``frozen`` names the
-    methods of the loss whose result carries no gradient by definition. ``state``
-    replaces parameters and buffers that begin with other values.
+    ``oracle(rows, labels, state)`` receives the embeddings and, by name, the parameters
+    and buffers of the loss; rows and proxies have length one unless ``raw``. For a pair
+    loss the labels may be two masks. ``frozen`` names the methods of the loss whose
+    result has no gradient by definition. ``state`` replaces the first values of
+    parameters and buffers.
     """
 
     name: str
@@ -43,6 +45,9 @@ class Method:
 
 
 def pairs(labels):
+    """Indices of the positives and negatives of every sample, from labels or masks."""
+    if isinstance(labels, tuple):
+        return [[np.flatnonzero(row).tolist() for row in mask] for mask in labels]
     n = len(labels)
     positives = [
         [j for j in range(n) if j != i and labels[j] == labels[i]] for i in range(n)

@@ -1,3 +1,5 @@
+"""BaseEmbedder: fit, transform and what scikit-learn expects, on small networks."""
+
 import html
 import pickle
 import warnings
@@ -8,22 +10,42 @@ import polars as pl
 import pytest
 import skorch
 import torch
-from joblib import Parallel, delayed
+from joblib import Parallel, delayed, parallel_config
 from sklearn import config_context
 from sklearn.base import clone
 from sklearn.datasets import load_digits, load_wine
 from sklearn.exceptions import NotFittedError
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import (
+    GridSearchCV,
+    ParameterSampler,
+    RandomizedSearchCV,
+)
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline
 
-from sk_dml import CircleEmbedder, ClassDisjointKFold, map_at_r
+from sk_dml import (
+    ArcFaceEmbedder,
+    CircleEmbedder,
+    ClassDisjointKFold,
+    MarginEmbedder,
+    NormalizedSoftmaxEmbedder,
+    map_at_r,
+)
+from sk_dml.embedders._base import BaseEmbedder
 from sk_dml.utils import all_embedders
 from tests._training.small import Interrupted
 
 every_embedder = pytest.mark.parametrize(
     "cls", [cls for _, cls in all_embedders()], ids=lambda cls: cls.__name__
 )
+# The code is shared: a loss on pairs, one with proxies, and one that is learned.
+some_embedders = pytest.mark.parametrize(
+    "cls",
+    [CircleEmbedder, NormalizedSoftmaxEmbedder, MarginEmbedder],
+    ids=lambda cls: cls.__name__,
+)
+SMALL = {"module__hidden": (16,)}
+SMALL_IMAGES = {"module__widths": (8, 8)}
 
 
 @pytest.fixture(scope="module")
@@ -34,11 +56,15 @@ def wine():
 @pytest.fixture(scope="module")
 def digits():
     X, y = load_digits(return_X_y=True)
-    return X[:300].reshape(-1, 8, 8), y[:300]
+    return X[:120].reshape(-1, 8, 8), y[:120]
 
 
 def quick(cls=CircleEmbedder, **params):
-    return cls(**{"max_epochs": 3, "random_state": 0, **params})
+    return cls(**{"max_epochs": 3, "random_state": 0, "net_params": SMALL, **params})
+
+
+def quick_images(**params):
+    return quick(**{"max_epochs": 2, "net_params": SMALL_IMAGES, **params})
 
 
 # What is learned
@@ -47,15 +73,16 @@ def quick(cls=CircleEmbedder, **params):
 @every_embedder
 def test_learns_unseen_rows(cls, wine):
     X, y = wine
-    embedder = cls(random_state=0).fit(X[::2], y[::2])
-    untrained = cls(random_state=0, max_epochs=1, lr=1e-12).fit(X[::2], y[::2])
+    small = {"random_state": 0, "net_params": {"module__hidden": (64,)}}
+    embedder = cls(**small, max_epochs=40, lr=3e-3).fit(X[::2], y[::2])
+    untrained = cls(**small, max_epochs=1, lr=1e-12).fit(X[::2], y[::2])
     score = map_at_r(embedder, X[1::2], y[1::2])
     assert score > map_at_r(untrained, X[1::2], y[1::2]) + 0.1
     assert score > 0.85
     assert embedder.loss_curve_[-1] < embedder.loss_curve_[0]
 
 
-@every_embedder
+@some_embedders
 def test_reproducible_to_the_bit_and_seeded(cls, wine):
     X, y = wine
     first = quick(cls).fit_transform(X, y)
@@ -65,7 +92,7 @@ def test_reproducible_to_the_bit_and_seeded(cls, wine):
     assert (quick(cls, random_state=generator).fit_transform(X, y) == first).all()
 
 
-@every_embedder
+@some_embedders
 def test_global_random_numbers_are_left_alone(cls, wine):
     X, y = wine
     numpy_state, torch_state = np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
@@ -149,33 +176,37 @@ def test_containers_of_labels(kind, wine):
 @pytest.mark.parametrize("layout", ["n h w", "n c h w", "n h w c"])
 def test_layouts_of_images_agree(layout, digits):
     X, y = digits
-    expected = quick().fit_transform(X, y)
+    expected = quick_images().fit_transform(X, y)
     shaped = {"n h w": X, "n c h w": X[:, None], "n h w c": X[..., None]}[layout]
-    embedder = quick().fit(shaped, y)
+    embedder = quick_images().fit(shaped, y)
     np.testing.assert_array_equal(embedder.transform(shaped), expected)
     assert embedder.n_features_in_ == 64
     as_bytes = shaped.astype(np.uint8)
     np.testing.assert_array_equal(embedder.transform(as_bytes), expected)
 
 
-def test_images_are_learned(digits):
-    X, y = digits
-    embedder = CircleEmbedder(max_epochs=20, random_state=0).fit(X[:200], y[:200])
-    assert map_at_r(embedder, X[200:], y[200:]) > 0.75
+def test_images_are_learned():
+    X, y = load_digits(return_X_y=True)
+    X = X.reshape(-1, 8, 8)
+    embedder = quick_images(
+        max_epochs=20, lr=3e-3, net_params={"module__widths": (16, 32)}
+    ).fit(X[:200], y[:200])
+    assert map_at_r(embedder, X[200:300], y[200:300]) > 0.75
 
 
 @pytest.mark.parametrize("module", ["linear", "mlp", "conv", "features"])
 def test_networks_by_name(module, digits):
     X, y = digits
-    assert quick(module=module).fit_transform(X, y).shape == (300, 64)
+    embedder = quick(module=module, max_epochs=1, net_params=None)
+    assert embedder.fit_transform(X, y).shape == (120, 64)
 
 
 def test_images_of_another_shape_are_refused(digits):
     X, y = digits
-    embedder = quick().fit(X, y)
+    embedder = quick_images().fit(X, y)
     with pytest.raises(ValueError, match=r"shape \(1, 7, 8\).*fitted.*\(1, 8, 8\)"):
         embedder.transform(X[:, 1:])
-    with pytest.raises(ValueError, match=r"X has shape \(300, 7\).* give a batch"):
+    with pytest.raises(ValueError, match=r"X has shape \(120, 7\).* give a batch"):
         embedder.transform(X[:, 0, 1:])
     rows = quick().fit(X.reshape(len(X), -1), y)
     with pytest.raises(ValueError, match=r"\(1, 8, 8\), but .* fitted .* \(64,\)"):
@@ -201,10 +232,10 @@ def test_output_containers_and_names(wine):
     np.testing.assert_array_equal(table, array)
 
 
-@every_embedder
+@some_embedders
 def test_copies_embed_alike(cls, wine):
     X, y = wine
-    embedder = quick(cls, net_params={"module__hidden": (16,)}).fit(X, y)
+    embedder = quick(cls).fit(X, y)
     expected = embedder.transform(X)
     np.testing.assert_array_equal(
         pickle.loads(pickle.dumps(embedder)).transform(X), expected
@@ -224,7 +255,7 @@ def test_names_follow_what_was_fitted(wine):
 
 
 def test_pickles_hold_the_weights_and_their_optimizer_once(wine):
-    embedder = quick().fit(*wine)
+    embedder = quick(net_params=None).fit(*wine)
     size = sum(p.nbytes for p in embedder.net_.module_.parameters())
     assert len(pickle.dumps(embedder)) < 3.2 * size
     again = pickle.loads(pickle.dumps(embedder))
@@ -267,7 +298,8 @@ def test_whole_grid_search_with_a_pipeline(wine):
         "knn__n_neighbors": [3],
     }
     search = GridSearchCV(pipeline, grid, cv=2, n_jobs=2, error_score="raise")
-    search.fit(X, y)
+    with parallel_config(backend="threading"):
+        search.fit(X, y)
     assert search.best_score_ > 0.8
     best = search.best_params_["embed__module__hidden"]
     assert search.best_estimator_["embed"].net_params == {"module__hidden": best}
@@ -276,7 +308,7 @@ def test_whole_grid_search_with_a_pipeline(wine):
 def test_grid_search_over_unseen_classes(digits):
     X, y = digits
     search = GridSearchCV(
-        quick(), {"gamma": [32, 80]}, scoring=map_at_r, cv=ClassDisjointKFold(4)
+        quick_images(), {"gamma": [32, 80]}, scoring=map_at_r, cv=ClassDisjointKFold(4)
     ).fit(X, y)
     assert 0 < search.best_score_ <= 1
 
@@ -286,7 +318,7 @@ def test_html_repr_links_to_the_documentation():
         page = CircleEmbedder(margin=0.25)._repr_html_()
     link = "https://sk-dml.readthedocs.io/en/stable/methods/CircleEmbedder.html"
     assert link in html.unescape(page)
-    assert "Width of the embedding" in page
+    assert "Number of dimensions of the embedding" in page
 
 
 def test_repr_shows_what_was_set():
@@ -329,6 +361,86 @@ def test_interruption_before_the_first_epoch_interrupts(wine):
     Interrupted.left = 1
     with pytest.raises(KeyboardInterrupt):
         quick(optimizer=Interrupted).fit(*wine)
+
+
+# Searching
+
+MEMORY = {"memory_size", "memory_warm_up"}
+# Settings of the papers and those that the Reality Check found: the ranges hold them.
+KNOWN = {
+    "ArcFaceEmbedder": [{"margin": 0.5, "scale": 64}, {"margin": 0.32, "scale": 220}],
+    "CircleEmbedder": [{"margin": 0.25, "gamma": 256}, {"margin": 0.4, "gamma": 80}],
+    "ContrastiveEmbedder": [{"pos_margin": 0, "neg_margin": 0.38}, {"neg_margin": 1}],
+    "CosFaceEmbedder": [{"margin": 0.62, "scale": 100}, {"margin": 0.43, "scale": 162}],
+    "FastAPEmbedder": [{"n_bins": 10}, {"n_bins": 27}],
+    "MarginEmbedder": [
+        {"margin": 0.088, "beta": 0.78, "proxy_lr": 1.3e-3},
+        {"margin": 0.2, "beta": 1.32, "proxy_lr": 4.8e-5},
+    ],
+    "MultiSimilarityEmbedder": [
+        {"alpha": 2, "beta": 50, "base": 1, "epsilon": 0.1},
+        {"alpha": 18, "beta": 157, "base": 0.63, "epsilon": 0.72},
+    ],
+    "NTXentEmbedder": [{"temperature": 0.07}, {"temperature": 0.0002}],
+    "NormalizedSoftmaxEmbedder": [
+        {"temperature": 0.05},
+        {"temperature": 0.109, "proxy_lr": 7.2e-2},
+    ],
+    "ProxyAnchorEmbedder": [{"scale": 32, "margin": 0.1}],
+    "ProxyNCAEmbedder": [{"scale": 1}, {"scale": 9}, {"scale": 14, "proxy_lr": 5.3e-4}],
+    "SoftTripleEmbedder": [
+        {"scale": 20, "gamma": 0.1, "tau": 0.2, "margin": 0.01, "proxy_lr": 1e-2},
+        # The Reality Check's gamma is the inverse.
+        {"scale": 100, "gamma": 1 / 59, "margin": 0.7, "proxy_lr": 5.4e-5},
+    ],
+    "TripletEmbedder": [{"margin": 0.045}, {"margin": 0.2}],
+}
+
+
+@every_embedder
+def test_search_space_holds_every_parameter_of_the_method(cls):
+    own = set(cls._get_param_names()) - set(BaseEmbedder._get_param_names()) - MEMORY
+    space = cls.search_space()
+    assert own <= set(space) <= set(cls._get_param_names())
+    assert set(space) - own <= {"proxy_lr"}
+    for value in space.values():
+        assert isinstance(value, list) or hasattr(value, "rvs")
+
+
+@every_embedder
+def test_values_drawn_are_allowed(cls):
+    for params in ParameterSampler(cls.search_space(), 40, random_state=0):
+        embedder = cls(**params)
+        embedder._validate_params()
+        embedder._make_criterion(3, 12)
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_ranges_hold_known_settings(name):
+    space = dict(all_embedders())[name].search_space()
+    for setting in KNOWN[name]:
+        for parameter, value in setting.items():
+            low, high = space[parameter].support()
+            assert low <= value <= high
+
+
+def test_search_space_is_a_copy():
+    ArcFaceEmbedder.search_space().clear()
+    assert len(ArcFaceEmbedder.search_space()) == 3
+
+
+def test_randomized_search_takes_it():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(48, 4)), np.repeat(np.arange(8), 6)
+    search = RandomizedSearchCV(
+        quick(ArcFaceEmbedder, n_components=2, max_epochs=1),
+        ArcFaceEmbedder.search_space(),
+        n_iter=2,
+        scoring=map_at_r,
+        cv=ClassDisjointKFold(2),
+        random_state=0,
+    ).fit(X, y)
+    assert set(search.best_params_) == {"margin", "scale", "proxy_lr"}
 
 
 # Devices

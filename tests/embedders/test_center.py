@@ -1,5 +1,6 @@
 import numpy as np
 import torch
+
 from sk_dml.losses import CenterLoss, SoftmaxLoss
 
 

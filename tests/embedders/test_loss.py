@@ -1,4 +1,4 @@
-"""The parameters of every loss are checked, and shown."""
+"""Loss: the parameters of every loss are checked and shown."""
 
 import copy
 import inspect
@@ -14,11 +14,7 @@ from sk_dml.losses import CircleLoss, MarginLoss, ProxyNCALoss
 from sk_dml.utils import all_embedders
 from tests.test_bad_input import parameters_outside
 
-LOSSES = {
-    name.removesuffix("Loss"): getattr(losses, name)
-    for name in losses.__all__
-    if name.endswith("Loss")
-}
+LOSSES = [getattr(losses, name) for name in losses.__all__ if name.endswith("Loss")]
 
 
 def sizes_of(loss):
@@ -26,37 +22,41 @@ def sizes_of(loss):
     return {p.name: 3 for p in parameters if p.default is inspect.Parameter.empty}
 
 
-CASES = [
-    (LOSSES[name.removesuffix("Embedder")], parameter, value, allowed)
-    for name, embedder in all_embedders()
-    for parameter, value, allowed in parameters_outside(embedder)
-    if parameter in inspect.signature(LOSSES[name.removesuffix("Embedder")]).parameters
-]
+CASES = [(loss, *case) for loss in LOSSES for case in parameters_outside(loss)]
 
 
 @pytest.mark.parametrize(("loss", "name", "value", "allowed"), CASES)
 def test_parameters_outside_their_domain(loss, name, value, allowed):
     with pytest.raises(InvalidParameterError) as error:
-        loss(**sizes_of(loss), **{name: value})
+        loss(**{**sizes_of(loss), name: value})
     message = str(error.value)
     assert f"'{name}' parameter of {loss.__name__}" in message
     assert repr(value) in message
     assert allowed in message
 
 
-@pytest.mark.parametrize("loss", LOSSES.values())
-def test_every_parameter_has_a_domain(loss):
-    checked = {name for cls, name, *_ in CASES if cls is loss}
-    sizes = {"n_classes", "n_features"}
-    assert checked == {*inspect.signature(loss).parameters} - sizes
+def test_every_parameter_has_a_domain():
+    for loss in LOSSES:
+        assert loss._parameter_constraints.keys() == {
+            *inspect.signature(loss).parameters
+        }
 
 
-@pytest.mark.parametrize("loss", [loss for loss in LOSSES.values() if sizes_of(loss)])
-@pytest.mark.parametrize("value", [0, 2.0, None])
-def test_sizes(loss, value):
+@pytest.mark.parametrize("loss", [loss for loss in LOSSES if sizes_of(loss)])
+def test_sizes(loss):
     for name in ("n_classes", "n_features"):
-        with pytest.raises(InvalidParameterError, match=f"'{name}' parameter of"):
-            loss(**{**sizes_of(loss), name: value})
+        for value in (0, 2.0, None):
+            with pytest.raises(InvalidParameterError, match=f"'{name}' parameter of"):
+                loss(**{**sizes_of(loss), name: value})
+
+
+def test_embedders_have_the_constraints_of_their_loss():
+    for _, embedder in all_embedders():
+        of_loss = embedder.loss_class._parameter_constraints
+        shared = of_loss.keys() & embedder._parameter_constraints.keys()
+        assert of_loss.keys() - shared <= {"n_classes", "n_features"}
+        for name in shared:
+            assert embedder._parameter_constraints[name] is of_loss[name]
 
 
 def test_optional_sizes():
@@ -103,6 +103,8 @@ def test_subclasses_are_checked_as_their_parents():
             super().__init__(2 * margin)
 
     assert repr(Doubled(0.2)) == "Doubled(margin=0.4)"
-    with pytest.raises(InvalidParameterError, match="'margin' parameter of CircleLoss"):
+    with pytest.raises(InvalidParameterError, match="'margin' parameter of Doubled"):
         Doubled(3)
+    with pytest.raises(InvalidParameterError, match="'margin' parameter of CircleLoss"):
+        Doubled(1)
     assert torch.is_tensor(Doubled()(torch.eye(2), torch.tensor([0, 1])))

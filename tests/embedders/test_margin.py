@@ -1,5 +1,6 @@
 import pytest
 import torch
+
 from sk_dml.losses import MarginLoss
 
 

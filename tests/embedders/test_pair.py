@@ -1,4 +1,4 @@
-"""References and the cross-batch memory, for every loss on pairs."""
+"""Losses on pairs: masks, references and the cross-batch memory."""
 
 import copy
 import pickle
@@ -87,20 +87,21 @@ def test_lifted_structure_with_references_counts_the_negatives_of_both_ends():
 
 
 @pair_losses
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
-def test_degenerate_references(loss, dtype):
-    rows = random_rows(4).to(dtype).requires_grad_()
+def test_degenerate_references(loss):
     labels = torch.tensor([0, 0, 1, 1])
-    for references in (rows, torch.zeros(4, 5), rows * 1e-30, rows[:1].repeat(4, 1)):
-        for others in (labels, labels * 0, labels + 2):
-            value = loss(rows, labels, references.detach().to(dtype), others)
-            (gradient,) = torch.autograd.grad(value, rows)
-            assert value.isfinite()
-            assert gradient.isfinite().all()
+    for dtype in (torch.float32, torch.bfloat16):
+        rows = random_rows(4).to(dtype).requires_grad_()
+        copies = rows[:1].repeat(4, 1)
+        for references in (rows, torch.zeros(4, 5), rows * 1e-30, copies):
+            for others in (labels, labels * 0, labels + 2):
+                value = loss(rows, labels, references.detach().to(dtype), others)
+                (gradient,) = torch.autograd.grad(value, rows)
+                assert value.isfinite()
+                assert gradient.isfinite().all()
 
 
-@pair_losses
-def test_wrong_references_are_refused(loss):
+def test_wrong_references_are_refused():
+    loss = CircleLoss()
     rows, labels = random_rows(4), torch.tensor([0, 0, 1, 1])
     with pytest.raises(ValueError, match=r"references must have 5 columns.*\(4, 3\)"):
         loss(rows, labels, rows[:, :3], labels)
@@ -113,13 +114,65 @@ def test_wrong_references_are_refused(loss):
             loss(rows, labels, **given)
 
 
+def masks(n=4):
+    """Return disjoint masks: each sample has the next one as its only positive."""
+    positives = torch.eye(n).roll(1, dims=1).bool()
+    return {"positives": positives, "negatives": ~positives & ~torch.eye(n).bool()}
+
+
+def test_wrong_masks_are_refused():
+    loss, rows = CircleLoss(), random_rows(4)
+    for name in ("positives", "negatives"):
+        good = masks()
+        mask = good[name]
+        with pytest.raises(TypeError, match=f"{name} must be a torch tensor"):
+            loss(rows, **{**good, name: mask.numpy()})
+        for wrong, message in (
+            (
+                mask.float(),
+                rf"{name} must be a bool tensor of shape \(4, 4\), got .*32",
+            ),
+            (mask[:3], rf"{name} must be a bool tensor .*bool of shape \(3, 4\)"),
+            (mask | torch.eye(4).bool(), f"The diagonal of {name} must be False"),
+        ):
+            with pytest.raises(ValueError, match=message):
+                loss(rows, **{**good, name: wrong})
+        with pytest.raises(ValueError, match=f"both be given, or neither; {name} is"):
+            loss(rows, **{**good, name: None})
+    both = masks()
+    both["negatives"][0, 1] = True
+    with pytest.raises(ValueError, match="must not share a pair, got 1 pairs in both"):
+        loss(rows, **both)
+
+
+def test_labels_or_masks_are_needed_and_not_both():
+    loss, rows, labels = CircleLoss(), random_rows(4), torch.tensor([0, 0, 1, 1])
+    with pytest.raises(TypeError, match="labels, or positives and negatives, must be"):
+        loss(rows)
+    with pytest.raises(ValueError, match="give either labels or masks"):
+        loss(rows, labels, **masks())
+    with pytest.raises(ValueError, match="references need labels"):
+        loss(rows, None, rows, labels, **masks())
+
+
+def test_losses_that_need_labels_refuse_masks():
+    by_class = MarginLoss(learn_beta="class", n_classes=3)
+    for loss in (losses.NPairsLoss(), by_class):
+        with pytest.raises(ValueError, match=r"Loss\(.*\) needs labels: it cannot be"):
+            loss(random_rows(4), **masks())
+    needing = [type(loss).__name__ for loss in PAIR_LOSSES if loss.needs_labels]
+    assert needing == ["NPairsLoss"]
+
+
 def test_class_level_circle_has_no_references():
     loss = CircleLoss(n_classes=2, n_features=5).double()
     rows, labels = random_rows(4), torch.tensor([0, 0, 1, 1])
     assert loss(rows, labels) > 0
     for given in ({"references": rows}, {"reference_labels": labels}):
-        with pytest.raises(ValueError, match=r"references .* must be None"):
+        with pytest.raises(ValueError, match=r"references.* must be None"):
             loss(rows, labels, **given)
+    with pytest.raises(ValueError, match=r"positives and negatives must be None"):
+        loss(rows, labels, **masks())
     with pytest.raises(ValueError, match=r"both be given, or neither.*n_features=None"):
         CircleLoss(n_classes=2)
 
@@ -157,8 +210,8 @@ def test_value_with_memory(loss):
     torch.testing.assert_close(third, loss(batches[2], labels) + with_both)
 
 
-def test_what_does_not_fit_the_memory_is_refused():
-    with pytest.raises(TypeError, match=r"compares the samples.*got SoftmaxLoss"):
+def test_wrong_arguments_of_the_memory_are_refused():
+    with pytest.raises(TypeError, match=r"compare the samples.*got SoftmaxLoss"):
         CrossBatchMemory(losses.SoftmaxLoss(3, 5), 5, memory_size=9)
     class_level = CircleLoss(n_classes=3, n_features=5)
     with pytest.raises(ValueError, match=r"no proxies, got CircleLoss\(.*n_classes=3"):
@@ -177,12 +230,12 @@ def test_what_does_not_fit_the_memory_is_refused():
 
 
 @pair_losses
-def test_memory_leaves_out_what_is_not_finite(loss):
+def test_memory_leaves_out_rows_that_are_not_finite(loss):
     memory = CrossBatchMemory(loss, 5, memory_size=20)
     labels = torch.arange(8) % 3
-    spoilt = random_rows(8).float()
-    spoilt[2, 1], spoilt[5, 0] = torch.nan, torch.inf
-    assert not memory(spoilt, labels).isfinite()
+    rows = random_rows(8).float()
+    rows[2, 1], rows[5, 0] = torch.nan, torch.inf
+    assert not memory(rows, labels).isfinite()
     assert memory.n_seen == 6
     rows = random_rows(8, seed=1).float().requires_grad_()
     value = memory(rows, labels)
@@ -235,11 +288,12 @@ def test_memory_survives_a_checkpoint(way):
 
 X = np.random.default_rng(0).normal(size=(60, 4))
 y = np.arange(60) % 5
+SMALL = {"module__hidden": (16,)}
 
 
 @pair_embedders
 def test_embedders_train_with_memory(cls):
-    params = {"max_epochs": 3, "random_state": 0}
+    params = {"max_epochs": 3, "random_state": 0, "net_params": SMALL}
     with_memory = cls(memory_size=40, **params).fit(X, y)
     criterion = with_memory.net_.criterion_
     assert isinstance(criterion, CrossBatchMemory)
@@ -267,10 +321,10 @@ def test_memory_takes_part_after_the_warm_up():
     plain = ContrastiveEmbedder(**params).fit(X, y)
     for share in (0, 0.5):
         embedder = ContrastiveEmbedder(memory_size=40, memory_warm_up=share, **params)
-        found = embedder.fit(X, y).loss_curve_
+        curve = embedder.fit(X, y).loss_curve_
         first = int(share * 4)
-        assert found[:first] == plain.loss_curve_[:first]
-        assert found[first] > plain.loss_curve_[first]
+        assert curve[:first] == plain.loss_curve_[:first]
+        assert curve[first] > plain.loss_curve_[first]
 
 
 def test_class_level_circle_needs_no_second_sample():

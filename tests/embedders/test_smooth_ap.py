@@ -1,7 +1,8 @@
 import pytest
 import torch
-from sk_dml.losses import SmoothAPLoss
 from sklearn.metrics import average_precision_score
+
+from sk_dml.losses import SmoothAPLoss
 
 
 def test_tends_to_the_average_precision():

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 import torch
-from sk_dml.losses import SmoothAPLoss, SoftTripleLoss
 from sklearn.datasets import load_digits
 from sklearn.exceptions import NotFittedError
 
 from sk_dml import SoftTripleEmbedder
+from sk_dml.losses import SmoothAPLoss, SoftTripleLoss
 
 X, y = load_digits(return_X_y=True)
 
