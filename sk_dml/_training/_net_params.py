@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
+from sk_dml._training._callbacks import check_are_callbacks
 from sk_dml._training._optimizer import faster_steps, resolve_optimizer
 from sk_dml._training._schedule import check_schedule
-from sk_dml._training._skorch_callbacks import check_are_callbacks
 
 NET_PREFIXES = (
     "module",
@@ -96,7 +96,6 @@ def check_net_params(embedder):
     accepted = {prefix: _arguments(owner) for prefix, owner in owners.items()}
     accepted["optimizer"].append("param_groups")
     checked: dict[str, Any] = {"module": {}, "schedule_params": {}}
-    checked["optimizer"] = optimizer
     alternatives = {f"optimizer__{n}" for n in ("fused", "foreach", "differentiable")}
     if not alternatives & set(given):
         faster = faster_steps(optimizer)

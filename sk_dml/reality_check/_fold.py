@@ -8,7 +8,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing
 from skorch.callbacks import Callback
 
-from sk_dml.embedders._base import BaseEmbedder, interrupts_raised
+from sk_dml.embedders._base import BaseEmbedder
 
 
 def last_step(estimator):
@@ -121,11 +121,16 @@ def fit_fold(estimator, X, y, train, valid):
     """
     X_train, y_train = _safe_indexing(X, train), _safe_indexing(y, train)
     _, embedder = last_step(estimator)
-    with interrupts_raised():
-        if not (isinstance(embedder, BaseEmbedder) and embedder.early_stopping):
-            return estimator.fit(X_train, y_train)
+    if not isinstance(embedder, BaseEmbedder):
+        return estimator.fit(X_train, y_train)
+    if embedder.early_stopping:
         X_valid, y_valid = _safe_indexing(X, valid), _safe_indexing(y, valid)
-        return _fit_watching(estimator, X_train, y_train, X_valid, y_valid)
+        _fit_watching(estimator, X_train, y_train, X_valid, y_valid)
+    else:
+        estimator.fit(X_train, y_train)
+    if last_step(estimator)[1].net_.interrupted_:
+        raise KeyboardInterrupt
+    return estimator
 
 
 def _fit_watching(estimator, X, y, X_valid, y_valid):
