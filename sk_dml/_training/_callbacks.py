@@ -230,15 +230,16 @@ class ProgressBar(OwnCallback):
     def on_epoch_begin(self, net, **kwargs):
         """Show the number of the epoch."""
         epoch = len(net.history)
+        text = f"{self.name}: epoch {epoch}/{net.last_epoch_}"
         if self.bar is None:
             self.bar = Bar(
+                desc=text,
                 file=sys.stderr,
                 total=net.last_epoch_ * net.n_batches_,
                 initial=(epoch - 1) * net.n_batches_,
                 bar_format="{desc} {bar} {elapsed}<{remaining}{postfix}",
                 dynamic_ncols=True,
             )
-        text = f"{self.name}: epoch {epoch}/{net.last_epoch_}"
         self.bar.set_description_str(text, refresh=False)
 
     def on_batch_end(self, net, **kwargs):
