@@ -1,6 +1,7 @@
 """One fold: an estimator with its seeds, trained on one part and stopped by another."""
 
 import time
+import warnings
 
 import numpy as np
 from sklearn.base import clone
@@ -121,14 +122,16 @@ def fit_fold(estimator, X, y, train, valid):
     """
     X_train, y_train = _safe_indexing(X, train), _safe_indexing(y, train)
     _, embedder = last_step(estimator)
-    if not isinstance(embedder, BaseEmbedder):
-        return estimator.fit(X_train, y_train)
-    if embedder.early_stopping:
-        X_valid, y_valid = _safe_indexing(X, valid), _safe_indexing(y, valid)
-        _fit_watching(estimator, X_train, y_train, X_valid, y_valid)
-    else:
-        estimator.fit(X_train, y_train)
-    if last_step(estimator)[1].net_.interrupted_:
+    with warnings.catch_warnings():
+        # Such a fit is not kept, so its warning is of no use.
+        warnings.filterwarnings("ignore", "Training was interrupted")
+        if isinstance(embedder, BaseEmbedder) and embedder.early_stopping:
+            X_valid, y_valid = _safe_indexing(X, valid), _safe_indexing(y, valid)
+            _fit_watching(estimator, X_train, y_train, X_valid, y_valid)
+        else:
+            estimator.fit(X_train, y_train)
+    steps = estimator if isinstance(estimator, Pipeline) else [estimator]
+    if any(getattr(getattr(s, "net_", None), "interrupted_", False) for s in steps):
         raise KeyboardInterrupt
     return estimator
 
