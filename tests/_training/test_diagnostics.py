@@ -3,16 +3,6 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from sk_dml.losses import (
-    CircleLoss,
-    ContrastiveLoss,
-    CrossBatchMemory,
-    MarginLoss,
-    MultiSimilarityLoss,
-    NormalizedSoftmaxLoss,
-    SNRContrastiveLoss,
-    TripletLoss,
-)
 from sklearn.datasets import load_iris
 from torch import nn
 
@@ -27,6 +17,16 @@ from sk_dml._training._diagnostics import (
     describe_batch,
     effective_rank,
     warn_of_failures,
+)
+from sk_dml.losses import (
+    CircleLoss,
+    ContrastiveLoss,
+    CrossBatchMemory,
+    MarginLoss,
+    MultiSimilarityLoss,
+    NormalizedSoftmaxLoss,
+    SNRContrastiveLoss,
+    TripletLoss,
 )
 
 rng = np.random.default_rng(0)
