@@ -6,7 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset
+from skorch.dataset import Dataset  # so that skorch finds X and y in it
 
 from sk_dml._inputs._files import LazyImages, n_threads
 

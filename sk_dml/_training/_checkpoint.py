@@ -23,7 +23,7 @@ from joblib.hashing import NumpyHasher
 from safetensors import SafetensorError
 
 from sk_dml._inputs._files import DecodedImages, ImageSequence, LazyImages
-from sk_dml._training._progress import tell
+from sk_dml._training._callbacks import tell, users_callbacks
 from sk_dml._training._state import has_state, load_training_state, training_state
 from sk_dml._utils._warn import warn
 
@@ -350,7 +350,7 @@ class Checkpoint:
             tell(net.verbose, f"{name}: was trained already, loaded from {path!r}")
             return n_planned
         tell(net.verbose, f"{name}: goes on after epoch {self.n_saved}, from {path!r}")
-        stateless = [name for name, c in net.callbacks_ if not has_state(c)]
+        stateless = [name for name, c in users_callbacks(net) if not has_state(c)]
         if stateless:
             warn(
                 f"Training continues after epoch {self.n_saved}, but {len(stateless)} "

@@ -1,68 +1,58 @@
-"""What an epoch tells about its training, and warnings where it went wrong."""
+"""Diagnostics of a training: what its last batches say, and warnings of failures."""
 
 import numpy as np
 import torch
 
 from sk_dml._functional import unit_rows
-from sk_dml._training._net import total_norm
+from sk_dml._training._callbacks import OwnCallback
 from sk_dml._utils._warn import warn
 
-# Rows of a batch that are looked at: more tell little more.
+# Rows of a batch that are looked at: more change little.
 LARGEST_SAMPLE = 512
-# Samples of different classes that are more alike than this are as good as one point.
+# Above this mean similarity of samples of different classes, all are one point.
 COLLAPSED_SIMILARITY = 0.99
 # An effective rank below this is a line, on which two classes can be apart, not four.
 LINE_RANK, LINE_CLASSES = 1.05, 4
-# A gradient is dead if it is so small a part of a loss that is not zero.
+# A gradient is dead if it is below this share of a loss that is not zero.
 DEAD_GRADIENT = 1e-9
-# A loss that fell below this share has been learned: the last batch may have none.
+# A loss that fell below this share of the first has been learned: no gradient is left.
 LEARNED_SHARE = 1e-3
-# Of the steps in half precision some may overflow, the first ones above all, until the
-# scale is found.
+# Some steps in half precision may overflow, above all the first ones, until the scale
+# fits.
 SKIPPED_SHARE = 0.5
 
 
-class Diagnostics:
-    """Looks at the last batch of every epoch: no step of the training costs more."""
+def total_norm(network):
+    """Return the Euclidean norm of all gradients together, a scalar tensor, or None."""
+    gradients = [p.grad for p in network.parameters() if p.grad is not None]
+    return torch.nn.utils.get_total_norm(gradients) if gradients else None
 
-    def on_epoch_end(self, net):
-        """Record what the last batch of an epoch tells; stop what is useless.
 
-        Parameters
-        ----------
-        net : EmbeddingNet
+class Diagnostics(OwnCallback):
+    """Look at the last batch of every epoch: no step of the training costs more."""
 
-        Raises
-        ------
-        ValueError
-            If the loss or a weight is not finite.
-        """
+    def on_batch_end(self, net, batch, y_pred, **kwargs):
+        """Keep the batch."""
+        self.embeddings, self.labels = y_pred, batch[1]
+
+    def on_epoch_end(self, net, **kwargs):
+        """Record what the last batch says; end a training that has diverged."""
         check_finite(net)
-        for name, value in describe_batch(net.criterion_, *net.last_batch_).items():
+        described = describe_batch(net.criterion_, self.embeddings, self.labels)
+        for name, value in described.items():
             net.history.record(name, value)
-        norm = net.step_.gradient_norm
+        norm = net.gradient_norm_
         if norm is None:
             norm = total_norm(net.module_)
         if norm is not None:
             net.history.record("gradient_norm", norm.item())
-        n_skipped = net.step_.count_skipped()
-        if n_skipped is not None:
-            net.history.record("skipped_steps", n_skipped)
+        if net.scaler_ is not None:
+            net.history.record("skipped_steps", net.n_skipped_)
+            net.n_skipped_ = 0
 
 
 def check_finite(net):
-    """Check that a network has not become useless.
-
-    Parameters
-    ----------
-    net : EmbeddingNet
-        At the end of an epoch.
-
-    Raises
-    ------
-    ValueError
-        If the loss of the epoch or a weight is not finite.
-    """
+    """Check that the loss of an epoch and all weights are finite."""
     tensors = [*net.module_.parameters(), *net.criterion_.parameters()]
     is_finite = np.isfinite(net.history[-1, "train_loss"])
     if not is_finite or not all(tensor.isfinite().all() for tensor in tensors):
@@ -75,20 +65,9 @@ def check_finite(net):
 
 @torch.no_grad()
 def describe_batch(criterion, embeddings, labels):
-    """Describe the embeddings of a batch.
+    """Return numbers by name that describe embeddings (n, n_components), labels (n,).
 
-    Parameters
-    ----------
-    criterion : torch.nn.Module
-        The loss; if it has ``active_share(embeddings, labels)``, this is told too.
-    embeddings : tensor of shape (n, n_components)
-    labels : tensor of shape (n,), int
-
-    Returns
-    -------
-    dict of str to number
-        ``mean_similarity`` (unless all are of one class), ``effective_rank``,
-        ``batch_classes``, and maybe ``active_share``.
+    ``mean_similarity`` needs two classes, and ``active_share`` a loss that has it.
     """
     embeddings, labels = embeddings[:LARGEST_SAMPLE].float(), labels[:LARGEST_SAMPLE]
     described = {}
@@ -113,20 +92,11 @@ def describe_batch(criterion, embeddings, labels):
 
 
 def effective_rank(rows):
-    """Count the dimensions that rows make use of.
+    """Return the effective rank of rows (n, d): in [1, min(n, d)], 0 if undefined.
 
     The exponential of the entropy of the singular values, scaled to sum to one (O. Roy,
     M. Vetterli. "The Effective Rank: A Measure of Effective Dimensionality". EUSIPCO
     2007).
-
-    Parameters
-    ----------
-    rows : ndarray of shape (n, d), float64
-
-    Returns
-    -------
-    float
-        In [1, min(n, d)], or 0 if all rows are zero or one is not finite.
     """
     gram = rows @ rows.T if len(rows) < rows.shape[1] else rows.T @ rows
     if not np.isfinite(gram).all():
@@ -139,16 +109,7 @@ def effective_rank(rows):
 
 
 def warn_of_failures(history, n_components):
-    """Warn, once each, of a training that came to nothing.
-
-    Parameters
-    ----------
-    history : list of dict
-        A row for every epoch, with the keys of :func:`describe_batch`, and
-        ``skipped_steps`` of a ``train_batch_count`` where steps can be skipped.
-    n_components : int
-        Width of the embedding; of width 1 nothing can be said.
-    """
+    """Warn of each way in which training failed, by the rows of its epochs."""
     halves = [row for row in history if "skipped_steps" in row]
     n_skipped = sum(row["skipped_steps"] for row in halves)
     n_steps = sum(row["train_batch_count"] for row in halves)
@@ -161,7 +122,7 @@ def warn_of_failures(history, n_components):
     if n_components == 1 or not history:
         return
     last = history[-1]
-    # What is missing says nothing.
+    # What is missing cannot alarm.
     similarity = last.get("mean_similarity", -1)
     rank = last.get("effective_rank", n_components)
     on_line = n_components > 2 and last.get("batch_classes", 0) >= LINE_CLASSES
@@ -180,15 +141,14 @@ def warn_of_failures(history, n_components):
     if all(row["train_loss"] == 0 for row in history):
         warn(
             "The loss was 0 in every epoch, so nothing was learned: no pair or triplet "
-            "of a batch counted. Take larger batches, a larger margin, or another "
+            "of a batch had a loss. Take larger batches, a larger margin, or another "
             "mining."
         )
     elif not _is_learned(history) and all(_is_dead(row) for row in history[-2:]):
         warn(
             "The gradient is dead: it is zero while the loss is not "
-            f"({last['train_loss']:.4g}). Lower lr, or take a module whose "
-            "activations do not saturate; inputs on another scale than the module "
-            "expects do it too."
+            f"({last['train_loss']:.4g}). Lower lr, scale the inputs as the module "
+            "expects, or take a module whose activations do not saturate."
         )
 
 
@@ -200,6 +160,6 @@ def _is_learned(history):
 def _is_dead(row):
     gradient = row.get("gradient_norm")
     loss = abs(row["train_loss"])
-    # Below the normal numbers the gradient of a loss that has been learned is 0, too.
-    is_nothing = loss < np.finfo(np.float32).tiny
-    return gradient is not None and not is_nothing and gradient < DEAD_GRADIENT * loss
+    # The gradient of a loss that is learned down to subnormal numbers is 0, too.
+    is_zero = loss < np.finfo(np.float32).tiny
+    return gradient is not None and not is_zero and gradient < DEAD_GRADIENT * loss

@@ -1,18 +1,28 @@
-"""The skorch net: how a batch becomes a loss, and the loss a step."""
+"""The skorch net that trains a network, and its step."""
 
 import copy
-import time
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 import torch
 from skorch import NeuralNet
-from skorch.utils import TeeGenerator
+from skorch.exceptions import SkorchTrainingImpossibleError
+from skorch.utils import to_device, to_numpy
+from torch.utils.data import Dataset
 
 from sk_dml._functional import unit_rows
 from sk_dml._inputs._files import warn_of_missing_rows
-from sk_dml._inputs._loading import batches_in_order, make_dataset, make_loader
+from sk_dml._inputs._loading import (
+    INFERENCE_ROWS,
+    ArrayDataset,
+    LazyDataset,
+    batches_in_order,
+    make_dataset,
+    make_loader,
+)
+from sk_dml._training._callbacks import MoveRates, OwnCallback, Record, UsersDone
+from sk_dml._training._diagnostics import total_norm
 from sk_dml._training._optimizer import (
     batch_norms,
     build_optimizer,
@@ -29,181 +39,23 @@ from sk_dml._training._precision import (
 )
 from sk_dml._training._sampling import ClassBatches, ShuffledBatches
 from sk_dml._training._schedule import Schedule
-from sk_dml._training._skorch_callbacks import is_raised_by_statement
 from sk_dml._training._state import RandomNumbers
 from sk_dml._utils._warn import warn
 
 
 def check_step(embedder, device, batch_size):
-    """Check the parameters that decide how a step is computed.
-
-    Parameters
-    ----------
-    embedder : BaseEmbedder
-    device : torch.device
-    batch_size : int
-
-    Raises
-    ------
-    ValueError
-        If the device lacks the precision, or a piece of a batch is larger than it.
-    """
+    """Check that the device has the precision, and micro batches are below batches."""
     check_precision(embedder.precision, device)
     size = embedder.micro_batch_size
     if size is not None and size > batch_size:
         raise ValueError(
             f"micro_batch_size={size} is larger than the batches of {batch_size} "
-            "samples that it splits; give at most that, or None."
+            "samples that it splits. Allowed are at most that, and None."
         )
 
 
-def total_norm(network):
-    """Compute the Euclidean norm of all gradients of a network together.
-
-    Parameters
-    ----------
-    network : torch.nn.Module
-
-    Returns
-    -------
-    scalar tensor or None
-        None without gradients.
-    """
-    gradients = [p.grad for p in network.parameters() if p.grad is not None]
-    return torch.nn.utils.get_total_norm(gradients) if gradients else None
-
-
-class Step:
-    """Gradients of a batch, and the step along them.
-
-    Parameters
-    ----------
-    net : EmbeddingNet
-        An initialised net; its precision, micro_batch_size and gradient_clip_value
-        say how.
-    """
-
-    def __init__(self, net):
-        self.net = net
-        self.device = torch.device(net.device)
-        self.scaler = make_scaler(net.precision, self.device)
-        self.n_skipped = 0
-        self.gradient_norm = None  # that of the network before clipping, if it clips
-        frozen = set(net._frozen_modules())
-        norms = batch_norms(net.module_)
-        if net.freeze_batch_norm and not norms:
-            raise ValueError(
-                "net_params holds freeze_batch_norm=True, but the network has no batch "
-                "norm. Allowed is False."
-            )
-        is_split = (net.micro_batch_size or net.batch_size) < net.batch_size
-        if is_split and not frozen.issuperset(norms):
-            warn(
-                f"micro_batch_size={net.micro_batch_size} changes what the network's "
-                f"{len(norms)} batch norms do: they normalise over the pieces instead "
-                "of the batch, and the smaller the pieces, the worse the result. Use a "
-                "module without batch norm, or net_params={'freeze_batch_norm': True} "
-                "for a pretrained one."
-            )
-
-    def take(self, batch):
-        """Train on a batch.
-
-        Parameters
-        ----------
-        batch : tuple of tensors
-            Samples and labels.
-
-        Returns
-        -------
-        dict
-            The ``loss`` and the embeddings, ``y_pred``, as skorch's steps return them.
-        """
-        net = self.net
-        optimizer = net.optimizer_
-        done = {}
-
-        def closure():
-            optimizer.zero_grad()
-            done["loss"], done["y_pred"] = self._gradients(*batch)
-            if self.scaler:
-                self.scaler.unscale_(optimizer)
-            self.gradient_norm = None
-            if net.gradient_clip_value is not None:
-                self.gradient_norm = total_norm(net.module_)
-                torch.nn.utils.clip_grad_norm_(
-                    [p for _, p in net.get_all_learnable_params()],
-                    net.gradient_clip_value,
-                    norm_type=net.gradient_clip_norm_type,
-                )
-            net.notify(
-                "on_grad_computed",
-                named_parameters=TeeGenerator(net.get_all_learnable_params()),
-                batch=batch,
-                training=True,
-            )
-            return done["loss"]
-
-        if self.scaler is None:
-            optimizer.step(closure)
-        else:
-            closure()
-            scale = self.scaler.get_scale()
-            self.scaler.step(optimizer)
-            self.scaler.update()
-            # It is lowered where the gradients were not finite, to 0 in the end.
-            self.n_skipped += self.scaler.get_scale() < scale or scale == 0
-        return done
-
-    def count_skipped(self):
-        """Count the steps that were skipped since the last call.
-
-        Returns
-        -------
-        int or None
-            None where none can be.
-        """
-        if self.scaler is None:
-            return None
-        n_skipped, self.n_skipped = self.n_skipped, 0
-        return n_skipped
-
-    def _gradients(self, inputs, labels):
-        net = self.net
-        size = net.micro_batch_size
-        if size is not None and len(inputs) > size:
-            return cached_gradients(
-                net.module_,
-                inputs,
-                lambda embeddings: self._loss(embeddings, labels),
-                self._embed,
-                micro_batch_size=size,
-                device=self.device,
-            )
-        embeddings = self._embed(inputs)
-        loss, start = self._loss(embeddings, labels)
-        start.backward()
-        return loss, embeddings
-
-    def _embed(self, inputs):
-        net = self.net
-        inputs = inputs.to(self.device, non_blocking=True)
-        if net.precision == "float32":
-            return net.module_(inputs)
-        with autocast(net.precision, self.device):
-            return net.module_(inputs)
-
-    def _loss(self, embeddings, labels):
-        """Compute the loss, in full precision, and what to differentiate."""
-        loss = self.net.get_loss(embeddings, labels, training=True)
-        return loss, loss if self.scaler is None else self.scaler.scale(loss)
-
-
-NOTE = "Raised by the callback "  # on errors
-
-
-class StopTraining(Exception):  # noqa: N818 - it is no error
-    """Raised by the net or a callback at the end of an epoch, to make it the last."""
+def _name(callback):
+    return f"sk_dml.{type(callback).__name__}"
 
 
 class EmbeddingNet(NeuralNet):
@@ -216,15 +68,15 @@ class EmbeddingNet(NeuralNet):
     samples_per_class : int or None, default=None
         K of P x K batches; None shuffles.
     weight_decay : float, default=0.0
-        For the weights of the module; its biases and norms, and the parameters of the
-        criterion, are spared.
+        For the weights of the module, not for its biases and norms, nor for the
+        parameters of the criterion.
     proxy_lr : float or None, default=None
         Learning rate of the parameters of the criterion; None takes ten times ``lr``:
         each is trained by few samples of a batch.
     backbone_lr : float or None, default=None
         Learning rate of all of the module but its head; None takes ``lr``, 0 freezes.
     lr_schedule : str or None, default=None
-        How the learning rates move from step to step: one of SCHEDULES.
+        One of SCHEDULES, which moves the learning rates step by step.
     schedule_params : dict or None, default=None
         Settings of the schedule.
     precision : {"float32", "bfloat16", "float16"}, default="float32"
@@ -237,21 +89,17 @@ class EmbeddingNet(NeuralNet):
         Largest norm of all gradients, and which norm; None does not clip.
     sampling_seed : int, default=0
         Seed of the batches.
-    monitors : sequence of objects, default=()
-        Their ``on_epoch_end(net)`` is called after every epoch, before that of the
-        callbacks; they may add to the history, or ``net.stop()``.
+    predict_nonlinearity : callable, default=unit_rows
+        What ``predict_proba`` does to the outputs of the module.
 
     Attributes
     ----------
-    checkpointed_ : dict of str to object
-        What checkpoints hold besides the net's own: anything with ``state_dict`` and
-        ``load_state_dict``. It is to be there when training begins.
     stopped_ : bool
-        Whether a monitor or a callback has ended the training early.
+        Whether early stopping or a callback has ended the training.
+    interrupted_ : bool
+        Whether Ctrl-C has.
     checkpoint_ : Checkpoint or None
-        Where to save every epoch.
-    watchers_ : tuple of skorch.callbacks.Callback
-        Those of :meth:`watched_by`.
+        Where the next training goes on from and saves every epoch.
     """
 
     def __init__(
@@ -269,7 +117,7 @@ class EmbeddingNet(NeuralNet):
         gradient_clip_value=None,
         gradient_clip_norm_type=2,
         sampling_seed=0,
-        monitors=(),
+        predict_nonlinearity=unit_rows,
         **kwargs,
     ):
         self.samples_per_class = samples_per_class
@@ -284,20 +132,17 @@ class EmbeddingNet(NeuralNet):
         self.gradient_clip_value = gradient_clip_value
         self.gradient_clip_norm_type = gradient_clip_norm_type
         self.sampling_seed = sampling_seed
-        super().__init__(*args, **kwargs)
-        self.end_training()
-        self.monitors = monitors
+        super().__init__(*args, predict_nonlinearity=predict_nonlinearity, **kwargs)
 
-    # Underscored, as skorch takes other attributes for parameters.
-    schedule_: Any
-    step_: Any
-    checkpointed_: dict
-    checkpoint_: Any
-    stopped_ = False
-
-    def end_training(self):
-        """Let go of all that is for training alone: it holds data, and weights."""
-        self.__dict__.update(_of_training())
+    # In training only. Underscored, as skorch takes other attributes for parameters.
+    callbacks_: list
+    checkpoint_: Any = None
+    schedule_: Any = None
+    scaler_: Any = None
+    gradient_norm_: Any = None  # that of the network before clipping, if it clips
+    n_skipped_ = 0  # steps of the epoch whose gradients overflowed
+    may_stop_ = False  # whether a KeyboardInterrupt is that of a callback
+    stopped_ = interrupted_ = False
 
     def initialize(self):
         """Begin with fresh weights and random numbers."""
@@ -306,45 +151,196 @@ class EmbeddingNet(NeuralNet):
 
     @property
     def _default_callbacks(self):
-        return []
+        return [(_name(callback), callback) for callback in (Record(), MoveRates())]
 
-    @contextmanager
-    def watched_by(self, *watchers):
-        """Let more callbacks take part in a ``with`` block, after all others.
+    def add_callbacks(self, before, after):
+        """Let callbacks take part in the next training, before and after the user's."""
+        record, move_rates, *users = self.callbacks_
+        before, after = (
+            [(_name(c), c) for c in callbacks if c is not None]
+            for callbacks in (before, [UsersDone(), *after])
+        )
+        self.callbacks_ = [record, *before, move_rates, *users, *after]
 
-        Parameters
-        ----------
-        *watchers : skorch.callbacks.Callback
-            They are no part of the net's parameters and stay out of its pickles.
-        """
-        self.watchers_ = watchers
-        try:
-            yield self
-        finally:
-            self.watchers_ = ()
+    def end_training(self):
+        """Let go of all that is for training alone: it holds data, and weights."""
+        for _, callback in self.callbacks_:
+            if isinstance(callback, OwnCallback):
+                callback.close()
+        self.__dict__.update(self._idle_state())
+
+    def _idle_state(self):
+        """Return what attributes for training are outside of it."""
+        callbacks = [
+            (name, callback)
+            for name, callback in self.callbacks_
+            if not isinstance(callback, OwnCallback) or callback.lasts
+        ]
+        in_training = ("checkpoint_", "schedule_", "scaler_", "gradient_norm_")
+        return {"callbacks_": callbacks, **dict.fromkeys(in_training)}
+
+    def stop(self):
+        """Make the present epoch the last, once all callbacks have been called."""
+        self.stopped_ = True
 
     def notify(self, method_name, **cb_kwargs):
-        """Tell all that an event happened; errors of callbacks say whose they are."""
-        stop = None
-        others = [(None, watcher) for watcher in self.watchers_]
-        for name, listener in [(None, self), *self.callbacks_, *others]:
-            try:
-                getattr(listener, method_name)(self, **cb_kwargs)
-            except StopTraining as request:
-                stop = request  # once everybody has heard
-            except KeyboardInterrupt as error:
-                # How callbacks of skorch stop a training: between two epochs, as
-                # within one it is as good as the user's.
-                between = name is not None and method_name == "on_epoch_end"
-                if between and is_raised_by_statement(error):
-                    self.stopped_ = True
+        """Call all callbacks; then end the training if one has called ``stop``."""
+        super().notify(method_name, **cb_kwargs)
+        if self.stopped_ and method_name == "on_epoch_end":
+            raise KeyboardInterrupt
+
+    def partial_fit(self, X, y=None, classes=None, **fit_params):
+        """Go on training, and leave nothing that is for training alone."""
+        try:
+            return super().partial_fit(X, y, classes, **fit_params)
+        finally:
+            self.end_training()
+
+    def fit_loop(self, X, y=None, epochs=None, **fit_params):
+        """Train, from the checkpoint if there is one, until a callback or Ctrl-C."""
+        self.check_training_readiness()
+        epochs = self.max_epochs if epochs is None else epochs
+        self.n_batches_ = len(self._batches(len(X), y))
+        self.interrupted_, self.stopped_, self.may_stop_ = True, False, False
+        self.schedule_ = Schedule(
+            self.lr_schedule,
+            self.optimizer_,
+            self.n_batches_,
+            epochs,
+            **(self.schedule_params or {}),
+        )
+        self.scaler_ = make_scaler(self.precision, torch.device(self.device))
+        self._check_batch_norms()
+        self._set_training(False)  # so that the first step freezes what it is to
+        if self.checkpoint_ is not None:
+            epochs -= self.checkpoint_.restore(self, epochs)
+        self.last_epoch_ = len(self.history) + epochs
+        try:
+            trained = trained_parameters(self.optimizer_)
+            with without_gradients(self.module_, trained):
+                super().fit_loop(X, y, epochs, **fit_params)
+        except KeyboardInterrupt:
+            # skorch's callbacks stop a training so; that within ours is Ctrl-C.
+            self.stopped_ |= self.may_stop_
+            if not self.stopped_:
                 raise
-            except Exception as error:
-                if name is not None:
-                    error.add_note(f"{NOTE}{name} in {method_name}.")
-                raise
-        if stop is not None:
-            raise stop
+        finally:
+            self.random_state_ = self.random_.state_dict()
+        self.interrupted_ = False
+        return self
+
+    def _check_batch_norms(self):
+        norms = batch_norms(self.module_)
+        if self.freeze_batch_norm and not norms:
+            raise ValueError(
+                "net_params holds freeze_batch_norm=True, but the network has no batch "
+                "norm. Allowed is False."
+            )
+        is_split = (self.micro_batch_size or self.batch_size) < self.batch_size
+        if is_split and not set(self._frozen_modules()).issuperset(norms):
+            warn(
+                f"micro_batch_size={self.micro_batch_size} changes what the network's "
+                f"{len(norms)} batch norms do: they normalize over the pieces instead "
+                "of the batch, and the smaller the pieces, the worse the result. Use a "
+                "module without batch norm, or net_params={'freeze_batch_norm': True} "
+                "for a pretrained one."
+            )
+
+    def train_step(self, batch, **fit_params):
+        """Train on a batch, within ``fit`` or ``partial_fit``."""
+        if self.schedule_ is None:
+            raise SkorchTrainingImpossibleError(
+                "train_step is a part of fit and partial_fit: call one of these."
+            )
+        return super().train_step(batch, **fit_params)
+
+    def train_step_single(self, batch, **fit_params):
+        """Compute the loss of a batch, and the gradients to step along."""
+        self._set_training(True)
+        inputs, labels = batch
+        size = self.micro_batch_size
+        if size is not None and len(inputs) > size:
+            loss, embeddings = cached_gradients(
+                self.module_,
+                inputs,
+                lambda embeddings: self._scaled_loss(embeddings, labels),
+                self.infer,
+                micro_batch_size=size,
+                device=torch.device(self.device),
+            )
+        else:
+            embeddings = self.infer(inputs)
+            loss, scaled = self._scaled_loss(embeddings, labels)
+            scaled.backward()
+        if self.scaler_ is not None:
+            self.scaler_.unscale_(self.optimizer_)
+        if self.gradient_clip_value is not None:
+            self.gradient_norm_ = total_norm(self.module_)
+            torch.nn.utils.clip_grad_norm_(
+                [p for _, p in self.get_all_learnable_params()],
+                self.gradient_clip_value,
+                norm_type=self.gradient_clip_norm_type,
+            )
+        return {"loss": loss, "y_pred": embeddings.detach()}
+
+    def _scaled_loss(self, embeddings, labels):
+        """Return the loss, in full precision, and what to differentiate."""
+        loss = self.get_loss(embeddings, labels, training=True)
+        return loss, loss if self.scaler_ is None else self.scaler_.scale(loss)
+
+    def infer(self, x, **fit_params):
+        """Compute the outputs of a batch; in training, in the precision of that."""
+        device = torch.device(self.device)
+        x = x.to(device, non_blocking=True)
+        if self.precision == "float32" or not self.module_.training:
+            return self.module_(x)
+        with autocast(self.precision, device):
+            return self.module_(x)
+
+    def _step_optimizer(self, step_fn):
+        """Step; in half precision, only if the gradients are finite."""
+        if self.scaler_ is None:
+            self.optimizer_.step(step_fn)
+            return
+        step_fn()
+        scale = self.scaler_.get_scale()
+        self.scaler_.step(self.optimizer_)
+        self.scaler_.update()
+        # It is lowered where the gradients were not finite, to 0 in the end.
+        self.n_skipped_ += self.scaler_.get_scale() < scale or scale == 0
+
+    def get_loss(self, y_pred, y_true, X=None, training=False):
+        """Call the criterion with embeddings and labels."""
+        return self.criterion_(y_pred, y_true.to(y_pred.device))
+
+    def evaluation_step(self, batch, training=False):
+        """Return the outputs of a batch, without gradients."""
+        # What was compiled for training would be compiled anew for evaluation.
+        with (
+            torch.compiler.set_stance("force_eager") if self.compile else nullcontext()
+        ):
+            return super().evaluation_step(batch, training)
+
+    def forward_iter(self, X, training=False, device="cpu"):
+        """Yield the outputs of all batches in order; X may be a torch Dataset."""
+        if isinstance(X, (ArrayDataset, LazyDataset)):
+            X = X.X
+        if not isinstance(X, Dataset):
+            X = to_numpy(X) if isinstance(X, torch.Tensor) else X
+            yield from super().forward_iter(X, training, device)
+            return
+        params = {"batch_size": INFERENCE_ROWS, "generator": torch.Generator()}
+        params |= self.get_params_for("iterator_valid")
+        for batch in self.iterator_valid(X, **params):
+            yield to_device(self.evaluation_step(batch, training), device)
+
+    def predict_proba(self, X):
+        """Return the rows of ``transform``, of shape (n, n_components), float32."""
+        nonlinearity = self._get_predict_nonlinearity()
+        # skorch's EpochScoring puts the outputs of the epoch here.
+        outputs = self.forward_iter(X)
+        rows = [to_numpy(nonlinearity(batch.float())) for batch in outputs]
+        return np.concatenate(rows)
 
     def get_dataset(self, X, y=None):
         """Wrap samples so that a batch is one fetch."""
@@ -382,7 +378,7 @@ class EmbeddingNet(NeuralNet):
         return ClassBatches(y, self.batch_size, self.samples_per_class, rng)
 
     def initialize_optimizer(self, triggered_directly=None):
-        """Give weights, biases and the criterion's parameters their own settings."""
+        """Build the optimizer, with settings of their own for groups of parameters."""
         params = self.get_params_for("optimizer")
         params.setdefault("lr", self.lr)
         groups = parameter_groups(
@@ -397,58 +393,6 @@ class EmbeddingNet(NeuralNet):
         )
         self.optimizer_ = build_optimizer(self.optimizer, groups, params)
         return self
-
-    def fit_loop(self, X, y=None, epochs=None, **fit_params):
-        """Train, moving the learning rates along their schedule."""
-        epochs = epochs or self.max_epochs
-        self.last_batch_, self.stopped_, self.has_new_row_ = None, False, False
-        self.schedule_ = Schedule(
-            self.lr_schedule,
-            self.optimizer_,
-            len(self._batches(len(X), y)),
-            epochs,
-            **(self.schedule_params or {}),
-        )
-        self.step_ = Step(self)
-        if self.step_.scaler is not None:
-            self.checkpointed_["scaler"] = self.step_.scaler
-        self._set_training(False)  # so that the first step freezes what it is to
-        try:
-            if self.checkpoint_ is not None:
-                epochs -= self.checkpoint_.restore(self, epochs)
-            self._train_epochs(X, y, epochs, **fit_params)
-            if self.has_new_row_ and not self.stopped_:
-                self.schedule_.end_epoch(self.history[-1])
-            if self.checkpoint_ is not None:
-                self.checkpoint_.save(self)
-        finally:
-            self.schedule_ = self.step_ = self.last_batch_ = None
-            self.random_state_ = self.random_.state_dict()
-        return self
-
-    def _train_epochs(self, *args, **fit_params):
-        try:
-            trained = trained_parameters(self.optimizer_)
-            with without_gradients(self.module_, trained):
-                super().fit_loop(*args, **fit_params)
-        except StopTraining:
-            self.stopped_ = True
-        except KeyboardInterrupt:
-            if not self.stopped_:
-                raise
-
-    def stop(self):
-        """Make the present epoch the last, once all who watch it were told."""
-        self.stopped_ = True
-
-    def train_step(self, batch, **fit_params):
-        """Train on a batch."""
-        self._set_training(True)
-        return self.step_.take(batch)
-
-    def get_loss(self, y_pred, y_true, X=None, training=False):
-        """Call the criterion with embeddings and labels."""
-        return self.criterion_(y_pred, y_true.to(y_pred.device))
 
     def _set_training(self, training=True):
         # Walking through the layers costs as much as a small step: only on a change.
@@ -465,82 +409,24 @@ class EmbeddingNet(NeuralNet):
             freeze_batch_norm=self.freeze_batch_norm,
         )
 
-    def on_epoch_begin(self, net, **kwargs):
-        """Start the clock, and forget the batches of earlier epochs."""
-        if len(self.history):
-            self.history[-1].pop("batches", None)
-        if self.has_new_row_:
-            self.schedule_.end_epoch(self.history[-1])  # whose row is complete now
-        self.has_new_row_ = True
-        if self.checkpoint_ is not None:  # now that all callbacks have been called
-            self.checkpoint_.save(self)
-        super().on_epoch_begin(net, **kwargs)
-        self.epoch_start_ = time.perf_counter()
-
-    def on_batch_end(self, net, batch=None, y_pred=None, **kwargs):
-        """Keep what the monitors look at; move the learning rates.
-
-        All batches are those of training: skorch has no split to validate on.
-        """
-        super().on_batch_end(net, batch=batch, y_pred=y_pred, **kwargs)
-        self.last_batch_ = y_pred.detach(), batch[1]
-        self.last_lr_ = self.optimizer_.param_groups[0]["lr"]
-        self.schedule_.step()
-
-    def on_epoch_end(self, net, **kwargs):
-        """Record the epoch, let the monitors look at it, and stop if one says so."""
-        super().on_epoch_end(net, **kwargs)
-        losses = np.array(self.history[-1, "batches", :, "train_loss"])
-        sizes = np.array(self.history[-1, "batches", :, "train_batch_size"])
-        self.history.record("train_loss", float(np.average(losses, weights=sizes)))
-        self.history.record("lr", self.last_lr_)
-        for monitor in self.monitors:
-            monitor.on_epoch_end(self)
-        self.history.record("duration", time.perf_counter() - self.epoch_start_)
-        if self.stopped_:
-            raise StopTraining
-
     def embed(self, X):
-        """Embed rows or images.
-
-        Parameters
-        ----------
-        X : ndarray of shape (n, ...) or LazyImages
-
-        Returns
-        -------
-        ndarray of shape (n, n_components), float32
-            Rows of Euclidean length one; of NaN for images that cannot be read, if X
-            lets them pass.
-        """
-        self._set_training(False)
-        # What was compiled for training would be compiled anew for evaluation.
-        eager = (
-            torch.compiler.set_stance("force_eager") if self.compile else nullcontext()
-        )
+        """Return unit rows of shape (n, n_components), float32; NaN for bad images."""
         # Filled in place: small tensors that stay would keep the memory between them.
         embedding: Any = None
         bad = np.zeros(len(X), dtype=bool)
-        with eager:
-            for batch in self.get_iterator(self.get_dataset(X)):
-                rows = unit_rows(self.evaluation_step(batch).float().cpu()).numpy()
-                if embedding is None:
-                    embedding = np.empty((len(X), rows.shape[1]), dtype=np.float32)
-                places = batch[1].cpu().numpy()
-                bad[~places[places < 0]] = True
-                embedding[np.maximum(places, ~places)] = rows
+        for batch in self.get_iterator(self.get_dataset(X)):
+            rows = unit_rows(self.evaluation_step(batch).float().cpu()).numpy()
+            if embedding is None:
+                embedding = np.empty((len(X), rows.shape[1]), dtype=np.float32)
+            places = batch[1].cpu().numpy()
+            bad[~places[places < 0]] = True
+            embedding[np.maximum(places, ~places)] = rows
         embedding[bad] = np.nan
         warn_of_missing_rows(X, np.flatnonzero(bad))
         return embedding
 
     def snapshot(self):
-        """Copy the net as it is; training it further leaves the copy alone.
-
-        Returns
-        -------
-        EmbeddingNet
-            With own weights and history. The optimizer and the callbacks are shared.
-        """
+        """Return a copy with own weights and history, which further training spares."""
         net = copy.copy(self.__dict__)
         # A copy of a compiled module would be compiled anew.
         module = getattr(self.module_, "_orig_mod", self.module_)
@@ -549,20 +435,14 @@ class EmbeddingNet(NeuralNet):
         net["history_"] = copy.deepcopy(self.history_)
         snapshot = object.__new__(type(self))
         snapshot.__dict__.update(net)
-        snapshot.end_training()
+        snapshot.__dict__.update(snapshot._idle_state())
         return snapshot
 
     def __getstate__(self):
         # The trained module_ and criterion_ are all there is to keep.
-        left_out = {"module": None, "criterion": None, **_of_training()}
+        left_out = {"module": None, "criterion": None, **self._idle_state()}
         return {**super().__getstate__(), **left_out}
 
     def __setstate__(self, state):
         super().__setstate__(state)
         self.__dict__.update(module=self.module_, criterion=self.criterion_)
-
-
-def _of_training():
-    """Say what attributes that are for training alone are outside of it."""
-    nothing = dict.fromkeys(("schedule_", "step_", "last_batch_", "checkpoint_"))
-    return {"monitors": (), "watchers_": (), "checkpointed_": {}, **nothing}

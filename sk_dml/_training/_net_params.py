@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
+from sk_dml._training._callbacks import check_are_callbacks
 from sk_dml._training._optimizer import resolve_optimizer
 from sk_dml._training._schedule import check_schedule
-from sk_dml._training._skorch_callbacks import check_are_callbacks
 
 NET_PREFIXES = (
     "module",

@@ -1,4 +1,4 @@
-"""What a training holds at the end of an epoch, and how another goes on from it."""
+"""State of a training at the end of an epoch, and its history."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import torch
 
 from sk_dml._utils._random import get_torch_state, set_torch_state
 
-# What the history of an embedder tells of an epoch, where it is known.
+# Keys of an epoch in an embedder's history_, where they are known.
 RECORDED = (
     "epoch",
     "train_loss",
@@ -23,24 +23,10 @@ RECORDED = (
 
 
 class RandomNumbers:
-    """The generators that a training draws from.
+    """Random generators: ``sampling`` draws batches, ``loader`` seeds their workers.
 
     Torch's own are global, so they are saved and restored in place: use the two methods
-    inside of :func:`sk_dml.utils.torch_seed` only.
-
-    Parameters
-    ----------
-    seed : int
-        Seed of the batches.
-    device : str or torch.device
-        Where the network computes.
-
-    Attributes
-    ----------
-    sampling : numpy.random.Generator
-        Draws the batches.
-    loader : torch.Generator
-        Seeds the workers of a DataLoader.
+    inside of ``torch_seed`` only.
     """
 
     def __init__(self, seed, device):
@@ -49,12 +35,7 @@ class RandomNumbers:
         self.device = torch.device(device)
 
     def state_dict(self):
-        """Return the states of all generators.
-
-        Returns
-        -------
-        dict
-        """
+        """Return the states of all generators."""
         on_cpu, on_device = get_torch_state(self.device)
         return {
             "sampling": self.sampling.bit_generator.state,
@@ -64,30 +45,14 @@ class RandomNumbers:
         }
 
     def load_state_dict(self, state):
-        """Put all generators into a state.
-
-        Parameters
-        ----------
-        state : dict
-            As :meth:`state_dict` returns it.
-        """
+        """Put all generators into a state."""
         self.sampling.bit_generator.state = state["sampling"]
         self.loader.set_state(state["loader"])
         set_torch_state((state["cpu"], state["device"]), self.device)
 
 
 def complete_epochs(history):
-    """List the rows of the epochs that came to their end, without their batches.
-
-    Parameters
-    ----------
-    history : list of dict
-        Of the net.
-
-    Returns
-    -------
-    list of dict
-    """
+    """Return the rows of the epochs that came to their end, without their batches."""
     return [
         {name: value for name, value in row.items() if name != "batches"}
         for row in history
@@ -96,18 +61,7 @@ def complete_epochs(history):
 
 
 def training_state(net):
-    """Collect all that decides how a training goes on.
-
-    Parameters
-    ----------
-    net : EmbeddingNet
-        Between two epochs.
-
-    Returns
-    -------
-    dict
-        Of dicts, lists, numbers, strings and tensors. The tensors are the net's own.
-    """
+    """Return all that decides how a training goes on, with the net's own tensors."""
     return {
         "history": complete_epochs(net.history),
         "stopped": net.stopped_,
@@ -116,14 +70,7 @@ def training_state(net):
 
 
 def load_training_state(net, state):
-    """Bring a net, initialised alike, to where another was.
-
-    Parameters
-    ----------
-    net : EmbeddingNet
-    state : dict
-        As :func:`training_state` returns it.
-    """
+    """Bring a net, initialized alike, to where another was."""
     for name, part in _parts(net).items():
         part.load_state_dict(state[name])
     net.stopped_ = state["stopped"]
@@ -131,42 +78,26 @@ def load_training_state(net, state):
 
 
 def _parts(net):
-    """All that has a state, by name."""
+    """Return all that has a state, by name."""
     parts: dict[str, Any] = {
         "module": net.module_,
         "criterion": net.criterion_,
         "optimizer": net.optimizer_,
         "random": net.random_,
         "schedule": net.schedule_,
-        **net.checkpointed_,
     }
-    parts |= {f"callback {name}": c for name, c in net.callbacks_ if has_state(c)}
-    return parts
+    if net.scaler_ is not None:
+        parts["scaler"] = net.scaler_
+    return parts | {f"callback {name}": c for name, c in net.callbacks_ if has_state(c)}
 
 
 def has_state(part):
-    """Tell whether something can be saved and loaded.
-
-    Parameters
-    ----------
-    part : object
-
-    Returns
-    -------
-    bool
-    """
+    """Return whether an object can be saved and loaded."""
     return hasattr(part, "state_dict") and hasattr(part, "load_state_dict")
 
 
 def load_history(net, rows):
-    """Let the history of a net be these epochs.
-
-    Parameters
-    ----------
-    net : EmbeddingNet
-    rows : list of dict
-        As :func:`complete_epochs` returns them.
-    """
+    """Replace the history of a net by these rows of ``complete_epochs``."""
     net.history.clear()
     for row in rows:
         net.history.new_epoch()

@@ -2,8 +2,6 @@
 
 import copy
 import inspect
-from contextlib import ExitStack, contextmanager
-from contextvars import ContextVar
 from dataclasses import KW_ONLY, dataclass
 from numbers import Integral, Real
 from os import PathLike
@@ -34,7 +32,10 @@ from sk_dml._networks._pretrained import fine_tuning, is_pretrained
 from sk_dml._supervision._classes import check_targets, merge_classes
 from sk_dml._training._callbacks import (
     CallbackSupportMixin,
-    callback_tasks,
+    SaveCheckpoint,
+    check_callbacks,
+    progress,
+    sklearn_callbacks,
     with_callbacks,
 )
 from sk_dml._training._checkpoint import open_checkpoint
@@ -43,10 +44,8 @@ from sk_dml._training._net import EmbeddingNet, check_step
 from sk_dml._training._net_params import check_net_params, is_net_key
 from sk_dml._training._optimizer import OPTIMIZERS, resolve_optimizer
 from sk_dml._training._precision import PRECISIONS
-from sk_dml._training._progress import progress
 from sk_dml._training._sampling import check_batch_size
 from sk_dml._training._schedule import SCHEDULES, SPREAD_SCHEDULES
-from sk_dml._training._skorch_callbacks import check_callbacks
 from sk_dml._training._state import RECORDED, complete_epochs
 from sk_dml._training._validation import (
     Validation,
@@ -62,22 +61,6 @@ from sk_dml.embedders._shared_docs import add_shared_documentation
 
 # Of a batch of 32 such images, the float32 pixels alone take 2 GB.
 LARGEST_IMAGE = 2048
-
-
-_interrupts_raised = ContextVar("interrupts_raised", default=False)
-
-
-@contextmanager
-def interrupts_raised():
-    """Let Ctrl-C end more than a training, in a ``with`` block.
-
-    Elsewhere an embedder whose training it ends keeps what it has learned.
-    """
-    token = _interrupts_raised.set(True)
-    try:
-        yield
-    finally:
-        _interrupts_raised.reset(token)
 
 
 @dataclass(eq=False, repr=False)
@@ -306,8 +289,10 @@ class BaseEmbedder(
         """
         if not self.warm_start:
             drop_fitted(self)  # a failed fit leaves nothing of the one before
-        tasks = callback_tasks(self, X, y, self._fitted_attributes)
-        return self._train(X, y, validation_data=validation_data, tasks=tasks)
+        callbacks = sklearn_callbacks(self, X, y)
+        return self._train(
+            X, y, validation_data=validation_data, sklearn_callbacks=callbacks
+        )
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y, classes=None):
@@ -356,7 +341,7 @@ class BaseEmbedder(
                 f"checkpoint_dir={self.checkpoint_dir!r} is for fit: partial_fit "
                 "cannot know which call to go on from. Allowed is None."
             )
-        return self._train(X, y, classes=classes, partial=True)
+        return self._train(X, y, classes=classes, is_partial=True)
 
     def transform(self, X):
         """Embed samples.
@@ -430,95 +415,89 @@ class BaseEmbedder(
             )
         return loss
 
-    def _train(self, X, y, **how):
+    def _train(
+        self,
+        X,
+        y,
+        *,
+        validation_data=None,
+        classes=None,
+        is_partial=False,
+        sklearn_callbacks=None,
+    ):
         """Train a net; if that fails, what was learned before stays."""
         net_params = check_net_params(self)
         check_scoring(self.scoring)
         before = dict(vars(self))
         try:
-            with ExitStack() as stack:
-                return self._train_net(X, y, net_params, stack, **how)
+            previous = vars(self).get("net_")
+            known = vars(self).get("classes_") if previous else None
+            if previous:
+                previous.check_training_readiness()
+            X, found, targets = self._check_data(X, y, reset=previous is None)
+            if self.n_components == 1:
+                warn(
+                    "n_components=1 leaves rows of length one but two values, 1 and "
+                    "-1, and most methods no gradient. Use 2 or more."
+                )
+            self.device_ = resolve_device(self.device)
+            random_state = check_random_state(self.random_state)
+            seeds = random_state.randint(np.iinfo(np.int32).max, size=2).tolist()
+            data = {"X": X, "y": targets, "classes": found}
+            if validation_data is not None:
+                validation_data = check_validation_data(self, validation_data, found)
+                validation_data = drop_bad_images(self, *validation_data)
+                data["validation X"], data["validation y"] = validation_data
+            with open_checkpoint(self, data, seeds, self.device_) as checkpoint:
+                if checkpoint is not None:
+                    seeds = checkpoint.seeds
+                if self.early_stopping and validation_data is None and not is_partial:
+                    X, found, targets, validation_data = split_validation(
+                        self, X, found, targets, seeds[1]
+                    )
+                batch_size = check_batch_size(self, found, targets)
+                check_step(self, self.device_, batch_size)
+                self.classes_, targets, indices = merge_classes(
+                    found, targets, known=known, classes=classes
+                )
+                validation = validation_data and Validation(self, *validation_data)
+                with torch_seed(seeds[0], self.device_):
+                    net = self._make_net(
+                        X,
+                        len(self.classes_),
+                        net_params,
+                        # Where the training goes on, the head is there.
+                        sample=None
+                        if previous
+                        else lambda: training_sample(X, targets),
+                        device=self.device_,
+                        batch_size=batch_size,
+                        sampling_seed=seeds[1],
+                        is_partial=is_partial,
+                    ).initialize()
+                    check_callbacks(net, validates=validation is not None)
+                    if previous:
+                        carry_over(self, previous, net, indices, optimizer=is_partial)
+                    else:
+                        self._warn_if_random_weights_stay(net)
+                    n_before = len(net.history)
+                    if checkpoint is not None:
+                        n_before = checkpoint.begin(n_before)
+                        net.checkpoint_ = checkpoint
+                    net.add_callbacks(
+                        before=[Diagnostics(), validation],
+                        after=[
+                            sklearn_callbacks,
+                            progress(type(self).__name__, self.verbose),
+                            checkpoint and SaveCheckpoint(),
+                        ],
+                    )
+                    net.partial_fit(X, targets)
+                return self._keep(net, n_before, validation, checkpoint)
         except BaseException:
             drop_fitted(self)
             self.__dict__.update(before)
             raise
-
-    def _train_net(
-        self,
-        X,
-        y,
-        net_params,
-        stack,
-        *,
-        tasks=(),
-        validation_data=None,
-        classes=None,
-        partial=False,
-    ):
-        """Train a net, which goes on from the one that is there."""
-        previous = vars(self).get("net_")
-        known = vars(self).get("classes_") if previous else None
-        X, found, targets = self._check_data(X, y, reset=previous is None)
-        if self.n_components == 1:
-            warn(
-                "n_components=1 leaves rows of length one but two values, 1 and -1, "
-                "and most methods no gradient. Use 2 or more."
-            )
-        self.device_ = resolve_device(self.device)
-        random_state = check_random_state(self.random_state)
-        seeds = random_state.randint(np.iinfo(np.int32).max, size=2).tolist()
-        data = {"X": X, "y": targets, "classes": found}
-        if validation_data is not None:
-            validation_data = check_validation_data(self, validation_data, found)
-            validation_data = drop_bad_images(self, *validation_data)
-            data |= zip(("validation X", "validation y"), validation_data, strict=True)
-        checkpoint = stack.enter_context(
-            open_checkpoint(self, data, seeds, self.device_)
-        )
-        if checkpoint is not None:
-            seeds = checkpoint.seeds
-        if self.early_stopping and validation_data is None and not partial:
-            X, found, targets, validation_data = split_validation(
-                self, X, found, targets, seeds[1]
-            )
-        batch_size = check_batch_size(self, found, targets)
-        check_step(self, self.device_, batch_size)
-        self.classes_, targets, places = merge_classes(
-            found, targets, known=known, classes=classes
-        )
-        validation = validation_data and Validation(self, *validation_data)
-        with torch_seed(seeds[0], self.device_):
-            net = self._make_net(
-                X,
-                len(self.classes_),
-                net_params,
-                # Where the training goes on, the head is there.
-                sample=None if previous else lambda: training_sample(X, targets),
-                device=self.device_,
-                batch_size=batch_size,
-                sampling_seed=seeds[1],
-                monitors=[Diagnostics(), *filter(None, [validation])],
-            )
-            if partial:
-                net.max_epochs, net.lr_schedule, net.schedule_params = 1, None, None
-            net.initialize()
-            check_callbacks(net, validates=validation is not None)
-            if previous is not None:
-                carry_over(self, previous, net, places, optimizer=partial)
-            else:
-                self._warn_if_random_weights_stay(net)
-            net.checkpoint_ = checkpoint
-            if validation:
-                net.checkpointed_["validation"] = validation
-            n_before = len(net.history)
-            if checkpoint is not None:
-                n_before = checkpoint.begin(n_before)
-            shown = progress(
-                type(self).__name__, self.verbose, n_before + net.max_epochs
-            )
-            with shown as bars, net.watched_by(*bars, *tasks):
-                net.partial_fit(X, targets)
-        return self._keep(net, n_before, validation)
 
     def _check_data(self, X, y, *, reset):
         """Check the samples; return those that can be read, with numbered classes."""
@@ -530,7 +509,18 @@ class BaseEmbedder(
         kept, targets = np.unique(targets, return_inverse=True)
         return X, found[kept], targets
 
-    def _make_net(self, X, n_classes, net_params, *, sample, device, **settings):
+    def _make_net(
+        self,
+        X,
+        n_classes,
+        net_params,
+        *,
+        sample,
+        device,
+        batch_size,
+        sampling_seed,
+        is_partial,
+    ):
         """Build the network, the loss and the net that trains them."""
         mean, scale = training_statistics(X)
         if device.type == "mps":
@@ -551,14 +541,18 @@ class BaseEmbedder(
             sample=sample,
             device="cpu" if X.ndim == 2 else device,
         )
+        schedule_params = net_params.pop("schedule_params")
         backbone_lr, frozen = fine_tuning(network, self.lr, self.backbone_lr)
         return EmbeddingNet(
             network,
             criterion=self._make_criterion(n_classes, len(X)),
-            max_epochs=self.max_epochs,
+            max_epochs=1 if is_partial else self.max_epochs,
             optimizer=resolve_optimizer(self.optimizer),
             lr=self.lr,
-            lr_schedule=self.lr_schedule,
+            lr_schedule=None if is_partial else self.lr_schedule,
+            schedule_params=None if is_partial else schedule_params,
+            batch_size=batch_size,
+            sampling_seed=sampling_seed,
             samples_per_class=self.samples_per_class,
             weight_decay=self.weight_decay,
             proxy_lr=self.proxy_lr,
@@ -569,8 +563,7 @@ class BaseEmbedder(
             device=str(device),
             verbose=self.verbose,
             callbacks=clone(self.callbacks, safe=False),
-            **settings,
-            **{**frozen, **net_params},
+            **(frozen | net_params),  # under their names in skorch
         )
 
     def _warn_if_random_weights_stay(self, net):
@@ -588,17 +581,14 @@ class BaseEmbedder(
                     "set it for a warm start."
                 )
 
-    def _keep(self, net, n_before, validation):
-        """Keep a trained net and the story of its training."""
-        checkpoint = net.checkpoint_
-        net.end_training()
+    def _keep(self, net, n_before, validation, checkpoint):
+        """Keep a trained net and the history of its training."""
         fitted = self._fitted_attributes(net)
         n_epochs, n_planned = fitted["n_iter_"], n_before + net.max_epochs
-        in_epoch = len(net.history) > n_epochs
         self.__dict__.pop("_interrupted_from", None)
-        if (in_epoch or n_epochs < n_planned) and not net.stopped_:
-            if n_epochs == n_before or _interrupts_raised.get():
-                raise KeyboardInterrupt
+        if net.interrupted_ and n_epochs == n_before:
+            raise KeyboardInterrupt
+        if net.interrupted_ and n_epochs < n_planned:
             reached = "as far as it came"
             if validation and self.early_stopping:
                 reached = f"that of its best epoch, {validation.best_epoch}"
@@ -621,7 +611,7 @@ class BaseEmbedder(
         return self
 
     def _fitted_attributes(self, net):
-        """List what a trained net makes of the embedder, by name."""
+        """Return the fitted attributes that a trained net makes, by name."""
         epochs = complete_epochs(net.history)
         return {
             "net_": net,
@@ -634,12 +624,7 @@ class BaseEmbedder(
 
 
 def drop_fitted(embedder):
-    """Forget what a fit has left.
-
-    Parameters
-    ----------
-    embedder : BaseEmbedder
-    """
+    """Delete what a fit has set."""
     for name in [*vars(embedder)]:
         if name.endswith("_") or name.startswith(("_held_out", "_interrupted")):
             delattr(embedder, name)

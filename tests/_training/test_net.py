@@ -1,13 +1,18 @@
 import pickle
-from typing import ClassVar
 
 import numpy as np
 import pytest
 import torch
-from sk_dml.losses import NormalizedSoftmaxLoss
-from skorch.callbacks import Callback
+from skorch.callbacks import BatchScoring, Callback, Checkpoint, EpochScoring
+from skorch.exceptions import SkorchTrainingImpossibleError
+from torch.utils.data import TensorDataset
 
-from sk_dml._training._net import EmbeddingNet, StopTraining
+from sk_dml import NormalizedSoftmaxEmbedder, metrics
+from sk_dml._training._callbacks import OwnCallback
+from sk_dml._training._net import EmbeddingNet
+from sk_dml.losses import NormalizedSoftmaxLoss
+from tests._training import small
+from tests._training.small import embedder
 
 
 def make_net(**params):
@@ -114,84 +119,227 @@ def test_skorch_workers_serve_batches(data):
     np.testing.assert_array_equal(plain.embed(data[0]), workers.embed(data[0]))
 
 
-# Watchers
+# The list of callbacks
 
 
-class Watcher(Callback):
-    def __init__(self, name, heard, error=None):
-        self.name, self.heard, self.error = name, heard, error
+class Listener(Callback):
+    def __init__(self, name, heard, stops=False):
+        self.name, self.heard, self.stops = name, heard, stops
 
     def on_epoch_end(self, net, **kwargs):
-        self.heard.append((self.name, net.history[-1]["train_loss"]))
-        if self.error:
-            raise self.error
+        self.heard.append((self.name, {*net.history[-1]}))
+        if self.stops:
+            net.stop()
 
 
-def test_watchers_come_last_and_go(data):
+class OwnListener(Listener, OwnCallback):
+    pass
+
+
+def test_all_are_called_in_order_and_own_ones_go_with_the_training(data):
     heard = []
-    net = make_net(callbacks=[Watcher("callback", heard)], max_epochs=1)
-    with net.watched_by(Watcher("first", heard), Watcher("second", heard)):
-        net.fit(*data)
-        assert pickle.loads(pickle.dumps(net)).watchers_ == ()
-    assert [name for name, _ in heard] == ["callback", "first", "second"]
-    assert len({loss for _, loss in heard}) == 1
-    net.fit(*data)
-    assert [name for name, _ in heard[3:]] == ["callback"]
+    net = make_net(callbacks=[Listener("user", heard)], max_epochs=1).initialize()
+    before = [OwnListener("before", heard), None]
+    net.add_callbacks(before, [OwnListener("after", heard), None])
+    names = [name for name, _ in net.callbacks_]
+    assert names == [
+        "sk_dml.Record",
+        "sk_dml.OwnListener",
+        "sk_dml.MoveRates",
+        "Listener",
+        "sk_dml.UsersDone",
+        "sk_dml.OwnListener",
+    ]
+    pickled = pickle.loads(pickle.dumps(net))
+    net.partial_fit(*data)
+    assert [name for name, _ in heard] == ["before", "user", "after"]
+    assert "train_loss" in heard[0][1]
+    assert "duration" not in heard[0][1]
+    assert "duration" in heard[1][1]
+    for of_training in net, pickled:
+        kept = [name for name, _ in of_training.callbacks_]
+        assert kept == ["sk_dml.Record", "sk_dml.MoveRates", "Listener"]
+    net.partial_fit(*data)
+    assert [name for name, _ in heard[3:]] == ["user"]
 
 
-def test_watchers_go_after_an_error(data):
-    net = make_net()
-    with pytest.raises(RuntimeError), net.watched_by(Watcher("", [], RuntimeError())):
-        net.fit(*data)
-    assert net.watchers_ == ()
+@pytest.mark.parametrize("error", [None, RuntimeError, KeyboardInterrupt])
+def test_own_callbacks_are_closed_and_go_however_the_training_ends(error, data):
+    closed = []
+
+    class Failing(OwnCallback):
+        def on_batch_end(self, net, **kwargs):
+            if error is not None:
+                raise error
+
+        def close(self):
+            closed.append(1)
+
+    net = make_net().initialize()
+    net.add_callbacks([], [Failing()])
+    if error is RuntimeError:
+        with pytest.raises(RuntimeError):
+            net.partial_fit(*data)
+    else:
+        net.partial_fit(*data)
+    assert closed == [1]
+    assert len(net.callbacks_) == 2
+    assert net.schedule_ is None
+    assert net.interrupted_ == (error is not None)
 
 
-def test_watchers_and_callbacks_may_stop_the_training(data):
-    stopper = Watcher("", [], StopTraining())
-    net, by_callback = make_net(), make_net(callbacks=[stopper])
-    with net.watched_by(stopper):
-        net.fit(*data)
-    by_callback.fit(*data)
-    assert len(net.history) == len(by_callback.history) == 1
-    assert net.stopped_
-    assert by_callback.stopped_
-    net.fit(*data)
-    assert len(net.history) == 3
-    assert not net.stopped_
-
-
-def test_all_hear_of_the_last_epoch(data):
+@pytest.mark.parametrize("place", ["before", "user", "after"])
+def test_all_hear_of_the_epoch_in_which_one_stops(place, data):
     heard = []
-    net = make_net(callbacks=[Watcher("a", heard, StopTraining()), Watcher("b", heard)])
-    with net.watched_by(Watcher("c", heard)):
-        net.fit(*data)
-    assert [name for name, _ in heard] == ["a", "b", "c"]
+    net = make_net(callbacks=[Listener("user", heard, place == "user")]).initialize()
+    for _ in range(2):
+        own = [OwnListener(name, heard, place == name) for name in ("before", "after")]
+        net.add_callbacks(own[:1], own[1:])
+        net.partial_fit(*data)
+        assert net.stopped_
+        assert not net.interrupted_
+    assert [name for name, _ in heard] == 2 * ["before", "user", "after"]
+    assert len(net.history) == 2
 
 
 class Pickler(Callback):
-    kept: ClassVar[list] = []
+    def __init__(self, X, kept):
+        self.X, self.kept = X, kept
 
     def on_epoch_end(self, net, **kwargs):
-        self.kept.append((pickle.dumps(net), net.embed(net.monitors[0].X)))
+        self.kept.append((net.snapshot(), net.embed(self.X)))
+
+    def __getstate__(self):
+        return {}
 
 
-class Monitor:
-    """Holds data, and what cannot be pickled."""
+class Holder(OwnCallback):
+    """Holds what cannot be pickled."""
+
+    scorer = staticmethod(lambda *_: 0.5)
 
     def __init__(self, X):
-        self.X, self.scorer = X, lambda *_: 0.5
-
-    def on_epoch_end(self, net):
-        pass
+        self.X, self.function = X, lambda: 0
 
 
 def test_pickles_of_a_training_leave_its_data_out(data):
-    X, _ = data
-    make_net(callbacks=[Pickler], monitors=[Monitor(X)], max_epochs=1).fit(*data)
-    ((pickled, embedding),) = Pickler.kept
-    restored = pickle.loads(pickled)
-    assert restored.monitors == ()
-    np.testing.assert_array_equal(restored.embed(X), embedding)
+    kept = []
+    net = make_net(callbacks=[Pickler(data[0], kept)], max_epochs=1).initialize()
+    net.add_callbacks([Holder(data[0])], [])
+    net.partial_fit(*data)
+    ((snapshot, embedding),) = kept
+    assert len(snapshot.callbacks_) == 3
+    restored = pickle.loads(pickle.dumps(snapshot))
+    np.testing.assert_array_equal(restored.embed(data[0]), embedding)
+
+
+# As users of skorch expect
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    return embedder().fit(small.X, small.y)
+
+
+@pytest.mark.parametrize("method", ["predict", "predict_proba"])
+def test_predictions_are_the_rows_of_transform(method, fitted):
+    predict, expected = getattr(fitted.net_, method), fitted.transform(small.X)
+    rows, labels = torch.from_numpy(small.X), torch.from_numpy(small.y)
+    torch_state = torch.get_rng_state()
+    for samples in (
+        small.X,
+        rows,
+        TensorDataset(rows, labels),
+        fitted.net_.get_dataset(small.X, small.y),
+    ):
+        embedding = predict(samples)
+        assert embedding.dtype == np.float32
+        np.testing.assert_array_equal(embedding, expected)
+    assert torch.equal(torch.get_rng_state(), torch_state)
+
+
+def silhouette(net, X, y):
+    return float(metrics.map_at_r_score(net.predict_proba(X), y))
+
+
+@pytest.mark.parametrize("scoring", [EpochScoring, BatchScoring])
+@pytest.mark.parametrize("use_caching", [True, False])
+def test_scores_of_training_samples(scoring, use_caching):
+    callback = scoring(
+        silhouette,
+        on_train=True,
+        use_caching=use_caching,
+        name="score",
+        lower_is_better=False,
+    )
+    scored = embedder(callbacks=[callback]).fit(small.X, small.y)
+    scores = scored.net_.history[:, "score"]
+    assert len(scores) == 3
+    assert all(0 < score <= 1 for score in scores)
+    if scoring is EpochScoring and not use_caching:
+        expected = metrics.map_at_r_score(scored.transform(small.X), small.y)
+        assert scores[-1] == expected
+    plain = embedder().fit(small.X, small.y)
+    np.testing.assert_array_equal(scored.transform(small.X), plain.transform(small.X))
+
+
+def test_cached_scores_are_of_the_batches_of_the_epoch():
+    seen = []
+
+    def score(net, X, y):
+        seen.append((net.predict_proba(X), y))
+        return 0.0
+
+    callback = EpochScoring(score, on_train=True, name="score")
+    params = {"samples_per_class": None, "max_epochs": 1, "callbacks": [callback]}
+    embedder(NormalizedSoftmaxEmbedder, **params).fit(small.X, small.y)
+    ((rows, labels),) = seen
+    assert rows.shape == (40, 64)
+    np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, rtol=1e-5)
+    assert sorted(labels) == sorted(small.y)
+
+
+def test_history_says_which_epochs_improved(tmp_path):
+    scores = iter([0.5, 0.4, 0.6, 0.6])
+    saved = []
+
+    class Spy(Checkpoint):
+        def save_model(self, net):
+            saved.append(len(net.history))
+            super().save_model(net)
+
+    best = Spy(monitor="valid_score_best", dirname=str(tmp_path))
+    scored = embedder(callbacks=[best], max_epochs=4, scoring=lambda *_: next(scores))
+    history = scored.fit(small.X, small.y, validation_data=(small.X, small.y)).net_
+    history = history.history
+    assert history[:, "valid_score_best"] == [True, False, True, False]
+    assert saved == [1, 3]
+    losses = history[:, "train_loss"]
+    expected = [loss < min([np.inf, *losses[:i]]) for i, loss in enumerate(losses)]
+    assert history[:, "train_loss_best"] == expected
+    assert all(type(row["train_loss_best"]) is bool for row in history)
+    assert "train_loss_best" not in scored.history_[0]
+
+
+def test_no_step_outside_of_a_training(fitted, data):
+    batch = torch.from_numpy(small.X), torch.from_numpy(small.y)
+    for net in fitted.net_, make_net().fit(*data):
+        with pytest.raises(SkorchTrainingImpossibleError, match="train_step is a part"):
+            net.train_step(batch)
+
+
+def test_no_training_after_trimming(fitted):
+    trimmed = pickle.loads(pickle.dumps(fitted))
+    trimmed.net_.trim_for_prediction()
+    for train in trimmed.partial_fit, trimmed.net_.partial_fit:
+        with pytest.raises(SkorchTrainingImpossibleError, match="trimmed for predict"):
+            train(small.X, small.y)
+        with pytest.raises(SkorchTrainingImpossibleError, match="trimmed for predict"):
+            trimmed.set_params(warm_start=True).fit(small.X, small.y)
+    np.testing.assert_array_equal(trimmed.transform(small.X), fitted.transform(small.X))
+
+
+# Copies
 
 
 @pytest.mark.parametrize("compiled", [False, True])

@@ -1,14 +1,21 @@
+"""Validation: what is held out, its score, early stopping, and what is refused."""
+
 import pickle
+import re
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn import config_context
 from sklearn.datasets import load_digits, load_iris
+from sklearn.metrics import accuracy_score, make_scorer, silhouette_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils._param_validation import InvalidParameterError
 
-from sk_dml import CircleEmbedder, NormalizedSoftmaxEmbedder, map_at_r
+from sk_dml import CircleEmbedder, NormalizedSoftmaxEmbedder, map_at_r, metrics, scorers
+from sk_dml._training._net import EmbeddingNet
 from sk_dml._training._validation import hold_out, resolve_patience
 from sk_dml.scorers import retrieval_scorer
 from tests._training.small import Interrupted, Script
@@ -17,6 +24,7 @@ from tests.random_state import global_state
 rng = np.random.default_rng(0)
 X_many = rng.normal(size=(240, 4)) + 3 * rng.normal(size=(60, 4)).repeat(4, axis=0)
 y_many = np.repeat([f"class {i:02}" for i in range(60)], 4)
+X_iris, y_iris = load_iris(return_X_y=True)
 
 
 def quick(cls=CircleEmbedder, **params):
@@ -25,7 +33,7 @@ def quick(cls=CircleEmbedder, **params):
 
 @pytest.fixture(scope="module")
 def iris():
-    return load_iris(return_X_y=True)
+    return X_iris, y_iris
 
 
 # What is held out
@@ -73,16 +81,15 @@ def test_single_samples_stay_in_training():
         ([10] * 4, 0.99, "leaves no two classes with a pair"),
         ([20, 2, 2], 0.2, "leaves no two classes with a pair"),
         ([1] * 30, 0.5, "leaves no two classes with a pair"),
-        ([4] * 60, 0.99, "holds out 59 and leaves 1 to learn from"),
+        ([4] * 60, 0.99, r"fraction=0\.99 of the 60 .* leaves 1 to learn from"),
     ],
 )
-@pytest.mark.parametrize("cls", [CircleEmbedder, NormalizedSoftmaxEmbedder])
-def test_fractions_that_leave_too_little(cls, sizes, fraction, message):
+def test_fractions_that_leave_too_little(sizes, fraction, message):
     targets = np.repeat(np.arange(len(sizes)), sizes)
     with pytest.raises(ValueError, match=message):
         hold_out(targets, fraction, np.random.RandomState(0))
     if min(sizes) > 1:
-        embedder = quick(cls, early_stopping=True, validation_fraction=fraction)
+        embedder = quick(early_stopping=True, validation_fraction=fraction)
         with pytest.raises(ValueError, match=message):
             embedder.fit(rng.normal(size=(len(targets), 3)), targets)
 
@@ -242,7 +249,7 @@ def test_epochs_of_rising_rates_do_not_count(params, n_epochs, iris):
     ("params", "patience"),
     [
         ({}, 25),
-        ({"max_epochs": 30}, 10),
+        ({"max_epochs": 30, "lr_schedule": "onecycle"}, 10),
         ({"max_epochs": 42, "lr_schedule": "cosine"}, 10),
         ({"max_epochs": 48, "lr_schedule": "cosine"}, 12),
         ({"lr_schedule": None}, 10),
@@ -254,6 +261,8 @@ def test_epochs_of_rising_rates_do_not_count(params, n_epochs, iris):
 def test_patience_is_a_quarter_where_the_rates_fall_to_the_end(params, patience, iris):
     embedder = CircleEmbedder(**params)
     assert resolve_patience(embedder) == patience
+    if embedder.max_epochs > 50:  # the others are fits of the same kind
+        return
     still = [0.5] + [0.4] * 99
     embedder.set_params(early_stopping=True, module="linear", scoring=Script(*still))
     embedder.fit(*iris, validation_data=iris)
@@ -323,3 +332,122 @@ def test_metadata_routing(iris):
         pipeline = make_pipeline(StandardScaler(), embedder)
         pipeline.fit(X, y, validation_data=(X, y))
     assert pipeline[-1].best_epoch_ in (1, 2, 3)
+
+
+# What is refused
+
+
+@pytest.fixture
+def untrained(monkeypatch):
+    monkeypatch.setattr(EmbeddingNet, "train_step", None)
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"early_stopping": "yes"}, "early_stopping"),
+        ({"validation_fraction": 0}, "validation_fraction"),
+        ({"validation_fraction": 1.0}, "validation_fraction"),
+        ({"n_iter_no_change": 0}, "n_iter_no_change"),
+        ({"n_iter_no_change": "some"}, "n_iter_no_change"),
+        ({"tol": -1}, "tol"),
+        ({"scoring": None}, "scoring"),
+    ],
+)
+def test_parameters_out_of_range(params, message):
+    with pytest.raises(InvalidParameterError, match=message):
+        quick(**params).fit(X_iris, y_iris)
+
+
+@pytest.mark.parametrize("scoring", ["accuracy", "neighbor_recall", "recall_at_0"])
+def test_unknown_scores(scoring):
+    with pytest.raises(
+        ValueError, match=rf"scoring='{scoring}': .*'map_at_r'.*callable"
+    ):
+        quick(scoring=scoring).fit(X_iris, y_iris)
+
+
+@pytest.mark.parametrize(
+    ("metric", "way_out"),
+    [
+        (metrics.map_at_r_score, "the scorer scoring='map_at_r'."),
+        (metrics.mean_average_precision_score, "scoring='mean_average_precision'."),
+        (metrics.mean_reciprocal_rank_score, "scoring='mean_reciprocal_rank'."),
+        (metrics.precision_at_1_score, "scoring='precision_at_1'."),
+        (metrics.recall_at_k_score, "scoring='recall_at_5'."),
+        (metrics.nmi_score, "y: nmi_score(estimator.transform(X), y)."),
+        (silhouette_score, "y: silhouette_score(estimator.transform(X), y)."),
+        (accuracy_score, "y: accuracy_score(estimator.transform(X), y)."),
+    ],
+)
+def test_metrics_are_no_scorers(metric, way_out, untrained):
+    message = f"scoring={metric.__name__} is a metric of .*{re.escape(way_out)}"
+    for data in {}, {"validation_data": (X_iris, y_iris)}:
+        with pytest.raises(ValueError, match=message):
+            quick(scoring=metric).fit(X_iris, y_iris, **data)
+
+
+@pytest.mark.parametrize(
+    "scorer",
+    [
+        scorers.map_at_r,
+        lambda estimator, X, y: silhouette_score(estimator.transform(X), y),
+        make_scorer(lambda y, rows: rows.mean(), response_method=("transform",)),
+    ],
+)
+def test_scorers_are_no_metrics(scorer):
+    fitted = quick(scoring=scorer).fit(X_iris, y_iris, validation_data=(X_iris, y_iris))
+    assert len([row["valid_score"] for row in fitted.history_]) == 3
+
+
+@pytest.mark.parametrize(
+    ("data", "error", "message"),
+    [
+        (X_iris, TypeError, r"must be a tuple \(X, y\), got a ndarray of length 150"),
+        ((X_iris,), TypeError, "got a tuple of length 1"),
+        (3, TypeError, r"got a int\."),
+        ((X_iris[:, 1:], y_iris), ValueError, "validation_data does not fit: X has 3"),
+        (
+            (X_iris.reshape(-1, 2, 2), y_iris),
+            ValueError,
+            r"validation_data does not fit: X holds .*\(1, 2, 2\)",
+        ),
+        ((X_iris, y_iris[1:]), ValueError, "validation_data does not fit.*inconsist"),
+        ((X_iris, None), ValueError, "validation_data does not fit.*y is None"),
+        ((X_iris, X_iris[:, 0]), ValueError, "does not fit: Unknown label type: cont"),
+        ((X_iris, ["a", 1] * 75), TypeError, "does not fit: y mixes labels"),
+        (
+            (X_iris, y_iris.astype(str)),
+            TypeError,
+            r"its y and the y to learn from mix labels .*\['int', 'str'\]",
+        ),
+        ((X_iris * np.nan, y_iris), ValueError, "does not fit.*NaN"),
+        (
+            (X_iris, np.arange(150)),
+            ValueError,
+            "classes is 150, and of samples in the largest 1.*needs 2 or more",
+        ),
+        ((X_iris, np.zeros(150)), ValueError, "classes is 1, and of samples .* 150"),
+    ],
+)
+def test_validation_data_that_do_not_fit(data, error, message):
+    estimator = quick()
+    with pytest.raises(error, match=message):
+        estimator.fit(X_iris, y_iris, validation_data=data)
+    assert not hasattr(estimator, "net_")
+
+
+def test_column_names_of_validation_data():
+    X, y = load_iris(return_X_y=True, as_frame=True)
+    renamed = pd.DataFrame(X.to_numpy(), columns=list("abcd"))
+    with pytest.raises(ValueError, match=r"(?s)does not fit.*feature names"):
+        quick().fit(X, y, validation_data=(renamed, y))
+
+
+@pytest.mark.parametrize("score", [np.nan, "good", {"map_at_r": 1.0}, [0.5], None])
+def test_scorers_that_return_no_number(score):
+    estimator = quick(scoring=Script(score))
+    message = re.escape(f"must return a finite number, got {score!r} after epoch 1")
+    with pytest.raises(ValueError, match=message):
+        estimator.fit(X_iris, y_iris, validation_data=(X_iris, y_iris))
+    assert not hasattr(estimator, "net_")
