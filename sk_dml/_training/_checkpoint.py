@@ -19,7 +19,7 @@ import torch
 from safetensors import SafetensorError
 from sklearn.utils import gen_batches
 
-from sk_dml._inputs._files import DecodedImages, ImageSequence, LazyImages
+from sk_dml._inputs._source import Source
 from sk_dml._training._progress import tell
 from sk_dml._training._state import has_state, load_training_state, training_state
 from sk_dml._utils._warn import warn
@@ -117,7 +117,6 @@ def _key(key):
 # random_state leads to, by the seeds.
 LEFT_OUT = {"checkpoint_dir", "random_state", "verbose", "warm_start", "device"}
 BLOCK = 2**24  # bytes of the data that are copied at once
-SIDE = 32  # of squares by which images of a dataset are told from others
 
 
 def describe_run(embedder, data, **settings):
@@ -127,7 +126,7 @@ def describe_run(embedder, data, **settings):
     ----------
     embedder : BaseEmbedder
         Gives the parameters.
-    data : dict of arrays or LazyImages
+    data : dict of arrays and Sources
         All arrays that the training sees, by name.
     **settings : dict
         What else decides the outcome.
@@ -172,10 +171,8 @@ def describe(value: Any):
         flat = value.detach().cpu().contiguous().reshape(-1)
         content = _digest(flat.view(torch.uint8).numpy())
         return f"{value.dtype} of shape {tuple(value.shape)}, {content}"
-    if isinstance(value, ImageSequence):
-        value = DecodedImages(value, SIDE, "skip")
-    if isinstance(value, LazyImages):
-        return value.describe()
+    if isinstance(value, Source):
+        return value.fingerprint()
     if isinstance(value, np.ndarray):
         return f"{value.dtype} of shape {value.shape}, {_digest(value)}"
     if isinstance(value, functools.partial):

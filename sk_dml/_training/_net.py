@@ -11,8 +11,9 @@ from skorch import NeuralNet
 from skorch.utils import TeeGenerator
 
 from sk_dml._functional import unit_rows
-from sk_dml._inputs._files import warn_of_missing_rows
-from sk_dml._inputs._loading import batches_in_order, make_dataset, make_loader
+from sk_dml._inputs._bad_images import warn_of_missing_rows
+from sk_dml._inputs._loading import BatchDataset, batches_in_order, make_loader
+from sk_dml._inputs._source import Source
 from sk_dml._training._optimizer import (
     batch_norms,
     build_optimizer,
@@ -347,25 +348,39 @@ class EmbeddingNet(NeuralNet):
             raise stop
 
     def get_dataset(self, X, y=None):
-        """Wrap samples so that a batch is one fetch."""
-        if torch.device(self.device).type == "mps" and X.dtype == np.float64:
-            X = X.astype(np.float32)  # MPS has no float64
+        """Return samples of which a batch is one fetch; a torch Dataset as it is."""
+        if isinstance(X, np.ndarray):  # checked by the caller
+            X = Source.from_array(X)
+        if not isinstance(X, Source):
+            return super().get_dataset(X, y)
+        device = torch.device(self.device)
+        if device.type == "mps" and X.dtype == np.float64:
+            # Which has no float64.
+            X = X.from_array(X.take(np.arange(len(X)))[0].astype(np.float32))
         loader = self.get_params_for(
             "iterator_train" if y is not None else "iterator_valid"
         )
         on_host = loader.get("num_workers") or loader.get("pin_memory")
-        return make_dataset(X, y, None if on_host else torch.device(self.device))
+        return BatchDataset(X, y, None if on_host else device)
 
     def get_iterator(self, dataset, training=False):
         """Iterate over batches: sampled ones in training, in order otherwise."""
+        if not isinstance(dataset, BatchDataset):
+            return super().get_iterator(dataset, training)
         prefix = "iterator_train" if training else "iterator_valid"
         params = self.get_params_for(prefix)
-        batches: Any = batches_in_order(dataset.X, params.pop("batch_size", None))
+        size = params.pop("batch_size", None) or dataset.source.inference_size
         if training:
-            batches = self._batches(len(dataset), dataset.y)
+            batches: Any = self._batches(len(dataset), dataset.y)
             self.random_.loader = params.setdefault("generator", self.random_.loader)
+        else:
+            batches = batches_in_order(len(dataset), size)
         factory, device = getattr(self, prefix), torch.device(self.device)
         return make_loader(factory, dataset, batches, params, device)
+
+    def evaluation_step(self, batch, training=False):
+        """Compute the outputs of a batch of two or, without labels, three parts."""
+        return super().evaluation_step(batch[:2], training)
 
     def torch_compile(self, module, name):
         """Compile the module in place, which keeps its names and its pickles."""
@@ -501,16 +516,16 @@ class EmbeddingNet(NeuralNet):
             raise StopTraining
 
     def embed(self, X):
-        """Embed rows or images.
+        """Embed samples.
 
         Parameters
         ----------
-        X : ndarray of shape (n, ...) or LazyImages
+        X : Source or ndarray of shape (n, ...)
 
         Returns
         -------
         ndarray of shape (n, n_components), float32
-            Rows of Euclidean length one; of NaN for images that cannot be read, if X
+            Rows of Euclidean length one; of NaN for samples that cannot be read, if X
             lets them pass.
         """
         self._set_training(False)
@@ -520,15 +535,16 @@ class EmbeddingNet(NeuralNet):
         )
         # Filled in place: small tensors that stay would keep the memory between them.
         embedding: Any = None
-        bad = np.zeros(len(X), dtype=bool)
+        bad, start = np.zeros(len(X), dtype=bool), 0
         with eager:
             for batch in self.get_iterator(self.get_dataset(X)):
                 rows = unit_rows(self.evaluation_step(batch).float().cpu()).numpy()
                 if embedding is None:
                     embedding = np.empty((len(X), rows.shape[1]), dtype=np.float32)
-                places = batch[1].cpu().numpy()
-                bad[~places[places < 0]] = True
-                embedding[np.maximum(places, ~places)] = rows
+                block = slice(start, start := start + len(rows))
+                embedding[block] = rows
+                for readable in batch[2:]:
+                    bad[block] = ~readable.cpu().numpy()
         embedding[bad] = np.nan
         warn_of_missing_rows(X, np.flatnonzero(bad))
         return embedding

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from sklearn.base import clone
 
-from sk_dml._inputs._files import ImageSequence
+from sk_dml._inputs._files import content_of
 from sk_dml._training._checkpoint import describe
 from sk_dml.reality_check import _settings
 from sk_dml.reality_check._fold import last_step
@@ -231,8 +231,7 @@ def _plain(value):
 
 
 def _content(part):
-    is_read_later = part is None or isinstance(part, ImageSequence)
-    return part if is_read_later else np.asarray(part)
+    return None if part is None else content_of(part)
 
 
 def _identify(space):
