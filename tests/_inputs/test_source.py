@@ -8,9 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sklearn.model_selection import cross_validate
-from sklearn.neighbors import KNeighborsClassifier
-from sklearn.pipeline import make_pipeline
 
 import sk_dml._inputs
 from sk_dml import CircleEmbedder, NormalizedSoftmaxEmbedder
@@ -25,8 +22,7 @@ def series(monkeypatch):
     module = types.ModuleType("series_of_the_page")
     monkeypatch.setitem(sys.modules, module.__name__, module)  # for pickle
     monkeypatch.setattr(sk_dml._inputs, "KINDS", [*sk_dml._inputs.KINDS])
-    vars(module).update(KINDS=sk_dml._inputs.KINDS, **globals())
-    vars(module).update(__name__="series_of_the_page")
+    module.KINDS = sk_dml._inputs.KINDS
     for block in re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL):
         exec(block, vars(module))
     return module
