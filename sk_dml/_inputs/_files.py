@@ -142,7 +142,8 @@ class DecodedImages(Images):
     @classmethod
     def accepts(cls, X):
         """Return whether X holds files or images, or is refused for what it holds."""
-        if isinstance(X, (ImageSequence, Dataset, Mapping, Iterator)) or is_path(X):
+        kinds = (ImageSequence, Dataset, Mapping, Iterator)
+        if isinstance(X, kinds) or is_path(X) or _is_of_hub(X):
             return True
         if not _is_sequence(X):
             return False

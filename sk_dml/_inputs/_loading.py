@@ -18,15 +18,9 @@ THREADS = "sk_dml-images"  # how the names of threads that read begin
 class BatchDataset(Dataset):
     """Samples of a Source, fetched a whole batch at a time.
 
-    With labels a batch is (samples, labels), as skorch's callbacks expect it; without,
-    (samples, indices, readable).
-
-    Parameters
-    ----------
-    source : Source
-    y : ndarray of shape (n_samples,), int64, or None
-    device : torch.device or None, default=None
-        Where to keep arrays of moderate size; None leaves them where they are.
+    With labels y, of shape (n,) and int64, a batch is (samples, labels), as skorch's
+    callbacks expect it; without, (samples, indices, readable). Arrays of moderate size
+    are kept on the device, if there is one.
     """
 
     def __init__(self, source, y=None, device=None):
@@ -68,14 +62,8 @@ def _is_moderate(X, device):
 class ReadAhead:
     """Batches of a BatchDataset that threads begin to read before they are needed.
 
-    The sampler of a DataLoader without workers: the dataset takes what it yields.
-
-    Parameters
-    ----------
-    dataset : BatchDataset
-    batches : iterable of ndarrays of int, with a length
-    n_ahead : int or None
-        Batches to read ahead; None takes one more than there are threads.
+    The sampler of a DataLoader without workers: the dataset takes what it yields. None
+    reads one batch more ahead than there are threads.
     """
 
     def __init__(self, dataset, batches, n_ahead=None):
@@ -108,18 +96,8 @@ def make_loader(factory, dataset, batches, params, device):
 
     Without ``num_workers``, threads read ahead where the source allows it; then
     ``prefetch_factor`` is the number of batches ahead. The batches are the same ones,
-    whoever reads them.
-
-    Parameters
-    ----------
-    factory : callable
-        A DataLoader, or what is called like it.
-    dataset : BatchDataset
-    batches : iterable of ndarrays of int, with a length
-    params : dict
-        More arguments of the factory.
-    device : torch.device
-        Where the batches go.
+    whoever reads them. ``factory`` is a DataLoader or called like it, with ``params``
+    as further arguments; ``batches`` is an iterable of indices with a length.
     """
     params = dict(params)
     if dataset.source.in_threads and params.get("num_workers") is None:

@@ -48,7 +48,7 @@ class Rows(Source):
 
     def statistics(self):
         """Return the mean and the scale of every feature, in float64."""
-        X = self._array
+        X = self.array
         scaler = StandardScaler()
         size = max(SMALLEST_BLOCK, X.size // 32) // X.shape[1]
         with np.errstate(over="ignore", invalid="ignore"):

@@ -21,7 +21,7 @@ INFERENCE_SAMPLES, INFERENCE_VALUES = 512, 2**21
 
 
 class Source:
-    """Samples of one kind: what the rest of the package knows of X.
+    """Samples of one kind: all that the rest of the package knows of X.
 
     A kind of input is a subclass in ``sk_dml._inputs.KINDS``. It says by
     :meth:`accepts` what it reads, and its constructor checks X and sets ``array``.
@@ -67,7 +67,7 @@ class Source:
     # Soft bound of standardized values, in standard deviations.
     limit: float | None = None
 
-    array: np.ndarray | None = None
+    array: Any = None
     image_size: int | None = None
     on_bad_image = "raise"
 
@@ -89,15 +89,15 @@ class Source:
     @property
     def sample_shape(self):
         """Shape of a sample."""
-        return self._array.shape[1:]
+        return self.array.shape[1:]
 
     @property
     def dtype(self):
         """The dtype of the samples."""
-        return self._array.dtype
+        return self.array.dtype
 
     def __len__(self):
-        return len(self._array)
+        return len(self.array)
 
     def take(self, indices):
         """Read a batch.
@@ -112,12 +112,12 @@ class Source:
         readable : ndarray of shape (n,), bool
             Samples that cannot be read are 0.
         """
-        return self._array[indices], np.ones(len(indices), dtype=bool)
+        return self.array[indices], np.ones(len(indices), dtype=bool)
 
     def subset(self, key):
         """Return a source of the samples of some indices, or of a mask."""
         chosen = copy.copy(self)
-        chosen.array = self._array[key]
+        chosen.array = self.array[key]
         return chosen
 
     def statistics(self):
@@ -201,7 +201,7 @@ class Source:
         return [(int(index), "cannot be read") for index in indices]
 
     def keep_features(self, embedder):
-        """Set ``n_features_in_``, and what else fit learns of the features of X."""
+        """Set ``n_features_in_``; drop the column names of another fit."""
         embedder.n_features_in_ = prod(self.sample_shape)
         vars(embedder).pop("feature_names_in_", None)
 
@@ -224,12 +224,6 @@ class Source:
 
     def __getitem__(self, key):
         return self.subset(key)
-
-    @property
-    def _array(self):
-        if self.array is None:
-            raise NotImplementedError(f"{type(self).__name__} holds no array.")
-        return self.array
 
     @property
     def _sample_bytes(self):

@@ -139,7 +139,11 @@ def _build_backbone(module, params, source, input_shape, n_components):
     if isinstance(module, str):
         if module.partition("/")[0] in LIBRARIES and "/" in module:
             return build_named(
-                module, params, input_shape=input_shape, n_components=n_components
+                module,
+                params,
+                input_shape=input_shape,
+                n_components=n_components,
+                is_image=source.is_image,
             )
         if module not in NETWORKS:
             close = difflib.get_close_matches(module, NETWORKS)

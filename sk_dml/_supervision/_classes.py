@@ -28,27 +28,11 @@ def check_targets(estimator, X, y):
 
 
 def merge_classes(new, targets, *, known=None, classes=None):
-    """Merge the classes of new data with those from before.
+    """Merge the sorted classes of new data with those known from before.
 
-    Parameters
-    ----------
-    new : ndarray of shape (n_new,)
-        The classes of the data, sorted.
-    targets : ndarray of shape (n_samples,), int64
-        Indices in ``new``.
-    known : ndarray of shape (n_known,) or None
-        The classes from before.
-    classes : array-like or None
-        Classes that the data may have; it need not have all of them.
-
-    Returns
-    -------
-    merged : ndarray of shape (n_classes,)
-        All classes, sorted.
-    targets : ndarray of shape (n_samples,), int64
-        Indices in ``merged``.
-    indices : ndarray of shape (n_known,), int64
-        Indices of the known classes in ``merged``.
+    ``targets`` are indices in ``new``; ``classes`` are all that the data may have.
+    Returns the merged classes, sorted, and the indices in them of every sample and of
+    the known classes.
     """
     merged = new
     if classes is not None:
