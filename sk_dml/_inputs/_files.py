@@ -88,6 +88,16 @@ class ImageSequence:
         chosen.indices = self.indices[key]
         return chosen
 
+    def fingerprint(self):
+        """Return a text that differs for other images, the same in every process.
+
+        Returns
+        -------
+        str
+            Made of the paths and sizes of files, or of some images of a dataset.
+        """
+        return DecodedImages.of_side(self, COMPARED_SIDE, "skip").fingerprint()
+
     def __iter__(self):
         return (self[i] for i in range(len(self)))
 
@@ -233,13 +243,6 @@ class DecodedImages(Images):
                 f"the first is {str(missing[0])!r}. on_bad_image='skip' leaves "
                 "them out."
             )
-
-
-def content_of(X):
-    """Return what identifies data: images of a sequence as a Source, or an array."""
-    if isinstance(X, ImageSequence):
-        return DecodedImages.of_side(X, COMPARED_SIDE, "skip")
-    return np.asarray(X)
 
 
 def check_image_size(embedder):

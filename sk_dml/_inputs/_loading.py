@@ -47,9 +47,12 @@ class BatchDataset(Dataset):
 
     def read(self, indices):
         """Read the batch of some indices, an ndarray."""
+        X, y = self.source.array, self.y
+        if X is not None and y is not None:  # as fast as can be: many small batches
+            return torch.from_numpy(X[indices]), torch.from_numpy(y[indices])
         samples, readable = self.source.take(indices)
-        if self.y is not None:
-            return torch.from_numpy(samples), torch.from_numpy(self.y[indices])
+        if y is not None:
+            return torch.from_numpy(samples), torch.from_numpy(y[indices])
         return tuple(map(torch.from_numpy, (samples, indices, readable)))
 
 

@@ -19,7 +19,6 @@ import torch
 from safetensors import SafetensorError
 from sklearn.utils import gen_batches
 
-from sk_dml._inputs._source import Source
 from sk_dml._training._progress import tell
 from sk_dml._training._state import has_state, load_training_state, training_state
 from sk_dml._utils._warn import warn
@@ -171,7 +170,7 @@ def describe(value: Any):
         flat = value.detach().cpu().contiguous().reshape(-1)
         content = _digest(flat.view(torch.uint8).numpy())
         return f"{value.dtype} of shape {tuple(value.shape)}, {content}"
-    if isinstance(value, Source):
+    if hasattr(value, "fingerprint"):  # a Source, or an ImageSequence
         return value.fingerprint()
     if isinstance(value, np.ndarray):
         return f"{value.dtype} of shape {value.shape}, {_digest(value)}"

@@ -8,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 from sklearn.base import clone
 
-from sk_dml._inputs._files import content_of
 from sk_dml._training._checkpoint import describe
 from sk_dml.reality_check import _settings
 from sk_dml.reality_check._fold import last_step
@@ -231,7 +230,8 @@ def _plain(value):
 
 
 def _content(part):
-    return None if part is None else content_of(part)
+    is_described = part is None or hasattr(part, "fingerprint")
+    return part if is_described else np.asarray(part)
 
 
 def _identify(space):

@@ -281,11 +281,14 @@ def test_files_are_learned(files):
         {"iterator_train__num_workers": 2, "iterator_valid__num_workers": 2},
         {"iterator_train__num_workers": 1, "iterator_train__prefetch_factor": 3},
         {"iterator_train__prefetch_factor": 1, "iterator_valid__batch_size": 5},
-        {
-            "iterator_train__num_workers": 1,
-            "iterator_train__multiprocessing_context": "spawn",
-            "iterator_train__persistent_workers": True,
-        },
+        pytest.param(
+            {
+                "iterator_train__num_workers": 1,
+                "iterator_train__multiprocessing_context": "spawn",
+                "iterator_train__persistent_workers": True,
+            },
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["in step", "workers", "prefetching worker", "threads", "spawned worker"],
 )
