@@ -1,5 +1,7 @@
 """What X may be: rows, arrays of images, files and datasets of images."""
 
+from math import prod
+
 from sk_dml._inputs._files import DecodedImages
 from sk_dml._inputs._images import ArrayImages, StoredImages
 from sk_dml._inputs._rows import Rows
@@ -18,12 +20,14 @@ def make_source(embedder, X, *, reset):
     """Return X as a Source, checked; with ``reset`` the embedder learns what it is."""
     if isinstance(X, Source):  # checked before
         return X
-    fitted = None if reset else embedder._fitted_input
-    source = find_kind(X)(X, embedder, fitted)
-    if fitted is not None:
+    if not reset:
+        fitted = embedder._fitted_input
+        source = find_kind(X)(X, embedder, fitted)
         source.check_matches(fitted, type(embedder).__name__)
         return source
-    embedder._fitted_input = source.traits()
+    vars(embedder).pop("feature_names_in_", None)  # rows may set it again
+    source = find_kind(X)(X, embedder)
+    embedder.n_features_in_ = prod(source.sample_shape)
     embedder.image_size_ = source.image_size
-    source.keep_features(embedder)
+    embedder._fitted_input = source.traits()
     return source

@@ -68,8 +68,7 @@ def load_image(item, smallest_side=None, *, column="image"):
 
     It is turned as its EXIF orientation says. Gray values become three equal channels,
     those of 16 bits are divided by 257; transparent pixels are laid on white. Of an
-    animation the first frame counts. Raises ValueError if the item holds no image, or
-    one whose range of values is not known; OSError if a file cannot be read.
+    animation the first frame counts. Raises ValueError or OSError if there is no image.
 
     Parameters
     ----------

@@ -287,7 +287,7 @@ def _as_sequence(X):
         )
     if isinstance(X, Dataset) or _is_of_hub(X):
         return ImageSequence(X)
-    first = next(iter(X), None)
+    first = next(iter(X))
     if isinstance(first, bytes):
         raise TypeError(
             "X holds bytes. Give the paths of files or, where the bytes are files of "
@@ -329,10 +329,8 @@ def _holds_image(item):
         item = item[0]
         if is_path(item) or getattr(item, "ndim", 0) >= 2:
             return True
-    module = "PIL.Image"
-    return isinstance(item, Mapping) or any(
-        cls.__module__ == module for cls in type(item).__mro__
-    )
+    modules = [cls.__module__ for cls in type(item).__mro__]
+    return isinstance(item, Mapping) or "PIL.Image" in modules
 
 
 def _reason(error):

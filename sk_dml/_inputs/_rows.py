@@ -66,9 +66,6 @@ class Rows(Source):
         """The number of features."""
         return {"n_features": self.sample_shape[0]}
 
-    def keep_features(self, embedder):
-        """Leave what validate_data has set."""
-
 
 def _holds_paths(X):
     if issparse(X):

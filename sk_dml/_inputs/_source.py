@@ -200,11 +200,6 @@ class Source:
         """Return pairs of the name or index of samples, and why they are unreadable."""
         return [(int(index), "cannot be read") for index in indices]
 
-    def keep_features(self, embedder):
-        """Set ``n_features_in_``; drop the column names of another fit."""
-        embedder.n_features_in_ = prod(self.sample_shape)
-        vars(embedder).pop("feature_names_in_", None)
-
     def sample(self):
         """Return the samples, or, if they are read later, some of them."""
         if self.array is not None:
