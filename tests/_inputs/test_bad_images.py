@@ -45,7 +45,7 @@ def test_a_bad_image_stops_and_is_named(broken_files):
 
 @pytest.mark.parametrize("workers", [None, 1])
 def test_skipped_images_are_counted_and_listed(workers, broken_files):
-    paths, y, places = broken_files
+    paths, y, indices = broken_files
     net_params = {"iterator_valid__num_workers": workers} if workers else None
     embedder = quick(on_bad_image="skip", net_params=net_params)
     expected = r"3 of 48 images cannot be read and are left out: .*truncated\.png.*See"
@@ -54,25 +54,25 @@ def test_skipped_images_are_counted_and_listed(workers, broken_files):
     assert len(record) == 1
     assert record[0].filename == __file__
     names, reasons = zip(*embedder.bad_images_, strict=True)
-    assert list(names) == paths[places].tolist()
+    assert list(names) == paths[indices].tolist()
     assert [reason.partition(":")[0] for reason in reasons] == [
         "OSError",
         "UnidentifiedImageError",
         "FileNotFoundError",
     ]
     assert not any("np.str_" in reason for reason in reasons)
-    kept = np.delete(paths, places)
-    alone = quick().fit(kept, np.delete(y, places))
+    kept = np.delete(paths, indices)
+    alone = quick().fit(kept, np.delete(y, indices))
     np.testing.assert_array_equal(embedder.transform(kept), alone.transform(kept))
     message = r"3 of 48 images cannot be read; their rows are NaN: .*empty\.png"
     with pytest.warns(UserWarning, match=message) as record:
         embedding = embedder.transform(paths)
     assert len(record) == 1
     assert record[0].filename == __file__
-    assert np.flatnonzero(np.isnan(embedding).all(axis=1)).tolist() == places
+    assert np.flatnonzero(np.isnan(embedding).all(axis=1)).tolist() == indices
     assert np.isnan(embedding).any(axis=1).sum() == 3
     np.testing.assert_allclose(
-        np.delete(embedding, places, axis=0), alone.transform(kept), atol=1e-6
+        np.delete(embedding, indices, axis=0), alone.transform(kept), atol=1e-6
     )
 
 
@@ -84,7 +84,7 @@ def test_skipping_where_all_is_well_changes_nothing(files, decoded):
 
 
 def test_skipped_images_of_validation_data_and_datasets(broken_files):
-    paths, y, places = broken_files
+    paths, y, indices = broken_files
     embedder = quick(on_bad_image="skip")
     with pytest.warns(UserWarning, match="of 24 images .*left out") as record:
         embedder.fit(paths[1::2], y[1::2], validation_data=(paths[::2], y[::2]))
@@ -95,7 +95,7 @@ def test_skipped_images_of_validation_data_and_datasets(broken_files):
     assert len(embedder.bad_images_) == 3
     with pytest.warns(UserWarning, match="3 of 48 images"):
         embedder.fit(Photographs(paths, y), y)
-    assert [place for place, _ in embedder.bad_images_] == places
+    assert [index for index, _ in embedder.bad_images_] == indices
     with pytest.raises(ValueError, match=r"The item 4 of X cannot be read as an image"):
         quick().fit(ImageSequence(HubDataset(paths, y))[[4] * 48], y)
     with pytest.raises(ValueError, match=r"The item (0|13|26) of X cannot be read"):
@@ -152,10 +152,10 @@ def test_a_bad_image_that_comes_again_is_told_once(files, tmp_path):
 
 
 def test_bad_images_do_not_raise_scores(broken_files):
-    paths, y, places = broken_files
+    paths, y, indices = broken_files
     y = y.copy()
-    y[places] = 0  # as rows of zeros they would find each other
-    kept = np.delete(np.arange(48), places)
+    y[indices] = 0  # as rows of zeros they would find each other
+    kept = np.delete(np.arange(48), indices)
     expected = precision_at_1(quick().fit(paths[kept], y[kept]), paths[kept], y[kept])
     embedder = quick(on_bad_image="skip")
     with pytest.warns(UserWarning, match="left out"):
@@ -175,7 +175,7 @@ def test_bad_images_do_not_raise_scores(broken_files):
         pytest.warns(UserWarning, match="their rows are NaN"),
         pytest.raises(ValueError, match=r"3 of 3 samples .* there is nothing to score"),
     ):
-        precision_at_1(embedder, paths[places], y[places])
+        precision_at_1(embedder, paths[indices], y[indices])
 
 
 def test_an_image_that_breaks_later_stops_the_training(files, tmp_path):

@@ -217,17 +217,18 @@ def test_searches_split_paths(files):
     assert search.predict(paths[:5]).shape == (5,)
 
 
-def test_cross_validation_of_datasets_and_paths_agree_in_processes(files):
+@pytest.mark.parametrize(
+    ("wrap", "n_jobs"),
+    [(HubDataset, 1), pytest.param(Photographs, 2, marks=pytest.mark.slow)],
+)
+def test_cross_validation_of_datasets_and_paths_agree(wrap, n_jobs, files):
     paths, y = files
     how = {"cv": ClassDisjointKFold(2), "scoring": map_at_r, "error_score": "raise"}
     embedder = quick(module="linear")
     expected = cross_validate(embedder, paths, y, **how)["test_score"]
-    for X, n_jobs in (
-        (ImageSequence(Photographs(paths, y)), 2),
-        (ImageSequence(HubDataset(paths, y)), 1),
-    ):
-        scores = cross_validate(embedder, X, y, n_jobs=n_jobs, **how)["test_score"]
-        np.testing.assert_array_equal(scores, expected)
+    X = ImageSequence(wrap(paths, y))
+    scores = cross_validate(embedder, X, y, n_jobs=n_jobs, **how)["test_score"]
+    np.testing.assert_array_equal(scores, expected)
 
 
 def test_copies_embed_alike(files, decoded, fitted):

@@ -5,6 +5,7 @@ import re
 import sys
 import types
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,16 +17,17 @@ from sk_dml._inputs._source import Source, count_axes, evenly_spaced, training_s
 PAGE = Path(__file__).parents[2] / "docs" / "developers" / "adding_an_input.md"
 
 
-@pytest.fixture
-def series(monkeypatch):
-    """The names of the page, once its kind of input is registered."""
-    module = types.ModuleType("series_of_the_page")
-    monkeypatch.setitem(sys.modules, module.__name__, module)  # for pickle
-    monkeypatch.setattr(sk_dml._inputs, "KINDS", [*sk_dml._inputs.KINDS])
-    module.KINDS = sk_dml._inputs.KINDS
-    for block in re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL):
-        exec(block, vars(module))
-    return module
+@pytest.fixture(scope="module")
+def series():
+    """The names of the page, while its kind of input is registered."""
+    module: Any = types.ModuleType("series_of_the_page")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, module.__name__, module)  # for pickle
+        patch.setattr(sk_dml._inputs, "KINDS", [*sk_dml._inputs.KINDS])
+        module.KINDS = sk_dml._inputs.KINDS
+        for block in re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL):
+            exec(block, vars(module))
+        yield module
 
 
 def test_a_new_kind_of_input_works(series):
