@@ -30,6 +30,7 @@ from torch import nn
 
 import sk_dml
 from sk_dml import class_disjoint_split
+from sk_dml._inputs._images import ArrayImages
 from sk_dml._networks._build import build_network
 from sk_dml.metrics import retrieval_scores
 
@@ -105,14 +106,9 @@ def train(path, name, seed, epochs=None, **params):
 
 def pretrained(n_components=64):
     """Build the pretrained network as the embedders do."""
+    blank = ArrayImages.from_array(np.zeros((2, 3, SIDE, SIDE), np.uint8))
     return build_network(
-        BACKBONE,
-        {"weights": WEIGHTS},
-        input_shape=(3, SIDE, SIDE),
-        n_components=n_components,
-        mean=torch.full((3, 1, 1), 127.5),
-        scale=torch.full((3, 1, 1), 64.0),
-        largest=255,
+        BACKBONE, {"weights": WEIGHTS}, blank, n_components=n_components
     )
 
 

@@ -1,4 +1,4 @@
-"""Images of every kind, from a file or an object to 8-bit colours of one size."""
+"""Images of every kind, from a file or an object to 8-bit colors of one size."""
 
 import io
 import os
@@ -10,29 +10,18 @@ import numpy as np
 # larger than what is made of it.
 REDUCING_GAP = 2
 LARGEST_16_BIT = 2**16 - 1
-EXIF_ORIENTATION = 0x0112
 IMAGE_SUFFIXES = (
     *(".bmp", ".gif", ".jpeg", ".jpg", ".pgm"),
     *(".png", ".ppm", ".tif", ".tiff", ".webp"),
 )
 
 # Values of images are on another scale if they are all so many times smaller or larger,
-# and the smaller ones at most what standardised values or shares are.
+# and the smaller ones at most what standardized values or shares are.
 OTHER_SCALE, LARGEST_SHARE = 16, 3
 
 
 def import_pillow():
-    """Import Pillow's ``Image``.
-
-    Returns
-    -------
-    module
-
-    Raises
-    ------
-    ImportError
-        If Pillow is not installed: it says what to install.
-    """
+    """Return Pillow's module ``Image``; ImportError says what to install."""
     try:
         from PIL import Image
     except ImportError as error:
@@ -44,54 +33,23 @@ def import_pillow():
 
 
 def is_path(item):
-    """Tell whether something is a path.
-
-    Parameters
-    ----------
-    item : object
-
-    Returns
-    -------
-    bool
-    """
+    """Return whether an item is a path."""
     return isinstance(item, (str, os.PathLike))
 
 
-def is_other_scale(found, known):
-    """Tell whether values of images are on another scale, as 0 to 1 and 0 to 255 are.
+def is_other_scale(one, other):
+    """Return whether ranges (low, high) of images differ as 0 to 1 and 0 to 255 do.
 
-    Parameters
-    ----------
-    found, known : tuple of float
-        The smallest and the largest value of either.
-
-    Returns
-    -------
-    bool
-        False where all values of either are 0.
+    False where all values of either are 0.
     """
-    small, large = sorted(max(abs(low), abs(high)) for low, high in (found, known))
+    small, large = sorted(max(abs(low), abs(high)) for low, high in (one, other))
     return 0 < small <= LARGEST_SHARE and large >= OTHER_SCALE * small
 
 
 def load_square(item, side, *, column="image"):
-    """Make a square of 8-bit colours of an image.
+    """Return an image as an array of shape (3, side, side), uint8: its middle, scaled.
 
-    The shorter side becomes ``side`` pixels long, and of the longer one the middle is
-    kept.
-
-    Parameters
-    ----------
-    item : object
-        What :func:`load_image` takes.
-    side : int
-        Side of the square, in pixels.
-    column : str, default="image"
-        Which entry of a dict is the image.
-
-    Returns
-    -------
-    ndarray of shape (3, side, side), uint8
+    The shorter side becomes ``side`` pixels long.
     """
     image = load_image(item, REDUCING_GAP * side, column=column)
     half = min(image.size) / 2
@@ -106,11 +64,11 @@ def load_square(item, side, *, column="image"):
 
 
 def load_image(item, smallest_side=None, *, column="image"):
-    """Load an image and turn it to 8-bit colours, as it is to be looked at.
+    """Load an image as a Pillow image of mode "RGB", as it is to be looked at.
 
-    It is turned as its EXIF orientation says. Grey values become three equal channels,
+    It is turned as its EXIF orientation says. Gray values become three equal channels,
     those of 16 bits are divided by 257; transparent pixels are laid on white. Of an
-    animation the first frame counts.
+    animation the first frame counts. Raises ValueError or OSError if there is no image.
 
     Parameters
     ----------
@@ -125,18 +83,6 @@ def load_image(item, smallest_side=None, *, column="image"):
         as both sides stay at least so long.
     column : str, default="image"
         Which entry of a dict is the image.
-
-    Returns
-    -------
-    PIL.Image.Image
-        Of mode "RGB".
-
-    Raises
-    ------
-    ValueError
-        If it holds no image, or one whose range of values is not known.
-    OSError
-        If a file cannot be read, or is damaged.
     """
     pillow = import_pillow()
     item = _image_of(item, column)
@@ -144,9 +90,10 @@ def load_image(item, smallest_side=None, *, column="image"):
         item = io.BytesIO(item)
     elif is_path(item):
         item = str(os.fspath(item))  # no string of NumPy: errors show it
-    if not is_path(item) and not isinstance(item, io.BytesIO):
-        is_image = isinstance(item, pillow.Image)
-        return _to_colors(item if is_image else _from_array(item))
+    elif isinstance(item, pillow.Image):
+        return _to_colors(_upright(item))
+    else:
+        return _to_colors(_from_array(item))
     with pillow.open(item) as image:
         n_pixels, largest = image.width * image.height, pillow.MAX_IMAGE_PIXELS
         if largest is not None and n_pixels > largest:
@@ -157,11 +104,11 @@ def load_image(item, smallest_side=None, *, column="image"):
         if smallest_side is not None:
             image.draft(None, (smallest_side, smallest_side))
         image.load()
-        return _to_colors(image)
+        return _to_colors(_upright(image, in_place=True))
 
 
 def _image_of(item, column):
-    """Find the image in what a dataset returns for a sample."""
+    """Return the image in what a dataset returns for a sample."""
     if isinstance(item, Mapping):
         if column not in item:
             raise ValueError(
@@ -178,7 +125,6 @@ def _image_of(item, column):
 
 def _to_colors(image):
     pillow = import_pillow()
-    image = _upright(image)
     if image.mode[0] == "I":
         image = _from_16_bit(image)
     if image.mode == "F":
@@ -193,22 +139,15 @@ def _to_colors(image):
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def _upright(image):
+def _upright(image, in_place=False):
+    """Return an image turned as EXIF says; others than our own are not changed."""
+    from PIL import ImageOps
+
     try:
-        orientation = image.getexif().get(EXIF_ORIENTATION, 1)
+        turned = ImageOps.exif_transpose(image, in_place=in_place)
     except Exception:  # EXIF data that cannot be read say nothing about the pixels
         return image
-    turns = import_pillow().Transpose
-    needed = {
-        2: turns.FLIP_LEFT_RIGHT,
-        3: turns.ROTATE_180,
-        4: turns.FLIP_TOP_BOTTOM,
-        5: turns.TRANSPOSE,
-        6: turns.ROTATE_270,
-        7: turns.TRANSVERSE,
-        8: turns.ROTATE_90,
-    }.get(orientation)
-    return image if needed is None else image.transpose(needed)
+    return image if in_place else turned
 
 
 def _from_16_bit(image):
@@ -218,14 +157,14 @@ def _from_16_bit(image):
             f"its values go from {values.min()} to {values.max()}, more than 16 bits; "
             "save it with 8 or 16 bits"
         )
-    grey = np.rint(values / (LARGEST_16_BIT / 255)).astype(np.uint8)
+    gray = np.rint(values / (LARGEST_16_BIT / 255)).astype(np.uint8)
     if "transparency" in image.info:  # the value that stands for it
-        grey[values == image.info["transparency"]] = 255
-    return import_pillow().fromarray(grey)
+        gray[values == image.info["transparency"]] = 255
+    return import_pillow().fromarray(gray)
 
 
 def _from_array(item):
-    """Make a Pillow image of an array or a tensor."""
+    """Return an array or a tensor as a Pillow image."""
     is_tensor = hasattr(item, "detach")
     values = np.asarray(item.detach().cpu() if is_tensor else item)
     shape, dtype = values.shape, values.dtype

@@ -1,4 +1,4 @@
-"""Datasets whose every fetch is a batch, and threads that read batches ahead."""
+"""Batches for torch, and threads that read batches ahead."""
 
 import threading
 from collections import deque
@@ -8,52 +8,53 @@ import numpy as np
 import torch
 from skorch.dataset import Dataset  # so that skorch finds X and y in it
 
-from sk_dml._inputs._files import LazyImages, n_threads
-
 # Data up to this size move to an accelerator once, if there is room for four times
 # as much, instead of batch by batch.
 MODERATE_SIZE = 2**30
 
-# What is embedded at once outside training: rows; images, no more than training takes
-# by default, so that they need no more memory; and pixels of these.
-INFERENCE_ROWS = 512
-INFERENCE_IMAGES = 128
-INFERENCE_PIXELS = 2**19
-
-THREADS = "sk_dml-images"  # how the names of those that read begin
+THREADS = "sk_dml-images"  # how the names of threads that read begin
 
 
-class ArrayDataset(Dataset):
-    """Rows or images in memory, fetched a whole batch at a time.
+class BatchDataset(Dataset):
+    """Samples of a Source, fetched a whole batch at a time.
 
-    Parameters
-    ----------
-    X : ndarray of shape (n_samples, ...)
-    y : ndarray of shape (n_samples,), int64, or None
-        None stands for data without labels.
-    device : torch.device or None, default=None
-        Where to keep data of moderate size; None leaves them where they are.
+    With labels y, of shape (n,) and int64, a batch is (samples, labels), as skorch's
+    callbacks expect it; without, (samples, indices, readable). Arrays of moderate size
+    are kept on the device, if there is one.
     """
 
-    def __init__(self, X, y=None, device=None):
-        self.X = X
-        self.y = y
+    def __init__(self, source, y=None, device=None):
+        self.X, self.y = source, y
         self.on_device = None
-        if device is not None and device.type != "cpu" and _is_moderate(X, device):
-            labels = np.arange(len(X)) if y is None else y
+        array = source.array
+        if array is None or device is None or device.type == "cpu":
+            return
+        if _is_moderate(array, device):
+            n = len(array)
+            labels = (y,) if y is not None else (np.arange(n), np.ones(n, bool))
             # Not from_numpy, which warns of arrays that cannot be written to.
-            self.on_device = tuple(torch.tensor(a, device=device) for a in (X, labels))
+            self.on_device = tuple(
+                torch.tensor(part, device=device) for part in (array, *labels)
+            )
 
     def __len__(self):
         return len(self.X)
 
-    def __getitem__(self, indices):
+    def __getitem__(self, batch):
         if self.on_device is not None:
-            X, y = self.on_device
-            places = torch.from_numpy(indices).to(X.device)
-            return X[places], y[places]
-        labels = indices if self.y is None else self.y[indices]
-        return torch.from_numpy(self.X[indices]), torch.from_numpy(labels)
+            indices = torch.from_numpy(batch).to(self.on_device[0].device)
+            return tuple(part[indices] for part in self.on_device)
+        return batch.result() if isinstance(batch, Future) else self.read(batch)
+
+    def read(self, indices):
+        """Read the batch of some indices, an ndarray."""
+        array, y = self.X.array, self.y
+        if array is not None and y is not None:  # as fast as can be: small batches
+            return torch.from_numpy(array[indices]), torch.from_numpy(y[indices])
+        samples, readable = self.X.take(indices)
+        if y is not None:
+            return torch.from_numpy(samples), torch.from_numpy(y[indices])
+        return tuple(map(torch.from_numpy, (samples, indices, readable)))
 
 
 def _is_moderate(X, device):
@@ -62,59 +63,11 @@ def _is_moderate(X, device):
     return X.nbytes <= MODERATE_SIZE
 
 
-class LazyDataset(Dataset):
-    """Images that are read when a batch of them is fetched.
-
-    Parameters
-    ----------
-    X : LazyImages
-    y : ndarray of shape (n_samples,), int64, or None
-        Of data without labels, the label of a sample is its place, or the complement
-        of that, which is negative, if the image cannot be read.
-    """
-
-    on_device = None
-
-    def __init__(self, X, y=None):
-        self.X = X
-        self.y = y
-
-    def __len__(self):
-        return len(self.X)
-
-    def __getitem__(self, batch):
-        return batch.result() if isinstance(batch, Future) else self.read(batch)
-
-    def read(self, places):
-        """Read a batch.
-
-        Parameters
-        ----------
-        places : ndarray of int
-
-        Returns
-        -------
-        images, labels : tensors
-        """
-        images, readable = self.X.read(places)
-        if self.y is None:
-            labels = np.where(readable, places, ~places)
-        else:
-            labels = self.y[places]
-        return torch.from_numpy(images), torch.from_numpy(labels)
-
-
 class ReadAhead:
-    """Batches of a LazyDataset that threads begin to read before they are asked for.
+    """Batches of a BatchDataset that threads begin to read before they are needed.
 
-    To be the sampler of a DataLoader without workers: the dataset takes what it yields.
-
-    Parameters
-    ----------
-    dataset : LazyDataset
-    batches : iterable of ndarrays of int, with a length
-    n_ahead : int or None
-        How many batches to read ahead; None takes one more than there are threads.
+    The sampler of a DataLoader without workers: the dataset takes what it yields. None
+    reads one batch more ahead than there are threads.
     """
 
     def __init__(self, dataset, batches, n_ahead=None):
@@ -130,8 +83,8 @@ class ReadAhead:
         n_ahead = n_threads() + 1 if self.n_ahead is None else self.n_ahead
         pending: deque = deque()
         try:
-            for places in self.batches:
-                pending.append(pool.submit(self.dataset.read, places))
+            for indices in self.batches:
+                pending.append(pool.submit(self.dataset.read, indices))
                 if len(pending) > n_ahead:
                     yield pending.popleft()
             while pending:
@@ -142,50 +95,16 @@ class ReadAhead:
             pool.shutdown(wait=not is_own, cancel_futures=True)
 
 
-def make_dataset(X, y, device):
-    """Wrap X so that a batch is one fetch.
-
-    Parameters
-    ----------
-    X : ndarray or LazyImages
-    y : ndarray or None
-    device : torch.device or None
-        Where to keep arrays of moderate size.
-
-    Returns
-    -------
-    torch.utils.data.Dataset
-    """
-    if isinstance(X, LazyImages):
-        return LazyDataset(X, y)
-    return ArrayDataset(X, y, device)
-
-
 def make_loader(factory, dataset, batches, params, device):
-    """Build what iterates over batches.
+    """Return an iterable of the batches of a BatchDataset.
 
-    Without ``num_workers``, threads read files ahead. The batches are the same ones,
-    whoever reads them.
-
-    Parameters
-    ----------
-    factory : callable
-        A DataLoader, or what is called like it.
-    dataset : ArrayDataset or LazyDataset
-    batches : iterable of ndarrays of int, with a length
-    params : dict
-        More arguments. Where threads read, ``prefetch_factor`` is the number of batches
-        that they are ahead.
-    device : torch.device
-        Where the batches go.
-
-    Returns
-    -------
-    iterable of tuples (samples, labels)
+    Without ``num_workers``, threads read ahead where the source allows it; then
+    ``prefetch_factor`` is the number of batches ahead. The batches are the same ones,
+    whoever reads them. ``factory`` is a DataLoader or called like it, with ``params``
+    as further arguments; ``batches`` is an iterable of indices with a length.
     """
     params = dict(params)
-    is_lazy = isinstance(dataset, LazyDataset) and dataset.X.in_threads
-    if is_lazy and params.get("num_workers") is None:
+    if dataset.X.in_threads and params.get("num_workers") is None:
         batches = ReadAhead(dataset, batches, params.pop("prefetch_factor", None))
     if device.type == "cuda" and dataset.on_device is None:
         params.setdefault("pin_memory", True)  # so that batches are copied aside
@@ -194,24 +113,12 @@ def make_loader(factory, dataset, batches, params, device):
     return factory(dataset, batch_size=None, sampler=batches, **params)
 
 
-def batches_in_order(X, size=None):
-    """Split samples into batches to embed.
+def batches_in_order(n_samples, size):
+    """Return the indices 0 .. n_samples - 1 as a list of arrays of some size."""
+    indices = np.arange(n_samples)
+    return np.split(indices, range(size, n_samples, size))
 
-    Parameters
-    ----------
-    X : ndarray or LazyImages
-        Rows or images.
-    size : int or None, default=None
-        Samples a batch. None takes fewer of large images.
 
-    Returns
-    -------
-    list of ndarrays of int
-    """
-    if size is None:
-        size = INFERENCE_ROWS
-        if len(X.shape) == 4:
-            n_pixels = X.shape[2] * X.shape[3]
-            size = max(1, min(INFERENCE_IMAGES, INFERENCE_PIXELS // n_pixels))
-    rows = np.arange(len(X))
-    return np.split(rows, range(size, len(rows), size))
+def n_threads():
+    """Return how many threads read files: as many as torch may use, and at most 8."""
+    return min(torch.get_num_threads(), 8)

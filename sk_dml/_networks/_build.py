@@ -23,50 +23,32 @@ from sk_dml._networks._pretrained import LIBRARIES, build_named, is_pretrained
 
 NETWORKS = {"linear": Linear, "mlp": MLP, "conv": ConvNet, "features": Features}
 
-# Standardised features of rows are softly bounded here, in standard deviations.
-ROW_LIMIT = 3.0
 # Resampling may take floats beyond their range, by up to about this share of it.
 OVERSHOOT = 0.25
 
 
 def build_network(
-    module,
-    params,
-    *,
-    input_shape,
-    n_components,
-    mean,
-    scale,
-    largest=None,
-    augment=None,
-    crop_size=None,
-    sample=None,
-    device="cpu",
+    module, params, source, *, n_components, augment=None, sample=None, device="cpu"
 ):
-    """Build the network: augmentation, standardisation, and the backbone after them.
+    """Return the network: augmentation, standardization, and the backbone after them.
 
     Parameters
     ----------
     module : None, str, type or torch.nn.Module
-        None picks "mlp" for rows and "conv" for images. A class is called with
-        ``params`` and with those of ``n_components``, ``input_shape``, ``n_features``
-        (rows) and ``n_channels`` (images) that its constructor names. An instance is
-        deep-copied. "torchvision/NAME" and "timm/NAME" are networks of these libraries.
+        None picks the source's default. A class is called with ``params`` and with
+        those of ``n_components``, ``input_shape`` and the source's ``module_sizes``
+        that its constructor names. An instance is deep-copied. "torchvision/NAME" and
+        "timm/NAME" are networks of these libraries.
     params : dict
         Arguments for the constructor of the backbone.
-    input_shape : tuple of int
-        Shape of a sample: (features,) or (channels, height, width).
+    source : Source
+        The training data: their shape, statistics, and what is particular to their
+        kind. Of images larger than its ``image_size`` the backbone sees the middle,
+        or, in training, random crops.
     n_components : int
         Width of the embedding.
-    mean, scale : tensors
-        Statistics of the training data.
-    largest : float or None, default=None
-        What stands for white in images, 255 or 1; a pretrained network needs to know.
     augment : "auto", "affine", "crop", None or callable, default=None
-        What changes samples in training.
-    crop_size : int or None, default=None
-        Height and width of what the backbone sees of larger images: the middle, but for
-        random crops in training. None takes images as they are.
+        What changes samples in training; "auto" is the source's default.
     sample : callable or None, default=None
         Called for a network that starts from learned features: yields training samples,
         tensors of shape (n, ...), with their classes, from which its head begins, and
@@ -79,17 +61,10 @@ def build_network(
     torch.nn.Sequential
         With the children ``augment`` and ``crop``, where there is something to do,
         ``standardize`` and ``backbone``.
-
-    Raises
-    ------
-    ValueError
-        If ``params`` do not fit the backbone, or the backbone or ``augment`` the data.
-    ImportError
-        If the library that ``module`` names is missing.
-    OSError
-        If pretrained weights could not be loaded.
     """
-    is_image = len(input_shape) == 3
+    if isinstance(augment, str) and augment == "auto":
+        augment = source.default_augment
+    input_shape, crop_size = source.sample_shape, source.image_size
     changes = build_augmentation(augment, input_shape, crop_size)
     crop, seen_shape = None, input_shape
     if crop_size is not None:
@@ -99,14 +74,16 @@ def build_network(
                 f"{input_shape[2]}."
             )
         crop, seen_shape = CenterCrop(crop_size), (input_shape[0], crop_size, crop_size)
-    backbone = _build_backbone(module, params, seen_shape, n_components)
-    limit = None if is_image else ROW_LIMIT
+    backbone = _build_backbone(module, params, source, seen_shape, n_components)
+    (mean, scale), limit = source.statistics(), source.limit
+    if torch.device(device).type == "mps":  # which has no float64
+        mean, scale = mean.float(), scale.float()
     if isinstance(backbone, Features):
         mean, scale, limit = torch.zeros_like(mean), torch.ones_like(scale), None
     pretrained = is_pretrained(backbone)
     if pretrained:
         mean, scale = (
-            torch.tensor(values, dtype=mean.dtype)[:, None, None] * largest
+            torch.tensor(values, dtype=mean.dtype)[:, None, None] * source.white
             for values in backbone.statistics
         )
     parts = {
@@ -119,24 +96,17 @@ def build_network(
     network = nn.Sequential(OrderedDict(present))
     _check_output(network, input_shape, n_components, mean.dtype)
     if sample is not None and isinstance(getattr(backbone, "head", None), FeatureHead):
-        features, labels, (low, high) = _features(network, sample(), device)
+        # Rows are soon computed, in the double precision that some devices lack.
+        place = device if source.is_image else "cpu"
+        features, labels, (low, high) = _features(network, sample(), place)
         if pretrained:
-            _check_range(module, low, high, largest)
+            _check_range(module, low, high, source.white)
         backbone.head.start_from(features, labels)
     return network
 
 
 def starts_from_features(module):
-    """Tell whether a network is a head on features that are learned already.
-
-    Parameters
-    ----------
-    module : None, str, type or torch.nn.Module
-
-    Returns
-    -------
-    bool
-    """
+    """Return whether a network is a head on features that are learned already."""
     return isinstance(module, str) and (
         module == "features" or module.partition("/")[0] in LIBRARIES
     )
@@ -144,22 +114,21 @@ def starts_from_features(module):
 
 @torch.no_grad()
 def _features(network, blocks, device):
-    """Compute what the head is given; tell the least and the largest value, too."""
+    """Return what the head is given, the labels, and the range of the inputs."""
     network.eval().to(device)
     features, labels, ends = [], [], []
     for inputs, classes in blocks:
-        found = network.backbone.features(network[:-1](inputs.to(device)))
-        features.append(found.cpu())
+        outputs = network.backbone.features(network[:-1](inputs.to(device)))
+        features.append(outputs.cpu())
         labels.append(classes)
         ends += [inputs.min().item(), inputs.max().item()]
     network.train().cpu()
     return torch.cat(features), torch.cat(labels), (min(ends), max(ends))
 
 
-def _build_backbone(module, params, input_shape, n_components):
-    is_image = len(input_shape) == 3
+def _build_backbone(module, params, source, input_shape, n_components):
     if module is None:
-        module = "conv" if is_image else "mlp"
+        module = source.default_module
     if isinstance(module, nn.Module):
         if params:
             raise ValueError(
@@ -170,7 +139,11 @@ def _build_backbone(module, params, input_shape, n_components):
     if isinstance(module, str):
         if module.partition("/")[0] in LIBRARIES and "/" in module:
             return build_named(
-                module, params, input_shape=input_shape, n_components=n_components
+                module,
+                params,
+                input_shape=input_shape,
+                n_components=n_components,
+                is_image=source.is_image,
             )
         if module not in NETWORKS:
             close = difflib.get_close_matches(module, NETWORKS)
@@ -180,19 +153,19 @@ def _build_backbone(module, params, input_shape, n_components):
                 f"are {sorted(NETWORKS)}, 'torchvision/NAME', 'timm/NAME', a torch "
                 f"Module, its class, and None.{hint}"
             )
-    if module == "conv" and not is_image:
+    if module == "conv" and not source.is_image:
         raise ValueError(
             "module='conv' needs images of shape (n, height, width), (n, channels, "
-            f"height, width) or (n, height, width, channels), got X with "
-            f"{input_shape[0]} features; for rows use 'mlp' or 'linear'."
+            f"height, width) or (n, height, width, channels), got {source.noun} of "
+            f"shape {input_shape}; use 'mlp' or 'linear'."
         )
-    offered = {"n_components": n_components, "input_shape": input_shape}
-    offered["n_channels" if is_image else "n_features"] = input_shape[0]
+    sizes = source.module_sizes
+    offered = {"n_components": n_components, "input_shape": input_shape, **sizes}
     return _construct(NETWORKS.get(module, module), params, offered)
 
 
 def _check_range(module, low, high, largest):
-    """Check that images have the values that pretrained weights expect."""
+    """Raise ValueError unless images have the values that the weights expect."""
     beyond = OVERSHOOT * largest
     is_binary = largest == 255 and high == 1
     if low < -beyond or high > largest + beyond or is_binary:
@@ -245,10 +218,10 @@ def _check_output(network, input_shape, n_components, dtype):
         ) from error
     finally:
         network.train()
-    found = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output)
-    if found != (2, n_components):
+    got = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output)
+    if got != (2, n_components):
         raise ValueError(
             f"module must return a tensor of shape (n, n_components) = (2, "
-            f"{n_components}) for two samples, got {found}. Let its last layer have "
+            f"{n_components}) for two samples, got {got}. Let its last layer have "
             "n_components outputs, or set n_components to what it returns."
         )

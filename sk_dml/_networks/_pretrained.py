@@ -60,14 +60,14 @@ class _TimmMaps(nn.Module):
         return maps.permute(0, 3, 1, 2) if self.channels_last else maps
 
 
-def build_named(module, params, *, input_shape, n_components):
+def build_named(module, params, *, input_shape, n_components, is_image=True):
     """Return the NamedNet for "torchvision/NAME" or "timm/NAME".
 
     ``params`` are arguments for the library's constructor, besides ``weights``
     ("DEFAULT", a name, for torchvision also an enum member, or None) and ``start``.
     """
     library, _, name = module.partition("/")
-    if len(input_shape) != 3 or input_shape[0] not in (1, 3):
+    if not is_image or input_shape[0] not in (1, 3):
         raise ValueError(
             f"module={module!r} needs images with 1 or 3 channels, got samples of "
             f"shape {input_shape}."

@@ -22,7 +22,6 @@ from filelock import FileLock, Timeout
 from joblib.hashing import NumpyHasher
 from safetensors import SafetensorError
 
-from sk_dml._inputs._files import DecodedImages, ImageSequence, LazyImages
 from sk_dml._training._callbacks import tell, users_callbacks
 from sk_dml._training._state import has_state, load_training_state, training_state
 from sk_dml._utils._warn import warn
@@ -85,7 +84,6 @@ def decode(tree, tensors):
 # Parameters that change nothing that is learned, or are compared otherwise:
 # random_state by the seeds drawn from it, device by its type.
 LEFT_OUT = {"checkpoint_dir", "random_state", "verbose", "warm_start", "device"}
-SIDE = 32  # of the squares by which images of a dataset are compared
 
 
 def describe_run(embedder, data, **settings):
@@ -101,10 +99,8 @@ def describe_run(embedder, data, **settings):
 
 def describe_data(X):
     """Return a text about samples or labels that is the same for the same ones."""
-    if isinstance(X, ImageSequence):
-        X = DecodedImages(X, SIDE, "skip")
-    if isinstance(X, LazyImages):
-        return X.describe()
+    if hasattr(X, "fingerprint"):  # a Source, or an ImageSequence
+        return X.fingerprint()
     return f"{X.dtype} of shape {X.shape}, {_hash(np.ascontiguousarray(X))}"
 
 
@@ -120,7 +116,7 @@ def describe(value):
         return [describe(item) for item in value]
     if isinstance(value, dict):
         return {str(key): describe(item) for key, item in value.items()}
-    if isinstance(value, (np.ndarray, LazyImages, ImageSequence)):
+    if isinstance(value, np.ndarray) or hasattr(value, "fingerprint"):
         return describe_data(value)
     if isinstance(value, torch.Tensor):
         return f"{value.dtype} of shape {tuple(value.shape)}, {_hash(value)}"

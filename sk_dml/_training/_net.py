@@ -12,15 +12,9 @@ from skorch.utils import to_device, to_numpy
 from torch.utils.data import Dataset
 
 from sk_dml._functional import unit_rows
-from sk_dml._inputs._files import warn_of_missing_rows
-from sk_dml._inputs._loading import (
-    INFERENCE_ROWS,
-    ArrayDataset,
-    LazyDataset,
-    batches_in_order,
-    make_dataset,
-    make_loader,
-)
+from sk_dml._inputs._bad_images import warn_of_missing_rows
+from sk_dml._inputs._loading import BatchDataset, batches_in_order, make_loader
+from sk_dml._inputs._source import INFERENCE_SAMPLES, Source
 from sk_dml._training._callbacks import MoveRates, OwnCallback, Record, UsersDone
 from sk_dml._training._diagnostics import total_norm
 from sk_dml._training._optimizer import (
@@ -319,17 +313,18 @@ class EmbeddingNet(NeuralNet):
         with (
             torch.compiler.set_stance("force_eager") if self.compile else nullcontext()
         ):
-            return super().evaluation_step(batch, training)
+            # Without labels a batch has a third part: which samples are readable.
+            return super().evaluation_step(batch[:2], training)
 
     def forward_iter(self, X, training=False, device="cpu"):
         """Yield the outputs of all batches in order; X may be a torch Dataset."""
-        if isinstance(X, (ArrayDataset, LazyDataset)):
+        if isinstance(X, BatchDataset):
             X = X.X
         if not isinstance(X, Dataset):
             X = to_numpy(X) if isinstance(X, torch.Tensor) else X
             yield from super().forward_iter(X, training, device)
             return
-        params = {"batch_size": INFERENCE_ROWS, "generator": torch.Generator()}
+        params = {"batch_size": INFERENCE_SAMPLES, "generator": torch.Generator()}
         params |= self.get_params_for("iterator_valid")
         for batch in self.iterator_valid(X, **params):
             yield to_device(self.evaluation_step(batch, training), device)
@@ -343,23 +338,33 @@ class EmbeddingNet(NeuralNet):
         return np.concatenate(rows)
 
     def get_dataset(self, X, y=None):
-        """Wrap samples so that a batch is one fetch."""
-        if torch.device(self.device).type == "mps" and X.dtype == np.float64:
-            X = X.astype(np.float32)  # MPS has no float64
+        """Return samples of which a batch is one fetch; a torch Dataset as it is."""
+        if isinstance(X, np.ndarray):  # checked by the caller
+            X = Source.from_array(X)
+        if not isinstance(X, Source):
+            return super().get_dataset(X, y)
+        device = torch.device(self.device)
+        if device.type == "mps" and X.dtype == np.float64:
+            # Which has no float64.
+            X = X.from_array(X.take(np.arange(len(X)))[0].astype(np.float32))
         loader = self.get_params_for(
             "iterator_train" if y is not None else "iterator_valid"
         )
         on_host = loader.get("num_workers") or loader.get("pin_memory")
-        return make_dataset(X, y, None if on_host else torch.device(self.device))
+        return BatchDataset(X, y, None if on_host else device)
 
     def get_iterator(self, dataset, training=False):
         """Iterate over batches: sampled ones in training, in order otherwise."""
+        if not isinstance(dataset, BatchDataset):
+            return super().get_iterator(dataset, training)
         prefix = "iterator_train" if training else "iterator_valid"
         params = self.get_params_for(prefix)
-        batches: Any = batches_in_order(dataset.X, params.pop("batch_size", None))
+        size = params.pop("batch_size", None) or dataset.X.inference_size
         if training:
-            batches = self._batches(len(dataset), dataset.y)
+            batches: Any = self._batches(len(dataset), dataset.y)
             self.random_.loader = params.setdefault("generator", self.random_.loader)
+        else:
+            batches = batches_in_order(len(dataset), size)
         factory, device = getattr(self, prefix), torch.device(self.device)
         return make_loader(factory, dataset, batches, params, device)
 
@@ -413,14 +418,15 @@ class EmbeddingNet(NeuralNet):
         """Return unit rows of shape (n, n_components), float32; NaN for bad images."""
         # Filled in place: small tensors that stay would keep the memory between them.
         embedding: Any = None
-        bad = np.zeros(len(X), dtype=bool)
+        bad, start = np.zeros(len(X), dtype=bool), 0
         for batch in self.get_iterator(self.get_dataset(X)):
             rows = unit_rows(self.evaluation_step(batch).float().cpu()).numpy()
             if embedding is None:
                 embedding = np.empty((len(X), rows.shape[1]), dtype=np.float32)
-            places = batch[1].cpu().numpy()
-            bad[~places[places < 0]] = True
-            embedding[np.maximum(places, ~places)] = rows
+            block = slice(start, start := start + len(rows))
+            embedding[block] = rows
+            for readable in batch[2:]:
+                bad[block] = ~readable.cpu().numpy()
         embedding[bad] = np.nan
         warn_of_missing_rows(X, np.flatnonzero(bad))
         return embedding

@@ -5,7 +5,7 @@ import copy
 import numpy as np
 from sklearn.model_selection import StratifiedShuffleSplit
 
-from sk_dml._inputs._arrays import check_inputs
+from sk_dml._inputs import make_source
 from sk_dml._supervision._classes import check_targets
 from sk_dml._training._callbacks import OwnCallback
 from sk_dml._training._sampling import check_batch_size
@@ -76,10 +76,10 @@ def split_validation(embedder, X, classes, targets, seed):
     embedder._held_out_seed = seed = getattr(embedder, "_held_out_seed", seed)
     random_state = np.random.RandomState(seed)
     held = hold_out(targets, embedder.validation_fraction, random_state)
-    validation_data = X[held], classes[targets[held]]
+    validation_data = X.subset(held), classes[targets[held]]
     kept, targets = np.unique(targets[~held], return_inverse=True)
     embedder._held_out_classes = set(np.delete(classes, kept).tolist())
-    return X[~held], classes[kept], targets, validation_data
+    return X.subset(~held), classes[kept], targets, validation_data
 
 
 def hold_out(targets, fraction, random_state):
@@ -138,7 +138,7 @@ def check_validation_data(embedder, validation_data, classes):
         )
     X, y = validation_data
     try:
-        X = check_inputs(embedder, X, reset=False)
+        X = make_source(embedder, X, reset=False)
         own_classes, targets = check_targets(embedder, X, y)
         encode_label_sets(own_classes, classes, names=("its y", "the y to learn from"))
     except (ValueError, TypeError) as error:
@@ -164,7 +164,7 @@ class Validation(OwnCallback):
         self.embedder = copy.copy(embedder)  # with all that transform needs, but a net
         # The arrays have lost their column names.
         vars(self.embedder).pop("feature_names_in_", None)
-        self.X, self.y = X, y
+        self.X, self.y = X.as_given, y
         self.scorer = check_scoring(embedder.scoring)
         self.patience = resolve_patience(embedder)
         self.best_score: float | None = None

@@ -20,13 +20,10 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from sk_dml._inputs._arrays import (
-    check_inputs,
-    looks_grey,
-    training_sample,
-    training_statistics,
-)
-from sk_dml._inputs._files import check_image_size, drop_bad_images
+from sk_dml._inputs import make_source
+from sk_dml._inputs._bad_images import drop_bad_images
+from sk_dml._inputs._files import check_image_size
+from sk_dml._inputs._source import training_sample
 from sk_dml._networks._build import build_network
 from sk_dml._networks._pretrained import fine_tuning, is_pretrained
 from sk_dml._supervision._classes import check_targets, merge_classes
@@ -377,8 +374,7 @@ class BaseEmbedder(
             images seem to be on another scale than in fit.
         """
         check_is_fitted(self, "net_")
-        X = check_inputs(self, X, reset=False)
-        return self.net_.embed(X)
+        return self.net_.embed(make_source(self, X, reset=False))
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -501,8 +497,8 @@ class BaseEmbedder(
 
     def _check_data(self, X, y, *, reset):
         """Check the samples; return those that can be read, with numbered classes."""
-        X = check_inputs(self, X, reset=reset)
-        self._input_shape, self._n_features_out = X.shape[1:], self.n_components
+        X = make_source(self, X, reset=reset)
+        self._n_features_out = self.n_components
         check_image_size(self)
         found, targets = check_targets(self, X, y)
         X, targets = drop_bad_images(self, X, targets, found)
@@ -522,24 +518,14 @@ class BaseEmbedder(
         is_partial,
     ):
         """Build the network, the loss and the net that trains them."""
-        mean, scale = training_statistics(X)
-        if device.type == "mps":
-            mean, scale = mean.float(), scale.float()
-        augment = self.augment
-        if augment == "auto" and looks_grey(X):
-            augment = "affine"
         network = build_network(
             self.module,
             net_params.pop("module"),
-            input_shape=X.shape[1:],
+            X,
             n_components=self.n_components,
-            mean=mean,
-            scale=scale,
-            largest=255 if X.dtype == np.uint8 else 1,
-            augment=augment,
-            crop_size=self.image_size_,
+            augment=self.augment,
             sample=sample,
-            device="cpu" if X.ndim == 2 else device,
+            device=device,
         )
         schedule_params = net_params.pop("schedule_params")
         backbone_lr, frozen = fine_tuning(network, self.lr, self.backbone_lr)

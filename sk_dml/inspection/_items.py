@@ -4,6 +4,7 @@ import os
 
 import numpy as np
 
+from sk_dml._inputs import find_kind
 from sk_dml._inputs._decode import IMAGE_SUFFIXES, is_path, load_image
 from sk_dml._inputs._files import ImageSequence
 
@@ -18,9 +19,7 @@ def kind_of(items):
     """
     if isinstance(items, ImageSequence):
         return "path"
-    n_dims = getattr(items, "ndim", None)
-    if n_dims is None:
-        n_dims = 1 + np.ndim(items[0]) if len(items) else 1
+    n_dims = np.ndim(items if hasattr(items, "ndim") else items[:1])
     if n_dims != 1:
         return "image" if n_dims in (3, 4) else None
     are_paths = all(
@@ -59,7 +58,7 @@ def check_items(items, n_samples, kind="auto", *, name="items", allowed=KINDS):
     if kind == "image":
         return _channels_last(np.asarray(items), name), kind
     if kind == "path":
-        if isinstance(items, ImageSequence):
+        if hasattr(items, "fingerprint"):  # an ImageSequence
             return items, kind
         missing = [path for path in items if not os.path.isfile(path)]
         if missing:
@@ -141,7 +140,7 @@ def gray():
 
 def from_samples(X):
     """Return samples as items that show them, or None for rows."""
-    return None if kind_of(X) is None else X
+    return X if find_kind(X).is_image else None
 
 
 def _read(items, i):
@@ -149,9 +148,9 @@ def _read(items, i):
     item = None
     try:
         item = items[i]
-        if isinstance(items, ImageSequence):
-            return _shrink(load_image(item, column=items.column))
-        return _read_file(item)
+        if is_path(item):
+            return _read_file(item)
+        return _shrink(load_image(item, column=items.column))
     except (ImportError, MemoryError):
         raise
     except Exception as error:
@@ -195,18 +194,14 @@ def _scale(image, low, high):
 def _channels_last(images, name):
     """Return images as (n, h, w) or (n, h, w, c), with 3 or 4 channels."""
     channels = (1, 3, 4)
-    if images.ndim == 4:
-        if images.shape[-1] not in channels and images.shape[1] in channels:
-            images = np.moveaxis(images, 1, -1)
-        if images.shape[-1] == 1:
-            images = images[..., 0]
-    if (
-        images.dtype.kind not in "biuf"
-        or 0 in images.shape
-        or (images.ndim == 4 and images.shape[-1] not in channels)
-    ):
+    if images.ndim == 3:
+        images = images[..., None]
+    if images.shape[-1] not in channels and images.shape[1] in channels:
+        images = np.moveaxis(images, 1, -1)
+    is_shown = images.shape[-1] in channels and 0 not in images.shape
+    if images.dtype.kind not in "biuf" or not is_shown:
         raise ValueError(
             f"{name} must be numbers with 1, 3 or 4 channels, last or first, got shape "
             f"{images.shape[1:]} and dtype {images.dtype}."
         )
-    return images
+    return images[..., 0] if images.shape[-1] == 1 else images

@@ -12,6 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils import check_random_state
 
+from sk_dml._inputs import find_kind
 from sk_dml._networks._build import starts_from_features
 from sk_dml.embedders._base import BaseEmbedder
 from sk_dml.reality_check._concatenated import last_step
@@ -91,15 +92,15 @@ def make_baselines(names, estimator, X):
     Pixels of images are not scaled one by one, and image files are no features. The
     untrained network is that of ``estimator``, if it has one.
     """
-    n_dims = len(np.shape(X))  # np.ndim would read image files
+    kind = find_kind(X)
     prefix, embedder = last_step(estimator)
     has_network = isinstance(embedder, BaseEmbedder)
     n_components = embedder.n_components if has_network else 64
     made = {}
-    if n_dims > 1:
+    if kind.holds_values:
         n_features = int(np.prod(np.shape(X)[1:]))
         n_components = min(n_components, n_features)
-        scale = [StandardScaler()] if n_dims == 2 else []
+        scale = [] if kind.is_image else [StandardScaler()]
         reduce = [Principal(MAX_FEATURES)] if n_features > MAX_FEATURES else []
         flat = [FunctionTransformer(flatten), *scale]
         lda = LinearDiscriminantAnalysis(solver="eigen", shrinkage="auto")

@@ -17,7 +17,6 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.utils import _safe_indexing, indexable
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
-from sk_dml._inputs._files import ImageSequence
 from sk_dml._training._checkpoint import describe
 from sk_dml._utils._labels import as_labels, encode_labels
 from sk_dml.embedders._base import BaseEmbedder
@@ -529,8 +528,8 @@ def _plain(value):
 
 
 def _content(part):
-    is_read_later = part is None or isinstance(part, ImageSequence)
-    return part if is_read_later else np.asarray(part)
+    is_described = part is None or hasattr(part, "fingerprint")
+    return part if is_described else np.asarray(part)
 
 
 def _identify(space):

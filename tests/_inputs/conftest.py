@@ -5,13 +5,13 @@ import pytest
 from PIL import Image
 
 from sk_dml._inputs._decode import load_square
-from tests._inputs.images import SIDE, of_arrays
+from tests._inputs.images import SIDE, of_arrays, quick
 
 N_FILES, N_CLASSES = 48, 6
 
 
 def draw(label, rng):
-    """A noisy picture of 20 x 24 whose colour and stripes tell its class."""
+    """A noisy picture of 20 x 24 whose color and stripes tell its class."""
     image = rng.normal(110, 25, (20, 24, 3))
     image[:, :, label % 3] += 60
     image[label // 3 :: 4] -= 70
@@ -39,9 +39,27 @@ def broken_files(files, tmp_path):
     bad = [tmp_path / name for name in ("truncated.png", "empty.png", "missing.png")]
     bad[0].write_bytes(content[: len(content) // 2])
     bad[1].write_bytes(b"")
-    places = [4, 17, 30]
-    paths[places] = [str(path) for path in bad]
-    return paths, y, places
+    indices = [4, 17, 30]
+    paths[indices] = [str(path) for path in bad]
+    return paths, y, indices
+
+
+@pytest.fixture(scope="session")
+def fitted(files):
+    """An embedder of the files; not to be fitted again."""
+    return quick().fit(*files)
+
+
+@pytest.fixture
+def stored(tmp_path):
+    """A function that writes an array to disk and returns it as a memmap."""
+
+    def store(X):
+        array = np.memmap(tmp_path / "X", dtype=X.dtype, mode="w+", shape=X.shape)
+        array[:] = X
+        return array
+
+    return store
 
 
 @pytest.fixture(scope="session")

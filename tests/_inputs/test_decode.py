@@ -33,7 +33,7 @@ def mode_of(path):
 # Kinds of files
 
 
-def test_colours_stay(picture, tmp_path):
+def test_colors_stay(picture, tmp_path):
     Image.fromarray(picture).save(tmp_path / "a.png")
     for item in (tmp_path / "a.png", str(tmp_path / "a.png")):
         np.testing.assert_array_equal(loaded(item), picture)
@@ -42,10 +42,10 @@ def test_colours_stay(picture, tmp_path):
 
 
 @pytest.mark.parametrize("end", ["png", "tif", "bmp", "pgm"])
-def test_grey_becomes_three_equal_channels(end, picture, tmp_path):
-    grey = picture[..., 0]
-    Image.fromarray(grey).save(tmp_path / f"a.{end}")
-    expected = np.repeat(grey[..., None], 3, axis=2)
+def test_gray_becomes_three_equal_channels(end, picture, tmp_path):
+    gray = picture[..., 0]
+    Image.fromarray(gray).save(tmp_path / f"a.{end}")
+    expected = np.repeat(gray[..., None], 3, axis=2)
     np.testing.assert_array_equal(loaded(tmp_path / f"a.{end}"), expected)
 
 
@@ -92,7 +92,7 @@ def test_transparent_pixels_lie_on_white(tmp_path):
     ("mode", "values", "transparent"),
     [("L", [7, 90], 7), ("RGB", [RED, BLUE], RED), ("I;16", [500, 65535], 500)],
 )
-def test_a_transparent_colour_is_white(mode, values, transparent, tmp_path):
+def test_a_transparent_color_is_white(mode, values, transparent, tmp_path):
     image = Image.new(mode, (2, 1))
     for x, value in enumerate(values):
         image.putpixel((x, 0), value)
@@ -141,6 +141,7 @@ def test_photographs_are_turned_as_the_camera_says(orientation, picture, tmp_pat
     np.testing.assert_array_equal(loaded(tmp_path / "a.png"), expected)
     with Image.open(tmp_path / "a.png") as opened:
         np.testing.assert_array_equal(loaded(opened), expected)
+        assert opened.size == image.size  # an image of another's is not turned
 
 
 def test_broken_exif_says_nothing_about_the_pixels(picture, tmp_path):
@@ -187,7 +188,7 @@ def test_large_photographs_are_decoded_at_a_fraction(tmp_path):
 
 
 def test_arrays_and_tensors(picture):
-    grey = picture[..., 0]
+    gray = picture[..., 0]
     for item in (
         picture,
         torch.from_numpy(picture).permute(2, 0, 1),
@@ -200,8 +201,8 @@ def test_arrays_and_tensors(picture):
         {"image": picture, "label": 3},
     ):
         np.testing.assert_array_equal(loaded(item), picture)
-    for item in (grey, grey[..., None], torch.from_numpy(grey)[None]):
-        np.testing.assert_array_equal(loaded(item)[..., 2], grey)
+    for item in (gray, gray[..., None], torch.from_numpy(gray)[None]):
+        np.testing.assert_array_equal(loaded(item)[..., 2], gray)
     np.testing.assert_array_equal(
         loaded(np.eye(3, dtype=bool))[..., 0], 255 * np.eye(3)
     )

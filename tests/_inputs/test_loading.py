@@ -6,22 +6,24 @@ import numpy as np
 import pytest
 import torch
 
-from sk_dml._inputs._files import DecodedImages, LazyImages, lazy_images
+from sk_dml._inputs._files import DecodedImages, ImageSequence
+from sk_dml._inputs._images import ArrayImages, Images
 from sk_dml._inputs._loading import (
     THREADS,
-    LazyDataset,
+    BatchDataset,
     ReadAhead,
     batches_in_order,
-    make_dataset,
     make_loader,
 )
-from sk_dml.datasets import ImageSequence
+from sk_dml._inputs._source import Source
 
 
-class Counting(LazyImages):
-    """Images of their own place, that count how they are read."""
+class Counting(Images):
+    """Images whose values are their index, and which count how they are read."""
 
-    image_shape = (1, 1, 2)
+    sample_shape = (1, 1, 2)
+    dtype = np.dtype(np.uint8)
+    in_threads = True
 
     def __init__(self, n, delays=()):
         self.n, self.delays = n, dict(delays)
@@ -30,20 +32,20 @@ class Counting(LazyImages):
     def __len__(self):
         return self.n
 
-    def read(self, places):
-        self.begun.append(int(places[0]))
+    def take(self, indices):
+        self.begun.append(int(indices[0]))
         self.threads.add(threading.current_thread())
-        time.sleep(self.delays.get(int(places[0]), 0))
-        images = np.broadcast_to(places[:, None, None, None], (len(places), 1, 1, 2))
-        return images.astype(np.uint8), places % 5 != 4
+        time.sleep(self.delays.get(int(indices[0]), 0))
+        images = np.broadcast_to(indices[:, None, None, None], (len(indices), 1, 1, 2))
+        return images.astype(np.uint8), indices % 5 != 4
 
 
 CPU = torch.device("cpu")
 
 
 def loader_of(X, y=None, **params):
-    dataset = make_dataset(X, y, CPU)
-    batches = batches_in_order(X, 4)
+    dataset = BatchDataset(X, y, CPU)
+    batches = batches_in_order(len(X), 4)
     factory = torch.utils.data.DataLoader
     return make_loader(factory, dataset, batches, params, CPU)
 
@@ -53,15 +55,15 @@ def test_batches_come_in_order_whoever_is_first(monkeypatch):
     together = threading.Barrier(3)
 
     class Together(Counting):
-        def read(self, places):
-            if places[0] < 12:  # the first three batches, each by a thread of its own
+        def take(self, indices):
+            if indices[0] < 12:  # the first three batches, each by a thread of its own
                 together.wait(60)
-            return super().read(places)
+            return super().take(indices)
 
     X = Together(38, delays={0: 0.05})
-    found = [batch for batch, _ in loader_of(X)]
-    assert len(found) == len(loader_of(X)) == 10
-    assert torch.cat(found)[:, 0, 0, 0].tolist() == [*range(38)]
+    read = [images for images, _, _ in loader_of(X)]
+    assert len(read) == len(loader_of(X)) == 10
+    assert torch.cat(read)[:, 0, 0, 0].tolist() == [*range(38)]
     assert threading.main_thread() not in X.threads
     assert len(X.threads) == 3
 
@@ -92,8 +94,8 @@ def test_what_is_not_safe_in_threads_is_read_in_step():
     X.in_threads = False
     assert len([*loader_of(X)]) == 3
     assert X.threads == {threading.main_thread()}
-    assert not DecodedImages(ImageSequence([{"image": 1}]), 4, "raise").in_threads
-    assert DecodedImages(ImageSequence(["a.png"]), 4, "raise").in_threads
+    assert not DecodedImages.of_side(ImageSequence([{"image": 1}]), 4).in_threads
+    assert DecodedImages.of_side(ImageSequence(["a.png"]), 4).in_threads
 
 
 def test_threads_go_with_the_loop(monkeypatch):
@@ -112,11 +114,11 @@ def test_threads_may_collect_the_loop_as_garbage(monkeypatch):
     permits, n_read = threading.Semaphore(1), []
 
     class Dataset:
-        def read(self, places):
+        def read(self, indices):
             permits.acquire(timeout=60)
             gc.collect()
-            n_read.append(len(places))
-            return places
+            n_read.append(len(indices))
+            return indices
 
     batches = iter(ReadAhead(Dataset(), [np.arange(2)] * 9, 1))
     next(batches).result()
@@ -136,10 +138,10 @@ def test_threads_may_collect_the_loop_as_garbage(monkeypatch):
 
 def test_errors_of_threads_arrive():
     class Broken(Counting):
-        def read(self, places):
-            if 8 in places:
+        def take(self, indices):
+            if 8 in indices:
                 raise ValueError("the file 'x' cannot be read")
-            return super().read(places)
+            return super().take(indices)
 
     batches = iter(loader_of(Broken(40)))
     next(batches)
@@ -148,10 +150,11 @@ def test_errors_of_threads_arrive():
         next(batches)
 
 
-def test_labels_of_what_has_none_tell_what_is_readable():
-    _, labels = LazyDataset(Counting(9)).read(np.array([3, 4, 8]))
-    assert labels.tolist() == [3, -5, 8]
-    _, labels = LazyDataset(Counting(9), np.arange(9) * 2).read(np.array([3, 4]))
+def test_batches_say_what_is_readable_where_there_are_no_labels():
+    _, indices, readable = BatchDataset(Counting(9))[np.array([3, 4, 8])]
+    assert indices.tolist() == [3, 4, 8]
+    assert readable.tolist() == [True, False, True]
+    _, labels = BatchDataset(Counting(9), np.arange(9) * 2)[np.array([3, 4])]
     assert labels.tolist() == [6, 8]
 
 
@@ -167,53 +170,33 @@ def test_batches_are_drawn_as_late_as_they_are_read():
                 drawn.append(i)
                 yield np.array([i])
 
-    batches = iter(ReadAhead(LazyDataset(Counting(20)), Batches(), 2))
+    batches = iter(ReadAhead(BatchDataset(Counting(20)), Batches(), 2))
     next(batches)
     assert drawn == [0, 1, 2]
 
 
 @pytest.mark.parametrize(
-    ("shape", "size"),
+    ("kind", "shape", "size"),
     [
-        ((9, 5), 512),
-        ((9, 1, 28, 28), 128),
-        ((9, 3, 144, 144), 25),
-        ((1, 3, 2000, 2000), 1),
+        (Source, (5,), 512),
+        (Source, (2**20, 4), 1),
+        (ArrayImages, (1, 28, 28), 128),
+        (ArrayImages, (3, 144, 144), 25),
+        (ArrayImages, (3, 2000, 2000), 1),
     ],
 )
-def test_large_images_are_embedded_in_small_batches(shape, size):
-    class Samples:
-        def __init__(self):
-            self.shape = (1100, *shape[1:])
-
-        def __len__(self):
-            return 1100
-
-    batches = batches_in_order(Samples())
-    assert {len(batch) for batch in batches[:-1]} == {size}
+def test_large_samples_are_embedded_in_small_batches(kind, shape, size):
+    source = kind.from_array(np.broadcast_to(np.float32(0), (1100, *shape)))
+    assert source.inference_size == size
+    batches = batches_in_order(1100, 700)
+    assert [len(batch) for batch in batches] == [700, 400]
     assert np.concatenate(batches).tolist() == [*range(1100)]
-    assert [len(batch) for batch in batches_in_order(Samples(), 700)] == [700, 400]
 
 
 def test_arrays_that_cannot_be_written_to_move_to_a_device():
     X = np.zeros((3, 2), np.float32)
     X.flags.writeable = False  # as those that joblib shares
-    dataset = make_dataset(X, None, torch.device("meta"))
-    samples, places = dataset[np.array([2, 0])]
+    dataset = BatchDataset(Source.from_array(X), None, torch.device("meta"))
+    samples, indices, readable = dataset[np.array([2, 0])]
     assert samples.shape == (2, 2)
-    assert places.device.type == "meta"
-
-
-def test_rows_are_no_lazy_images():
-    class Estimator:
-        image_size_ = None
-
-    for X in (
-        np.zeros((3, 2)),
-        [[1, 2]],
-        [],
-        np.array(["a"])[:0],
-        np.arange(3),
-        None,
-    ):
-        assert lazy_images(Estimator(), X, reset=True) is None
+    assert indices.device.type == readable.device.type == "meta"

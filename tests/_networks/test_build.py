@@ -4,22 +4,32 @@ import torch
 from sklearn.datasets import load_wine
 
 from sk_dml import CircleEmbedder
+from sk_dml._inputs._images import ArrayImages
+from sk_dml._inputs._rows import Rows
 from sk_dml._networks._build import build_network
 from sk_dml._training._optimizer import find_head
 
 
-def build(module, input_shape=(5,), n_components=3, params=None, **settings):
-    is_image = len(input_shape) == 3
-    shape = (input_shape[0], 1, 1) if is_image else input_shape
-    dtype = torch.float32 if is_image else torch.float64
-    statistics = {"mean": torch.zeros(shape, dtype=dtype), "scale": torch.ones(shape)}
+def build(
+    module,
+    input_shape=(5,),
+    n_components=3,
+    params=None,
+    mean=None,
+    scale=None,
+    crop_size=None,
+    **settings,
+):
+    """Build a network for float samples of mean 0 and scale 1, or those given."""
+    kind, dtype = (Rows, np.float64) if len(input_shape) == 1 else (ArrayImages, "f4")
+    X = np.stack([-np.ones(input_shape, dtype), np.ones(input_shape, dtype)])
+    source = kind.from_array(X)
+    source.image_size = crop_size
+    if mean is not None:
+        source.statistics = lambda: (mean, scale)
     with torch.random.fork_rng(devices=[]):
         return build_network(
-            module,
-            params or {},
-            input_shape=input_shape,
-            n_components=n_components,
-            **{**statistics, **settings},
+            module, params or {}, source, n_components=n_components, **settings
         )
 
 
@@ -80,7 +90,7 @@ def test_instances_are_copied():
     np.testing.assert_array_equal(embedder.fit_transform(X, y), first)
 
 
-def test_inputs_are_standardised_and_softly_bounded():
+def test_inputs_are_standardized_and_softly_bounded():
     mean = torch.tensor([1e9, 5.0], dtype=torch.float64)
     scale = torch.tensor([2.0, 0.1], dtype=torch.float64)
     network = build(Fixed, (2,), n_components=2, mean=mean, scale=scale)

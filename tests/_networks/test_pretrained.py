@@ -13,6 +13,8 @@ from sklearn.pipeline import make_pipeline
 from torch import nn
 
 from sk_dml import CircleEmbedder
+from sk_dml._inputs._images import ArrayImages
+from sk_dml._inputs._rows import Rows
 from sk_dml._networks import _pretrained
 from sk_dml._networks._build import build_network
 from sk_dml._networks._pretrained import fine_tuning
@@ -25,17 +27,18 @@ SHUFFLENET = "torchvision/shufflenet_v2_x0_5"
 
 
 def build(module, input_shape=(3, 32, 32), largest=1, mean=0.5, scale=0.25, **params):
+    kind = ArrayImages if len(input_shape) == 3 else Rows
+    dtype = np.uint8 if largest == 255 else np.float32
+    source = kind.from_array(np.zeros((2, *input_shape), dtype))
     size = (input_shape[0], 1, 1)
+    source.statistics = lambda: (torch.full(size, mean), torch.full(size, scale))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return build_network(
             module,
             {"weights": None, **params},
-            input_shape=input_shape,
+            source,
             n_components=5,
-            mean=torch.full(size, mean),
-            scale=torch.full(size, scale),
-            largest=largest,
         )
 
 

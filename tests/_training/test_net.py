@@ -109,7 +109,8 @@ def test_mps_gets_no_float64(data):
     net = make_net(device="mps", iterator_train__num_workers=1)  # nothing moves there
     dataset = net.get_dataset(X.astype(np.float64), y)
     assert dataset.X.dtype == np.float32
-    assert make_net().get_dataset(X.astype(np.float64), y).X.dtype == np.float64
+    dataset = make_net().get_dataset(X.astype(np.float64), y)
+    assert dataset.X.dtype == np.float64
 
 
 def test_skorch_workers_serve_batches(data):

@@ -10,7 +10,8 @@ from torch import nn
 
 from sk_dml import CircleEmbedder, NormalizedSoftmaxEmbedder, SoftTripleEmbedder
 from sk_dml._inputs import _loading
-from sk_dml._inputs._loading import ArrayDataset
+from sk_dml._inputs._loading import BatchDataset
+from sk_dml._inputs._source import Source
 from sk_dml._training import _precision
 
 DEVICES = ["cpu"]
@@ -222,19 +223,20 @@ def test_precision_that_the_device_lacks(iris, monkeypatch):
 @on_every_device
 def test_moderate_data_move_to_a_device_once(device, monkeypatch):
     X, y = np.arange(12, dtype=np.float32).reshape(6, 2), np.arange(6)
-    host = ArrayDataset(X, y, torch.device("cpu"))
+    source = Source.from_array(X)
+    host = BatchDataset(source, y, torch.device("cpu"))
     assert host.on_device is None
     if device == "cpu":
-        moved = ArrayDataset(X, y, torch.device("meta"))
+        moved = BatchDataset(source, y, torch.device("meta"))
         assert [t.device.type for t in moved.on_device] == ["meta", "meta"]
         moved.on_device = torch.from_numpy(X), torch.from_numpy(y)
     else:
-        moved = ArrayDataset(X, y, torch.device(device))
+        moved = BatchDataset(source, y, torch.device(device))
     places = np.array([4, 0, 4])
     for one, two in zip(moved[places], host[places], strict=True):
         assert torch.equal(one.cpu(), two)
     monkeypatch.setattr(_loading, "MODERATE_SIZE", 47)
-    assert ArrayDataset(X, y, torch.device("meta")).on_device is None
+    assert BatchDataset(source, y, torch.device("meta")).on_device is None
 
 
 @pytest.mark.cuda
