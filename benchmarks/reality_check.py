@@ -2,7 +2,8 @@
 
 Every worker is a process of its own with one thread; all of them work on one sqlite
 file. Seconds are from the start of the first process to the end of the last one;
-medians, with one worker and two in turns. What comes out is compared, too.
+medians, with one worker and two in turns. The results of the workers on one study are
+compared, too, and those of all studies with one worker.
 """
 
 import argparse
@@ -20,7 +21,7 @@ METHODS = ["contrastive", "triplet", "softtriple"]
 
 
 def work(url, n_samples, epochs, trials):
-    """Work on the study until it is done; return all that does not tell the time."""
+    """Work on the study until it is done; return what does not depend on the time."""
     rng = np.random.default_rng(0)
     y = np.arange(n_samples) % 40
     X = rng.normal(size=(40, 16))[y] + rng.normal(size=(n_samples, 16))
@@ -37,7 +38,7 @@ def work(url, n_samples, epochs, trials):
 
 
 def measure(n_workers, **settings):
-    """Let workers do one study; return the seconds and what each of them found."""
+    """Let workers do one study; return the seconds and the result of each worker."""
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor() as pool:
         settings["url"] = f"sqlite:///{folder}/check.db"
         start = time.perf_counter()
@@ -45,8 +46,8 @@ def measure(n_workers, **settings):
             pool.submit(in_process, __file__, "work", **settings)
             for _ in range(n_workers)
         ]
-        found = [call.result() for call in calls]
-        return time.perf_counter() - start, found
+        results = [call.result() for call in calls]
+        return time.perf_counter() - start, results
 
 
 def main():
@@ -70,21 +71,22 @@ def main():
         "trials": given.trials,
     }
     seconds: dict = {1: [], 2: []}
-    outcomes = []
+    studies: dict = {1: [], 2: []}
     for _ in range(given.runs):
         for n_workers, taken in seconds.items():
-            duration, found = measure(n_workers, **settings)
+            duration, results = measure(n_workers, **settings)
             taken.append(duration)
-            outcomes += found
-    same = all(outcome == outcomes[0] for outcome in outcomes)
-    died = [outcome for outcome in outcomes if isinstance(outcome, str)]
+            studies[n_workers].append(results)
+    alike = [*studies[2], [result for (result,) in studies[1]]]
+    same = all(result == results[0] for results in alike for result in results)
+    died = [result for results in alike for result in results if type(result) is str]
     alone, together = (statistics.median(taken) for taken in seconds.values())
     print("| workers | s | each run | share of one worker's |\n|---|---|---|---|")
     for n_workers, taken in seconds.items():
         each = ", ".join(f"{duration:.1f}" for duration in taken)
         median = statistics.median(taken)
         print(f"| {n_workers} | {median:.1f} | {each} | {median / alone:.2f} |")
-    print(f"\nAll found the same: {'yes' if same and not died else f'no {died}'}.")
+    print(f"\nResults agree: {'yes' if same and not died else f'no {died}'}.")
     print(f"At most .65: {'yes' if together <= 0.65 * alone else 'no'}.")
 
 

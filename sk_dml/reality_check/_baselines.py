@@ -1,4 +1,4 @@
-"""What stands in every table, beside what the methods learn."""
+"""Baselines that every method is compared with."""
 
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
@@ -14,7 +14,7 @@ from sklearn.utils import check_random_state
 
 from sk_dml._networks._build import starts_from_features
 from sk_dml.embedders._base import BaseEmbedder
-from sk_dml.reality_check._fold import last_step
+from sk_dml.reality_check._concatenated import last_step
 
 BASELINES = (
     "raw features",
@@ -24,45 +24,31 @@ BASELINES = (
     "LDA",
     "linear NCA",
 )
-# So many features go into linear methods that grow with the square of the number.
-WIDEST = 256
-# A rate that leaves weights as they are, and moves what is 0 by next to nothing.
+# Most features for linear methods, whose time grows with the square of the number.
+MAX_FEATURES = 256
+# A learning rate that leaves weights as they are, and moves zeros by next to nothing.
 NO_RATE = 1e-30
 
 
 def flatten(X):
-    """Make rows of images.
-
-    Parameters
-    ----------
-    X : array-like of shape (n_samples, ...)
-
-    Returns
-    -------
-    ndarray of shape (n_samples, n_features)
-    """
+    """Return (n_samples, ...) as float rows (n_samples, n_features)."""
     X = np.asarray(X)
     return X.reshape(len(X), -1).astype(np.result_type(X.dtype, np.float32))
 
 
 @dataclass(eq=False, repr=False)
 class Principal(TransformerMixin, BaseEstimator):
-    """PCA with as many components as the data have, if these are fewer.
-
-    Parameters
-    ----------
-    n_components : int, default=64
-    """
+    """PCA with at most as many components as the data have."""
 
     n_components: int = 64
 
     def fit(self, X, y=None):
-        """Find the components."""
+        """Fit the PCA."""
         self.pca_ = PCA(min(self.n_components, *X.shape), random_state=0).fit(X)
         return self
 
     def transform(self, X):
-        """Project on them."""
+        """Project on the components."""
         return self.pca_.transform(X)
 
 
@@ -70,17 +56,9 @@ class Principal(TransformerMixin, BaseEstimator):
 class LinearNCA(TransformerMixin, BaseEstimator):
     """scikit-learn's NCA on a sample of the rows: its time grows with their square.
 
-    The rows are scaled as one, to a variance of one for every component. At the large
-    distances of wide rows or pixels NCA's neighbours are no longer soft, its gradient
-    is zero, and it would return the projection that it begins with.
-
-    Parameters
-    ----------
-    n_components : int, default=64
-        At most so many.
-    max_samples : int, default=2000
-        Larger data are drawn from.
-    random_state : int, RandomState instance or None, default=None
+    All rows are multiplied by one number, so that components have a variance of one. At
+    the large distances of wide rows or pixels the neighbors of NCA are no longer soft,
+    its gradient is zero, and it would return the projection it starts from.
     """
 
     n_components: int = 64
@@ -89,7 +67,7 @@ class LinearNCA(TransformerMixin, BaseEstimator):
     random_state: Any = None
 
     def fit(self, X, y):
-        """Learn the map."""
+        """Fit the NCA."""
         rng = check_random_state(self.random_state)
         if len(X) > self.max_samples:
             rows = rng.choice(len(X), self.max_samples, replace=False)
@@ -103,28 +81,17 @@ class LinearNCA(TransformerMixin, BaseEstimator):
         return self
 
     def transform(self, X):
-        """Apply it."""
+        """Apply the learned map."""
         return self.nca_.transform(self.scale_ * X)
 
 
 def make_baselines(names, estimator, X):
-    """Make the baselines for some data.
+    """Return those of the named baselines that (n_samples, ...) data allow, by name.
 
-    Parameters
-    ----------
-    names : sequence of str
-        Any of ``BASELINES``.
-    estimator : estimator
-        One of the methods; its network is the untrained one, if it has one.
-    X : array-like of shape (n_samples, ...)
-        The data: those of images take no scaling of every pixel, and files are no
-        features.
-
-    Returns
-    -------
-    dict of str to estimator
+    Pixels of images are not scaled one by one, and image files are no features. The
+    untrained network is that of ``estimator``, if it has one.
     """
-    n_dims = len(np.shape(X))  # which reads no images, as np.ndim would
+    n_dims = len(np.shape(X))  # np.ndim would read image files
     prefix, embedder = last_step(estimator)
     has_network = isinstance(embedder, BaseEmbedder)
     n_components = embedder.n_components if has_network else 64
@@ -133,7 +100,7 @@ def make_baselines(names, estimator, X):
         n_features = int(np.prod(np.shape(X)[1:]))
         n_components = min(n_components, n_features)
         scale = [StandardScaler()] if n_dims == 2 else []
-        reduce = [Principal(WIDEST)] if n_features > WIDEST else []
+        reduce = [Principal(MAX_FEATURES)] if n_features > MAX_FEATURES else []
         flat = [FunctionTransformer(flatten), *scale]
         lda = LinearDiscriminantAnalysis(solver="eigen", shrinkage="auto")
         made = {
@@ -148,7 +115,7 @@ def make_baselines(names, estimator, X):
     if has_network:
         given = embedder.net_params or {}
         kept = {k: v for k, v in given.items() if not _sets_rates(k)}
-        if starts_from_features(embedder.module):  # otherwise its head knows classes
+        if starts_from_features(embedder.module):  # a start by LDA would use classes
             kept["module__start"] = "principal"
         settings = {
             "net_params": kept,
@@ -167,5 +134,5 @@ def make_baselines(names, estimator, X):
 
 
 def _sets_rates(key):
-    """Tell whether an entry of ``net_params`` moves learning rates."""
+    """Return whether an entry of ``net_params`` sets learning rates."""
     return key.startswith("lr_schedule__") or key == "optimizer__param_groups"

@@ -13,7 +13,7 @@ from sklearn.datasets import load_digits
 from sk_dml.datasets import load_glyphs, load_image_folder
 from sk_dml.reality_check._check import RealityCheck
 from sk_dml.reality_check._report import in_short, interval
-from sk_dml.reality_check._storage import import_optuna
+from sk_dml.reality_check._search import import_optuna
 
 DESCRIPTION = """\
 Compares methods fairly on your data: the same network, budget, folds and seeds for

@@ -1,4 +1,4 @@
-"""The models of all folds as one transformer."""
+"""Training on folds, and the models of all folds as one transformer."""
 
 from dataclasses import KW_ONLY, dataclass
 from numbers import Integral
@@ -13,15 +13,16 @@ from sklearn.base import (
     _fit_context,
     clone,
 )
-from sklearn.utils import check_random_state, get_tags, indexable
+from sklearn.pipeline import Pipeline
+from sklearn.utils import _safe_indexing, check_random_state, get_tags, indexable
 from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
 from sk_dml._utils._embed import embed
 from sk_dml._utils._labels import as_labels
+from sk_dml.embedders._base import BaseEmbedder
 from sk_dml.model_selection import ClassDisjointKFold
-from sk_dml.reality_check._fold import fit_fold, seeded
 
 
 @dataclass(eq=False, repr=False)
@@ -30,8 +31,8 @@ class ConcatenatedEmbedder(
 ):
     """The embeddings of the models of all folds, side by side.
 
-    Trains one model on the training part of every fold and concatenates what they give,
-    as the Reality Check [1]_ rates methods. The classes differ from fold to fold, so
+    One model is trained on the training part of every fold, and their embeddings are
+    concatenated, as in the Reality Check [1]_. The classes differ from fold to fold, so
     the models make different mistakes.
 
     Parameters
@@ -43,16 +44,16 @@ class ConcatenatedEmbedder(
     cv : int or splitter, default=4
         The folds: a number of class-disjoint ones, or a splitter of scikit-learn.
     n_jobs : int or None, default=None
-        How many folds to train at once, as joblib counts them.
+        Number of folds to train at once, as joblib counts them.
     random_state : int, RandomState instance or None, default=None
-        Seeds the clones, each with another integer. None leaves theirs as they are.
+        Seeds the clones, each with another integer. None keeps the estimator's seeds.
 
     Attributes
     ----------
     estimators_ : list of estimators
         The fitted models.
     n_features_in_ : int
-        Number of features that the models saw, if they tell.
+        Number of features seen by the models, if they have this attribute.
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Names of the features, if X had column names that are all strings.
 
@@ -91,21 +92,21 @@ class ConcatenatedEmbedder(
 
     @_fit_context(prefer_skip_nested_validation=False)
     def fit(self, X, y, *, groups=None):
-        """Train the models.
+        """Train a model on every fold.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, ...)
             Samples of the kind that the estimator takes.
         y : array-like of shape (n_samples,)
-            Their classes.
+            The classes.
         groups : array-like of shape (n_samples,) or None, default=None
             Superclasses, for the splitter.
 
         Returns
         -------
         self : object
-            The fitted embedder.
+            The fitted transformer.
 
         Raises
         ------
@@ -113,13 +114,12 @@ class ConcatenatedEmbedder(
             If y is missing, there are fewer classes than folds, or the data do not fit
             the estimator.
         KeyboardInterrupt
-            If Ctrl-C came; nothing is kept.
+            If a training was interrupted; nothing is kept.
         """
         self.__dict__.pop("estimators_", None)  # a failed fit leaves none
         if y is None:
             raise ValueError(
-                "ConcatenatedEmbedder requires y to be passed, but the target y is "
-                "None."
+                "ConcatenatedEmbedder requires y, but the target y is None."
             )
         X, y = indexable(X, as_labels(y))
         check_classification_targets(y)
@@ -144,7 +144,7 @@ class ConcatenatedEmbedder(
         Parameters
         ----------
         X : array-like of shape (n_samples, ...)
-            Samples as :meth:`fit` saw them.
+            Samples of the kind that :meth:`fit` was given.
 
         Returns
         -------
@@ -193,15 +193,68 @@ class ConcatenatedEmbedder(
 
 
 def concatenate(parts):
-    """Put embeddings side by side.
+    """Return embeddings side by side, divided by the root of their number.
 
-    Parameters
-    ----------
-    parts : list of ndarrays of shape (n_samples, n_components)
-
-    Returns
-    -------
-    ndarray of shape (n_samples, sum of n_components)
-        Divided by the root of their number.
+    parts: list of (n_samples, n_components); returns (n_samples, sum of n_components).
     """
     return np.hstack(parts) / parts[0].dtype.type(np.sqrt(len(parts)))
+
+
+def last_step(estimator):
+    """Return the last step of nested Pipelines, and the prefix of its parameters."""
+    if not isinstance(estimator, Pipeline):
+        return "", estimator
+    name, step = estimator.steps[-1]
+    prefix, last = last_step(step)
+    return f"{name}__{prefix}", last
+
+
+def seeded(estimator, seed, **params):
+    """Return a clone with other parameters, and every random_state in it an integer."""
+    estimator = clone(estimator).set_params(**params)
+    rng = seed if hasattr(seed, "randint") else np.random.RandomState(seed)
+    names = sorted(
+        name
+        for name in estimator.get_params(deep=True)
+        if name == "random_state" or name.endswith("__random_state")
+    )
+    states = rng.randint(np.iinfo(np.int32).max, size=len(names)).tolist()
+    return estimator.set_params(**dict(zip(names, states, strict=True)))
+
+
+def fit_fold(estimator, X, y, train, valid):
+    """Fit an estimator on one part; an embedder that stops early watches the other.
+
+    In a Pipeline, the steps before the embedder are fitted on the training part and
+    transform the other. Ctrl-C, after which an embedder keeps what it has learned, is
+    raised. X: (n_samples, ...); y: (n_samples,); train, valid: indices.
+    """
+    X_train, y_train = _safe_indexing(X, train), _safe_indexing(y, train)
+    _, embedder = last_step(estimator)
+    if isinstance(embedder, BaseEmbedder) and embedder.early_stopping:
+        validation_data = _safe_indexing(X, valid), _safe_indexing(y, valid)
+        _fit_validated(estimator, X_train, y_train, *validation_data)
+    else:
+        estimator.fit(X_train, y_train)
+    if _was_interrupted(estimator):
+        raise KeyboardInterrupt
+    return estimator
+
+
+def _fit_validated(estimator, X, y, X_valid, y_valid):
+    if not isinstance(estimator, Pipeline):
+        estimator.fit(X, y, validation_data=(X_valid, y_valid))
+        return
+    if len(estimator.steps) > 1:
+        # The first steps, as a Pipeline of the same steps, fit and transform.
+        before = estimator[:-1]
+        X, X_valid = before.fit_transform(X, y), before.transform(X_valid)
+        estimator.steps[:-1] = before.steps
+    _fit_validated(estimator.steps[-1][1], X, y, X_valid, y_valid)
+
+
+def _was_interrupted(estimator):
+    """Return whether Ctrl-C ended the training of an embedder, in Pipelines too."""
+    if isinstance(estimator, Pipeline):
+        return any(_was_interrupted(step) for _, step in estimator.steps)
+    return bool(getattr(getattr(estimator, "net_", None), "interrupted_", False))

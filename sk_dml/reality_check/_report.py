@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from sk_dml.reality_check import _plot
 from sk_dml.reality_check._plot import claims_of, metric_label, ranked
-from sk_dml.reality_check._tasks import CLUSTERING
+from sk_dml.reality_check._workers import CLUSTERING
 
 SCORINGS = {
     "concatenated": "The embeddings of all folds' models side by side.",

@@ -1,9 +1,9 @@
 import pytest
 
-from sk_dml.reality_check import _storage
+from sk_dml.reality_check import _search
 
 
 @pytest.fixture(autouse=True)
 def no_pause(monkeypatch):
     """Try databases that cannot be opened again at once."""
-    monkeypatch.setattr(_storage, "PAUSE", 0.0)
+    monkeypatch.setattr(_search, "PAUSE", 0.0)

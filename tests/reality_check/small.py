@@ -4,11 +4,19 @@ import time
 
 import numpy as np
 import torch
+from sklearn.decomposition import PCA
 
 from sk_dml import SoftmaxEmbedder, TripletEmbedder
-from sk_dml.reality_check import RealityCheck, _ledger, _run
+from sk_dml.reality_check import RealityCheck, _search, _workers
 
 N_CLASSES = 8
+# Settings of a comparison that takes a tenth of a second.
+QUICK = {
+    "estimators": {"PCA": PCA()},
+    "search_spaces": {"PCA": {"n_components": [1, 2, 3, 4, 5]}},
+    "baselines": [],
+    "metrics": ["map_at_r"],
+}
 
 
 def data():
@@ -19,11 +27,11 @@ def data():
 
 
 def small(**params):
-    """Two methods, four trials and two repeats."""
+    """Return a check of two methods with four trials and two repeats."""
     settings = {
         "estimators": {
-            "Triplet": TripletEmbedder(4, max_epochs=2),
-            "Softmax": SoftmaxEmbedder(4, max_epochs=2),
+            "Triplet": TripletEmbedder(4, max_epochs=1),
+            "Softmax": SoftmaxEmbedder(4, max_epochs=1),
         },
         "baselines": ["raw features", "LDA"],
         "n_trials": 4,
@@ -35,7 +43,7 @@ def small(**params):
 
 
 def outcome(result):
-    """All of a result that does not tell the time."""
+    """Return all of a result that does not depend on the time."""
     return {
         "methods": result.methods,
         "trials": [
@@ -47,14 +55,14 @@ def outcome(result):
     }
 
 
-def work(connection, url, *, seconds=0, waits_at=0, silence=6.0, barrier=None):
-    """Work on a storage in a process of its own; tell of every fold, then the outcome.
+def work(connection, url, *, seconds=0, waits_at=0, barrier=None, grace=1, **params):
+    """Run on a storage in a process of its own; send every fold, then the outcome.
 
     Every fold takes so many seconds more, and one of them waits for good.
     """
     torch.set_num_threads(1)
-    _ledger.HEARTBEAT, _ledger.SILENCE, _run.POLL = 0.2, silence, 0.05
-    rate = _run.rate_fold
+    _search.HEARTBEAT, _search.GRACE, _workers.POLL = 3, grace, 0.05
+    score = _workers.score_fold
     n_folds = 0
 
     def slowly(*args):
@@ -62,9 +70,9 @@ def work(connection, url, *, seconds=0, waits_at=0, silence=6.0, barrier=None):
         n_folds += 1
         connection.send("fold")
         time.sleep(600 if n_folds == waits_at else seconds)
-        return rate(*args)
+        return score(*args)
 
-    _run.rate_fold = slowly
+    _workers.score_fold = slowly
     if barrier is not None:
         barrier.wait(60)
-    connection.send(outcome(small(storage=url).run(*data())))
+    connection.send(outcome(small(storage=url, **params).run(*data())))

@@ -21,13 +21,13 @@ X, y = data()
 def test_every_baseline_embeds_rows():
     made = make_baselines(BASELINES, CircleEmbedder(3), X)
     assert tuple(made) == BASELINES
-    found = {name: est.fit(X, y).transform(X) for name, est in made.items()}
-    assert_array_equal(found["raw features"], X)
-    assert_allclose(found["scaled features"], StandardScaler().fit_transform(X))
-    assert found["untrained network"].shape == found["PCA"].shape == (48, 3)
-    assert found["LDA"].shape == (48, 5)
-    assert found["linear NCA"].shape == (48, 3)
-    assert map_at_r_score(found["linear NCA"], y) > map_at_r_score(X, y)
+    embeddings = {name: est.fit(X, y).transform(X) for name, est in made.items()}
+    assert_array_equal(embeddings["raw features"], X)
+    assert_allclose(embeddings["scaled features"], StandardScaler().fit_transform(X))
+    assert embeddings["untrained network"].shape == embeddings["PCA"].shape == (48, 3)
+    assert embeddings["LDA"].shape == (48, 5)
+    assert embeddings["linear NCA"].shape == (48, 3)
+    assert map_at_r_score(embeddings["linear NCA"], y) > map_at_r_score(X, y)
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 255.0])
@@ -99,12 +99,12 @@ def test_untrained_head_of_features_knows_no_classes(piped):
     expected = untrained.fit(X, y).transform(X)
     shuffled = np.random.default_rng(0).permutation(y)
     assert_allclose(untrained.fit(X, shuffled).transform(X), expected, atol=1e-6)
-    # Cosines of rows of length one, centred, on the axes along which they vary most.
+    # Cosines of rows of length one, centered, on the axes along which they vary most.
     rows = StandardScaler().fit_transform(X) if piped else X
     rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
-    found = PCA(3).fit_transform(rows)
-    found /= np.linalg.norm(found, axis=1, keepdims=True)
-    assert_allclose(expected @ expected.T, found @ found.T, atol=1e-4)
+    projected = PCA(3).fit_transform(rows)
+    projected /= np.linalg.norm(projected, axis=1, keepdims=True)
+    assert_allclose(expected @ expected.T, projected @ projected.T, atol=1e-4)
 
 
 def test_linear_nca_draws_from_large_data():
