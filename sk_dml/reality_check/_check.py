@@ -403,16 +403,7 @@ class RealityCheck(BaseEstimator):
 
 
 def compare(
-    check,
-    storage,
-    methods,
-    baselines,
-    development,
-    folds,
-    test,
-    *,
-    metrics,
-    reference,
+    check, storage, methods, baselines, development, folds, test, *, metrics, reference
 ):
     """Search and repeat by the settings of a RealityCheck; return the result."""
     descriptions = {
