@@ -54,7 +54,7 @@ class RealityCheckResult:
     >>> from sklearn.datasets import load_digits
     >>> from sk_dml.reality_check import RealityCheck
     >>> check = RealityCheck(
-    ...     estimators=["triplet", "circle"],
+    ...     estimators=["softmax", "proxy-nca"],
     ...     embedder_params={"max_epochs": 2},
     ...     baselines=["raw features"],
     ...     n_trials=1,
@@ -68,7 +68,7 @@ class RealityCheckResult:
     >>> len(result.plot_trials())
     2
     >>> page = result.to_html()
-    >>> "Compared with Triplet at corrected p-values" in page
+    >>> "Compared with Softmax at corrected p-values" in page
     True
     """
 
