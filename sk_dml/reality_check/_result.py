@@ -8,7 +8,8 @@ import numpy as np
 from scipy import stats
 
 from sk_dml.reality_check._plot import draw_comparison, draw_trials
-from sk_dml.reality_check._report import SCORINGS, make_page
+from sk_dml.reality_check._report import make_page
+from sk_dml.reality_check._workers import SCORINGS
 
 COMPARED = (
     *("difference", "difference_low", "difference_high"),
