@@ -8,7 +8,8 @@ import numpy as np
 from scipy import stats
 
 from sk_dml.reality_check._plot import draw_comparison, draw_trials
-from sk_dml.reality_check._report import SCORINGS, make_page
+from sk_dml.reality_check._report import make_page
+from sk_dml.reality_check._workers import SCORINGS
 
 COMPARED = (
     *("difference", "difference_low", "difference_high"),
@@ -54,7 +55,7 @@ class RealityCheckResult:
     >>> from sklearn.datasets import load_digits
     >>> from sk_dml.reality_check import RealityCheck
     >>> check = RealityCheck(
-    ...     estimators=["triplet", "circle"],
+    ...     estimators=["softmax", "proxy-nca"],
     ...     embedder_params={"max_epochs": 2},
     ...     baselines=["raw features"],
     ...     n_trials=1,
@@ -68,7 +69,7 @@ class RealityCheckResult:
     >>> len(result.plot_trials())
     2
     >>> page = result.to_html()
-    >>> "Compared with Triplet at corrected p-values" in page
+    >>> "Compared with Softmax at corrected p-values" in page
     True
     """
 
