@@ -59,7 +59,9 @@ def test_a_graph_of_its_own_is_no_embedding():
 
 
 def test_sparse_output_is_no_embedding():
-    with pytest.raises(TypeError, match=r"OneHotEncoder.* returns sparse data of shape"):
+    with pytest.raises(
+        TypeError, match=r"OneHotEncoder.* returns sparse data of shape"
+    ):
         embed(OneHotEncoder().fit(X), X)
 
 
