@@ -15,11 +15,9 @@ N_CHECKED = 64  # images that a thread reads at once, in search of unreadable on
 def drop_bad_images(embedder, source, y, classes=None):
     """Return the source and y without samples that cannot be read.
 
-    If ``on_bad_image`` is "skip", every sample is read once for that; ``bad_images_``
-    lists them. Labels in y may be indices in ``classes``.
+    Every sample is read once for that; ``bad_images_`` lists them. Labels in y may be
+    indices in ``classes``.
     """
-    if source.on_bad_image == "raise":
-        return source, y
     blocks = [np.arange(b.start, b.stop) for b in gen_batches(len(source), N_CHECKED)]
     if source.in_threads:
         with ThreadPoolExecutor(n_threads()) as pool:
@@ -54,17 +52,16 @@ def _warn_of_lost_classes(y, kept, classes):
 
 
 def warn_of_missing_rows(source, indices):
-    """Raise a warning that names samples without embedding, if there are any."""
-    if len(indices):
-        bad: dict = {}
-        for index in indices:
-            bad |= dict.fromkeys(source.describe_unreadable([index]))
-            if len(bad) > N_SHOWN:
-                break
-        warn(
-            f"{len(indices)} of {len(source)} images cannot be read; their rows are "
-            f"NaN: {_listed(bad)}."
-        )
+    """Raise a warning that names samples without an embedding."""
+    bad: dict = {}
+    for index in indices:
+        bad |= dict.fromkeys(source.describe_unreadable([index]))
+        if len(bad) > N_SHOWN:
+            break
+    warn(
+        f"{len(indices)} of {len(source)} images cannot be read; their rows are NaN: "
+        f"{_listed(bad)}."
+    )
 
 
 def _listed(bad):

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from sk_dml._inputs._source import is_path
+
 # A JPEG may be decoded at a fraction of its size, as long as it stays this many times
 # larger than what is made of it.
 REDUCING_GAP = 2
@@ -30,11 +32,6 @@ def import_pillow():
             'pip install "sk-dml[vision]"'
         ) from error
     return Image
-
-
-def is_path(item):
-    """Return whether an item is a path."""
-    return isinstance(item, (str, os.PathLike))
 
 
 def is_other_scale(one, other):

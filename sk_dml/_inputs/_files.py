@@ -9,9 +9,9 @@ from numbers import Integral
 import numpy as np
 from torch.utils.data import Dataset, IterableDataset
 
-from sk_dml._inputs._decode import import_pillow, is_path, load_square
+from sk_dml._inputs._decode import import_pillow, load_square
 from sk_dml._inputs._images import Images
-from sk_dml._inputs._source import evenly_spaced
+from sk_dml._inputs._source import evenly_spaced, is_path
 
 # Images are decoded larger than the network sees them, so that crops can be taken.
 DECODED_TO_SEEN = 256 / 227
@@ -248,7 +248,7 @@ class DecodedImages(Images):
 def check_image_size(embedder):
     """Check ``image_size`` against what a training sees, ``image_size_``."""
     given, seen = embedder.image_size, embedder.image_size_
-    if given is None or given == seen:
+    if given == seen:
         return
     if seen is None:
         raise ValueError(

@@ -7,8 +7,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import gen_batches
 from sklearn.utils.validation import validate_data
 
-from sk_dml._inputs._decode import is_path
-from sk_dml._inputs._source import Source, count_axes
+from sk_dml._inputs._source import Source, count_axes, is_path
 
 # Values that statistics take at once, at least.
 SMALLEST_BLOCK = 2**18

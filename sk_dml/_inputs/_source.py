@@ -2,6 +2,7 @@
 
 import copy
 import hashlib
+import os
 from collections.abc import Mapping
 from math import prod
 from typing import Any
@@ -231,6 +232,11 @@ def training_sample(source, y, n_wanted=2048, size=32):
     for block in gen_batches(len(indices), size):
         some = indices[block]
         yield torch.from_numpy(source.take(some)[0]), torch.from_numpy(y[some])
+
+
+def is_path(item):
+    """Return whether an item is a path."""
+    return isinstance(item, (str, os.PathLike))
 
 
 def evenly_spaced(n, n_wanted):

@@ -18,25 +18,17 @@ BENDS = 4
 HEADROOM = 0.75
 
 
-def build_augmentation(augment, input_shape, crop_size=None):
-    """Return the module that changes batches of samples of a shape, or None.
-
-    "auto" is "affine" for images with one channel, "crop" for others, None for rows.
-    """
+def build_augmentation(augment, is_image, crop_size=None):
+    """Return the module that changes batches of samples."""
     if isinstance(augment, type):
         raise TypeError(
             f"augment must be 'auto', 'affine', 'crop', None or a callable, got the "
             f"class {augment.__name__}; pass an instance, {augment.__name__}()."
         )
-    is_image = len(input_shape) == 3
-    if augment == "auto":
-        augment = ("affine" if input_shape[0] == 1 else "crop") if is_image else None
-    if augment is None:
-        return None
     if augment in ("affine", "crop") and not is_image:
         raise ValueError(
-            f"augment={augment!r} is for images, got rows of {input_shape[0]} "
-            "features; for rows use 'auto', None or a callable."
+            f"augment={augment!r} is for images; for other samples use 'auto', None or "
+            "a callable."
         )
     if augment == "affine":
         return RandomAffine()

@@ -8,6 +8,7 @@ from collections import OrderedDict
 import torch
 from sklearn.utils._param_validation import InvalidParameterError
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from sk_dml._networks._augment import build_augmentation
 from sk_dml._networks._default import (
@@ -19,10 +20,12 @@ from sk_dml._networks._default import (
     Linear,
     Standardize,
 )
-from sk_dml._networks._pretrained import LIBRARIES, build_named, is_pretrained
+from sk_dml._networks._pretrained import LIBRARIES, NamedNet, build_named
 
 NETWORKS = {"linear": Linear, "mlp": MLP, "conv": ConvNet, "features": Features}
 
+# Learning rate of a pretrained body, as a share of its head's.
+BACKBONE_SHARE = 0.1
 # Resampling may take floats beyond their range, by up to about this share of it.
 OVERSHOOT = 0.25
 
@@ -65,7 +68,9 @@ def build_network(
     if isinstance(augment, str) and augment == "auto":
         augment = source.default_augment
     input_shape, crop_size = source.sample_shape, source.image_size
-    changes = build_augmentation(augment, input_shape, crop_size)
+    changes = None
+    if augment is not None:
+        changes = build_augmentation(augment, source.is_image, crop_size)
     crop, seen_shape = None, input_shape
     if crop_size is not None:
         if crop_size > min(input_shape[1:]):
@@ -225,3 +230,21 @@ def _check_output(network, input_shape, n_components, dtype):
             f"{n_components}) for two samples, got {got}. Let its last layer have "
             "n_components outputs, or set n_components to what it returns."
         )
+
+
+def is_pretrained(backbone):
+    """Return whether a backbone has weights that a library trained."""
+    return isinstance(backbone, NamedNet) and backbone.statistics is not None
+
+
+def fine_tuning(network, lr, backbone_lr):
+    """Return backbone_lr and settings of the net that suit a network's weights.
+
+    A pretrained backbone has, unless given, a share of ``lr``, and frozen batch norms.
+    """
+    if not is_pretrained(network.backbone):
+        return backbone_lr, {}
+    if backbone_lr is None:
+        backbone_lr = BACKBONE_SHARE * lr
+    has_norms = any(isinstance(m, _BatchNorm) for m in network.backbone.modules())
+    return backbone_lr, {"freeze_batch_norm": has_norms}

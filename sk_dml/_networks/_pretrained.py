@@ -9,16 +9,12 @@ from collections import OrderedDict
 
 import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from sk_dml._networks._default import FeatureHead, MeanMaxPool
 
 LIBRARIES = ("torchvision", "timm")
 # torchvision's weights of these were trained elsewhere, on values from -1 to 1.
 CENTERED = {"googlenet", "inception_v3"}
-
-# Learning rate of a pretrained body, as a share of its head's.
-BACKBONE_SHARE = 0.1
 
 
 class NamedNet(nn.Module):
@@ -287,21 +283,3 @@ def _not_loaded(module, weights, error, source, present=()):
         f"({type(error).__name__}: {error}). They are {source}, downloaded once. "
         f"Offline, set module__weights in net_params to {choices}."
     )
-
-
-def is_pretrained(backbone):
-    """Return whether a backbone has weights that a library trained."""
-    return isinstance(backbone, NamedNet) and backbone.statistics is not None
-
-
-def fine_tuning(network, lr, backbone_lr):
-    """Return backbone_lr and settings of the net that suit a network's weights.
-
-    A pretrained backbone has, unless given, a share of ``lr``, and frozen batch norms.
-    """
-    if not is_pretrained(network.backbone):
-        return backbone_lr, {}
-    if backbone_lr is None:
-        backbone_lr = BACKBONE_SHARE * lr
-    has_norms = any(isinstance(m, _BatchNorm) for m in network.backbone.modules())
-    return backbone_lr, {"freeze_batch_norm": has_norms}

@@ -35,8 +35,6 @@ from skorch.callbacks import (
 )
 from tqdm import TqdmWarning
 
-from sk_dml._training._state import RECORDED
-
 with warnings.catch_warnings():
     # In notebooks without ipywidgets the bar is text: no reason to warn.
     warnings.simplefilter("ignore", TqdmWarning)
@@ -44,6 +42,19 @@ with warnings.catch_warnings():
 
 __all__ = ["CallbackSupportMixin", "with_callbacks"]
 
+# Keys of an epoch in an embedder's history_, where they are known.
+RECORDED = (
+    "epoch",
+    "train_loss",
+    "valid_score",
+    "lr",
+    "active_share",
+    "mean_similarity",
+    "effective_rank",
+    "gradient_norm",
+    "skipped_steps",
+    "duration",
+)
 SCORINGS = BatchScoring, EpochScoring, PassthroughScoring
 
 
@@ -79,6 +90,24 @@ class Record(OwnCallback):
         net.history.record("train_loss", loss)
         net.history.record("train_loss_best", bool(loss < min(earlier, default=np.inf)))
         net.history.record("lr", self.lr)
+
+
+def complete_epochs(history):
+    """Return the rows of the epochs that came to their end, without their batches."""
+    return [
+        {name: value for name, value in row.items() if name != "batches"}
+        for row in history
+        if "duration" in row  # the last entry of an epoch
+    ]
+
+
+def load_history(net, rows):
+    """Replace the history of a net by these rows of ``complete_epochs``."""
+    net.history.clear()
+    for row in rows:
+        net.history.new_epoch()
+        net.history[-1].pop("batches")
+        net.history[-1].update(row)
 
 
 class MoveRates(OwnCallback):
@@ -198,12 +227,6 @@ class SklearnCallbacks(OwnCallback):
         }
 
 
-def sklearn_callbacks(embedder, X, y):
-    """Return what calls the callbacks of ``set_callbacks``; None if there are none."""
-    is_called = bool(getattr(embedder, "_skl_callbacks", ()))
-    return SklearnCallbacks(embedder, X, y) if is_called else None
-
-
 class EpochLines(OwnCallback):
     """Print a line per epoch."""
 
@@ -275,7 +298,7 @@ def progress(name, verbose):
     """Return what shows a training: a bar where one can be drawn, lines, or None."""
     if verbose >= 2:
         return EpochLines()
-    return ProgressBar(name) if verbose and _can_draw() else None
+    return ProgressBar(name) if _can_draw() else None
 
 
 def tell(verbose, text):
@@ -300,7 +323,7 @@ def _can_draw():
 
 def check_are_callbacks(callbacks):
     """Check that the items are callbacks of skorch, or tuples (name, callback)."""
-    for given in callbacks or ():
+    for given in callbacks:
         is_named = isinstance(given, tuple) and len(given) == 2
         callback = given[1] if is_named else given
         kind = callback if isinstance(callback, type) else type(callback)

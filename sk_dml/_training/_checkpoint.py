@@ -13,6 +13,7 @@ import secrets
 from contextlib import contextmanager
 from pathlib import Path
 from types import BuiltinFunctionType, FunctionType
+from typing import Any
 
 import numpy as np
 import safetensors
@@ -22,8 +23,12 @@ from filelock import FileLock, Timeout
 from joblib.hashing import NumpyHasher
 from safetensors import SafetensorError
 
-from sk_dml._training._callbacks import tell, users_callbacks
-from sk_dml._training._state import has_state, load_training_state, training_state
+from sk_dml._training._callbacks import (
+    complete_epochs,
+    load_history,
+    tell,
+    users_callbacks,
+)
 from sk_dml._utils._warn import warn
 
 # Of the state: a tree of plain values, and tensors by their paths in it
@@ -77,6 +82,42 @@ def decode(tree, tensors):
     if kind == "tuple":
         return tuple(decode(item, tensors) for item in content)
     return {decode(key, tensors): decode(item, tensors) for key, item in content}
+
+
+def training_state(net):
+    """Return all that decides how a training goes on, with the net's own tensors."""
+    return {
+        "history": complete_epochs(net.history),
+        "stopped": net.stopped_,
+        **{name: part.state_dict() for name, part in _parts(net).items()},
+    }
+
+
+def load_training_state(net, state):
+    """Bring a net, initialized alike, to where another was."""
+    for name, part in _parts(net).items():
+        part.load_state_dict(state[name])
+    net.stopped_ = state["stopped"]
+    load_history(net, state["history"])
+
+
+def _parts(net):
+    """Return all that has a state, by name."""
+    parts: dict[str, Any] = {
+        "module": net.module_,
+        "criterion": net.criterion_,
+        "optimizer": net.optimizer_,
+        "random": net.random_,
+        "schedule": net.schedule_,
+    }
+    if net.scaler_ is not None:
+        parts["scaler"] = net.scaler_
+    return parts | {f"callback {name}": c for name, c in net.callbacks_ if has_state(c)}
+
+
+def has_state(part):
+    """Return whether an object can be saved and loaded."""
+    return hasattr(part, "state_dict") and hasattr(part, "load_state_dict")
 
 
 # Of the data and parameters
@@ -237,14 +278,11 @@ START = "the fit before"
 
 @contextmanager
 def open_checkpoint(embedder, data, seeds, device):
-    """Lock the ``checkpoint_dir`` of a fit, and yield its Checkpoint (None without).
+    """Lock the ``checkpoint_dir`` of a fit, and yield its Checkpoint.
 
     ``data`` holds all that the fit sees, by the names to use in an error; ``seeds`` are
     those drawn from ``random_state``.
     """
-    if embedder.checkpoint_dir is None:
-        yield None
-        return
     with locked(embedder.checkpoint_dir):
         previous = vars(embedder).get("net_")
         start = previous and [describe(previous.module_), describe(previous.criterion_)]

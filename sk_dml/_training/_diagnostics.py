@@ -144,7 +144,7 @@ def warn_of_failures(history, n_components):
             "of a batch had a loss. Take larger batches, a larger margin, or another "
             "mining."
         )
-    elif not _is_learned(history) and all(_is_dead(row) for row in history[-2:]):
+    elif all(_is_dead(row) for row in history[-2:]) and not _is_learned(history):
         warn(
             "The gradient is dead: it is zero while the loss is not "
             f"({last['train_loss']:.4g}). Lower lr, scale the inputs as the module "

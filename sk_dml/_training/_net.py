@@ -18,6 +18,7 @@ from sk_dml._inputs._source import INFERENCE_SAMPLES, Source
 from sk_dml._training._callbacks import MoveRates, OwnCallback, Record, UsersDone
 from sk_dml._training._diagnostics import total_norm
 from sk_dml._training._optimizer import (
+    Schedule,
     batch_norms,
     build_optimizer,
     frozen_modules,
@@ -28,28 +29,11 @@ from sk_dml._training._optimizer import (
 from sk_dml._training._precision import (
     autocast,
     cached_gradients,
-    check_precision,
     make_scaler,
 )
 from sk_dml._training._sampling import ClassBatches, ShuffledBatches
-from sk_dml._training._schedule import Schedule
-from sk_dml._training._state import RandomNumbers
+from sk_dml._utils._torch import RandomNumbers
 from sk_dml._utils._warn import warn
-
-
-def check_step(embedder, device, batch_size):
-    """Check that the device has the precision, and micro batches are below batches."""
-    check_precision(embedder.precision, device)
-    size = embedder.micro_batch_size
-    if size is not None and size > batch_size:
-        raise ValueError(
-            f"micro_batch_size={size} is larger than the batches of {batch_size} "
-            "samples that it splits. Allowed are at most that, and None."
-        )
-
-
-def _name(callback):
-    return f"sk_dml.{type(callback).__name__}"
 
 
 class EmbeddingNet(NeuralNet):
@@ -145,13 +129,13 @@ class EmbeddingNet(NeuralNet):
 
     @property
     def _default_callbacks(self):
-        return [(_name(callback), callback) for callback in (Record(), MoveRates())]
+        return [("sk_dml.Record", Record()), ("sk_dml.MoveRates", MoveRates())]
 
     def add_callbacks(self, before, after):
         """Let callbacks take part in the next training, before and after the user's."""
         record, move_rates, *users = self.callbacks_
         before, after = (
-            [(_name(c), c) for c in callbacks if c is not None]
+            [(f"sk_dml.{type(c).__name__}", c) for c in callbacks if c is not None]
             for callbacks in (before, [UsersDone(), *after])
         )
         self.callbacks_ = [record, *before, move_rates, *users, *after]
@@ -203,8 +187,9 @@ class EmbeddingNet(NeuralNet):
             epochs,
             **(self.schedule_params or {}),
         )
-        self.scaler_ = make_scaler(self.precision, torch.device(self.device))
-        self._check_batch_norms()
+        if self.precision == "float16":
+            self.scaler_ = make_scaler(torch.device(self.device))
+        self._check_step()
         self._set_training(False)  # so that the first step freezes what it is to
         if self.checkpoint_ is not None:
             epochs -= self.checkpoint_.restore(self, epochs)
@@ -223,17 +208,24 @@ class EmbeddingNet(NeuralNet):
         self.interrupted_ = False
         return self
 
-    def _check_batch_norms(self):
-        norms = batch_norms(self.module_)
+    def _check_step(self):
+        """Check micro batches and frozen batch norms against the network."""
+        size, norms = self.micro_batch_size, batch_norms(self.module_)
+        if size is not None and size > self.batch_size:
+            raise ValueError(
+                f"micro_batch_size={size} is larger than the batches of "
+                f"{self.batch_size} samples that it splits. Allowed are at most that, "
+                "and None."
+            )
         if self.freeze_batch_norm and not norms:
             raise ValueError(
                 "net_params holds freeze_batch_norm=True, but the network has no batch "
                 "norm. Allowed is False."
             )
-        is_split = (self.micro_batch_size or self.batch_size) < self.batch_size
+        is_split = size is not None and size < self.batch_size
         if is_split and not set(self._frozen_modules()).issuperset(norms):
             warn(
-                f"micro_batch_size={self.micro_batch_size} changes what the network's "
+                f"micro_batch_size={size} changes what the network's "
                 f"{len(norms)} batch norms do: they normalize over the pieces instead "
                 "of the batch, and the smaller the pieces, the worse the result. Use a "
                 "module without batch norm, or net_params={'freeze_batch_norm': True} "
@@ -359,12 +351,12 @@ class EmbeddingNet(NeuralNet):
             return super().get_iterator(dataset, training)
         prefix = "iterator_train" if training else "iterator_valid"
         params = self.get_params_for(prefix)
-        size = params.pop("batch_size", None) or dataset.X.inference_size
+        size = params.pop("batch_size", None)
         if training:
             batches: Any = self._batches(len(dataset), dataset.y)
             self.random_.loader = params.setdefault("generator", self.random_.loader)
         else:
-            batches = batches_in_order(len(dataset), size)
+            batches = batches_in_order(len(dataset), size or dataset.X.inference_size)
         factory, device = getattr(self, prefix), torch.device(self.device)
         return make_loader(factory, dataset, batches, params, device)
 
@@ -427,8 +419,9 @@ class EmbeddingNet(NeuralNet):
             embedding[block] = rows
             for readable in batch[2:]:
                 bad[block] = ~readable.cpu().numpy()
-        embedding[bad] = np.nan
-        warn_of_missing_rows(X, np.flatnonzero(bad))
+        if bad.any():
+            embedding[bad] = np.nan
+            warn_of_missing_rows(X, np.flatnonzero(bad))
         return embedding
 
     def snapshot(self):

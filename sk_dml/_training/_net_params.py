@@ -7,9 +7,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
-from sk_dml._training._callbacks import check_are_callbacks
-from sk_dml._training._optimizer import resolve_optimizer
-from sk_dml._training._schedule import check_schedule
+from sk_dml._training._optimizer import check_schedule, resolve_optimizer
 
 NET_PREFIXES = (
     "module",
@@ -57,8 +55,10 @@ def check_net_params(embedder):
     Those of the module are a dict under "module", those of the schedule one under
     "schedule_params".
     """
-    check_are_callbacks(embedder.callbacks)
     given = embedder.net_params or {}
+    checked: dict[str, Any] = {"module": {}, "schedule_params": {}}
+    if not given:
+        return checked
     own = embedder.get_params(deep=False)
     owners: dict[str, Any] = {
         "optimizer": resolve_optimizer(embedder.optimizer),
@@ -68,7 +68,6 @@ def check_net_params(embedder):
     }
     accepted = {prefix: _arguments(owner) for prefix, owner in owners.items()}
     accepted["optimizer"].append("param_groups")
-    checked: dict[str, Any] = {"module": {}, "schedule_params": {}}
     for key, value in given.items():
         if not isinstance(key, str):
             raise TypeError(f"net_params holds the key {key!r}; allowed are strings.")

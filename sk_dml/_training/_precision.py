@@ -1,12 +1,12 @@
 """Precision and memory of a training step: autocast and gradient caching."""
 
 import warnings
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 
 import torch
 
 from sk_dml._training._optimizer import batch_norms
-from sk_dml._utils._random import get_torch_state, set_torch_state
+from sk_dml._utils._torch import get_torch_state, set_torch_state
 
 PRECISIONS = ("float32", "bfloat16", "float16")
 
@@ -17,7 +17,7 @@ FIRST_SCALE = 2.0**10
 
 def check_precision(precision, device):
     """Check that a device computes in a precision."""
-    if precision != "float32" and not _is_supported(precision, device):
+    if not _is_supported(precision, device):
         allowed = [p for p in PRECISIONS if p == "float32" or _is_supported(p, device)]
         raise ValueError(
             f"precision={precision!r} cannot be computed on the device "
@@ -26,16 +26,12 @@ def check_precision(precision, device):
 
 
 def autocast(precision, device):
-    """Return the context manager in which a network computes in a precision."""
-    if precision == "float32":
-        return nullcontext()
+    """Return the context manager in which a network computes in half precision."""
     return torch.autocast(device.type, getattr(torch, precision))
 
 
-def make_scaler(precision, device):
-    """Return a scaler that keeps float16's small gradients above 0, or None."""
-    if precision != "float16":
-        return None
+def make_scaler(device):
+    """Return a scaler that keeps float16's small gradients above 0."""
     return torch.amp.GradScaler(device.type, init_scale=FIRST_SCALE)
 
 

@@ -94,21 +94,17 @@ class ClassBatches:
         by_class = np.argsort(slot_class, kind="stable")
         turn = np.empty(n_slots, dtype=np.int64)
         turn[by_class] = np.arange(n_slots) - np.repeat(
-            _starts(slots_of_class), slots_of_class
+            np.cumsum(slots_of_class) - slots_of_class, slots_of_class
         )
         shuffled = self.rng.permutation(len(self.labels))
         shuffled = shuffled[np.argsort(self.labels[shuffled], kind="stable")]
         k = self.samples_per_class
         within = turn[:, None] * k + np.arange(k)
         within %= self.class_sizes[slot_class][:, None]
-        samples = shuffled[_starts(self.class_sizes)[slot_class][:, None] + within]
+        first = np.cumsum(self.class_sizes) - self.class_sizes  # sample of each class
+        samples = shuffled[first[slot_class][:, None] + within]
         batches = samples.reshape(self.n_batches, -1)
         return batches[self.rng.permutation(self.n_batches)]
-
-
-def _starts(sizes):
-    """Return where each part begins in an array of all parts."""
-    return np.cumsum(sizes) - sizes
 
 
 def check_batch_size(embedder, classes, targets):

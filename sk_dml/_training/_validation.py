@@ -6,10 +6,11 @@ import numpy as np
 from sklearn.model_selection import StratifiedShuffleSplit
 
 from sk_dml._inputs import make_source
+from sk_dml._inputs._bad_images import drop_bad_images
 from sk_dml._supervision._classes import check_targets
 from sk_dml._training._callbacks import OwnCallback
+from sk_dml._training._optimizer import SPREAD_SCHEDULES
 from sk_dml._training._sampling import check_batch_size
-from sk_dml._training._schedule import SPREAD_SCHEDULES
 from sk_dml._utils._labels import encode_label_sets
 from sk_dml.metrics._evaluate import check_options
 from sk_dml.scorers import retrieval_scorer
@@ -150,6 +151,8 @@ def check_validation_data(embedder, validation_data, classes):
             f"of samples in the largest {sizes.max()}. scoring={embedder.scoring!r} "
             "needs 2 or more of each."
         )
+    if X.on_bad_image == "skip":
+        return drop_bad_images(embedder, X, own_classes[targets])
     return X, own_classes[targets]
 
 

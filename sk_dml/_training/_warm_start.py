@@ -4,9 +4,9 @@ import copy
 
 import numpy as np
 
+from sk_dml._training._callbacks import complete_epochs, load_history
 from sk_dml._training._checkpoint import differences
 from sk_dml._training._optimizer import trained_parameters
-from sk_dml._training._state import complete_epochs, load_history
 
 
 def carry_over(embedder, previous, net, indices, *, optimizer):

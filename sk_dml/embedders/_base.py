@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+from contextlib import nullcontext
 from dataclasses import KW_ONLY, dataclass
 from numbers import Integral, Real
 from os import PathLike
@@ -24,26 +25,31 @@ from sk_dml._inputs import make_source
 from sk_dml._inputs._bad_images import drop_bad_images
 from sk_dml._inputs._files import check_image_size
 from sk_dml._inputs._source import training_sample
-from sk_dml._networks._build import build_network
-from sk_dml._networks._pretrained import fine_tuning, is_pretrained
+from sk_dml._networks._build import build_network, fine_tuning, is_pretrained
 from sk_dml._supervision._classes import check_targets, merge_classes
 from sk_dml._training._callbacks import (
+    RECORDED,
     CallbackSupportMixin,
     SaveCheckpoint,
+    SklearnCallbacks,
+    check_are_callbacks,
     check_callbacks,
+    complete_epochs,
     progress,
-    sklearn_callbacks,
     with_callbacks,
 )
 from sk_dml._training._checkpoint import open_checkpoint
 from sk_dml._training._diagnostics import Diagnostics, warn_of_failures
-from sk_dml._training._net import EmbeddingNet, check_step
+from sk_dml._training._net import EmbeddingNet
 from sk_dml._training._net_params import check_net_params, is_net_key
-from sk_dml._training._optimizer import OPTIMIZERS, resolve_optimizer
-from sk_dml._training._precision import PRECISIONS
+from sk_dml._training._optimizer import (
+    OPTIMIZERS,
+    SCHEDULES,
+    SPREAD_SCHEDULES,
+    resolve_optimizer,
+)
+from sk_dml._training._precision import PRECISIONS, check_precision
 from sk_dml._training._sampling import check_batch_size
-from sk_dml._training._schedule import SCHEDULES, SPREAD_SCHEDULES
-from sk_dml._training._state import RECORDED, complete_epochs
 from sk_dml._training._validation import (
     Validation,
     check_scoring,
@@ -51,8 +57,7 @@ from sk_dml._training._validation import (
     split_validation,
 )
 from sk_dml._training._warm_start import carry_over
-from sk_dml._utils._device import resolve_device
-from sk_dml._utils._random import torch_seed
+from sk_dml._utils._torch import resolve_device, torch_seed
 from sk_dml._utils._warn import warn
 from sk_dml.embedders._shared_docs import add_shared_documentation
 
@@ -286,9 +291,12 @@ class BaseEmbedder(
         """
         if not self.warm_start:
             drop_fitted(self)  # a failed fit leaves nothing of the one before
-        callbacks = sklearn_callbacks(self, X, y)
+        has_callbacks = getattr(self, "_skl_callbacks", ())
         return self._train(
-            X, y, validation_data=validation_data, sklearn_callbacks=callbacks
+            X,
+            y,
+            validation_data=validation_data,
+            sklearn_callbacks=SklearnCallbacks(self, X, y) if has_callbacks else None,
         )
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -423,38 +431,48 @@ class BaseEmbedder(
     ):
         """Train a net; if that fails, what was learned before stays."""
         net_params = check_net_params(self)
-        check_scoring(self.scoring)
+        if self.callbacks:
+            check_are_callbacks(self.callbacks)
+        if self.scoring != BaseEmbedder.scoring:  # the default is valid
+            check_scoring(self.scoring)
         before = dict(vars(self))
         try:
             previous = vars(self).get("net_")
             known = vars(self).get("classes_") if previous else None
             if previous:
                 previous.check_training_readiness()
-            X, found, targets = self._check_data(X, y, reset=previous is None)
+            X, own_classes, targets = self._check_data(X, y, reset=previous is None)
             if self.n_components == 1:
                 warn(
                     "n_components=1 leaves rows of length one but two values, 1 and "
                     "-1, and most methods no gradient. Use 2 or more."
                 )
             self.device_ = resolve_device(self.device)
+            if self.precision != "float32":
+                check_precision(self.precision, self.device_)
             random_state = check_random_state(self.random_state)
             seeds = random_state.randint(np.iinfo(np.int32).max, size=2).tolist()
-            data = {"X": X, "y": targets, "classes": found}
+            data = {"X": X, "y": targets, "classes": own_classes}
             if validation_data is not None:
-                validation_data = check_validation_data(self, validation_data, found)
-                validation_data = drop_bad_images(self, *validation_data)
+                validation_data = check_validation_data(
+                    self, validation_data, own_classes
+                )
                 data["validation X"], data["validation y"] = validation_data
-            with open_checkpoint(self, data, seeds, self.device_) as checkpoint:
+            has_checkpoint = self.checkpoint_dir is not None
+            with (
+                open_checkpoint(self, data, seeds, self.device_)
+                if has_checkpoint
+                else nullcontext()
+            ) as checkpoint:
                 if checkpoint is not None:
                     seeds = checkpoint.seeds
                 if self.early_stopping and validation_data is None and not is_partial:
-                    X, found, targets, validation_data = split_validation(
-                        self, X, found, targets, seeds[1]
+                    X, own_classes, targets, validation_data = split_validation(
+                        self, X, own_classes, targets, seeds[1]
                     )
-                batch_size = check_batch_size(self, found, targets)
-                check_step(self, self.device_, batch_size)
+                batch_size = check_batch_size(self, own_classes, targets)
                 self.classes_, targets, indices = merge_classes(
-                    found, targets, known=known, classes=classes
+                    own_classes, targets, known=known, classes=classes
                 )
                 validation = validation_data and Validation(self, *validation_data)
                 with torch_seed(seeds[0], self.device_):
@@ -466,15 +484,15 @@ class BaseEmbedder(
                         sample=None
                         if previous
                         else lambda: training_sample(X, targets),
-                        device=self.device_,
                         batch_size=batch_size,
                         sampling_seed=seeds[1],
                         is_partial=is_partial,
                     ).initialize()
-                    check_callbacks(net, validates=validation is not None)
+                    if self.callbacks:
+                        check_callbacks(net, validates=validation is not None)
                     if previous:
                         carry_over(self, previous, net, indices, optimizer=is_partial)
-                    else:
+                    elif self.backbone_lr == 0:
                         self._warn_if_random_weights_stay(net)
                     n_before = len(net.history)
                     if checkpoint is not None:
@@ -484,8 +502,10 @@ class BaseEmbedder(
                         before=[Diagnostics(), validation],
                         after=[
                             sklearn_callbacks,
-                            progress(type(self).__name__, self.verbose),
-                            checkpoint and SaveCheckpoint(),
+                            progress(type(self).__name__, self.verbose)
+                            if self.verbose
+                            else None,
+                            SaveCheckpoint() if has_checkpoint else None,
                         ],
                     )
                     net.partial_fit(X, targets)
@@ -499,11 +519,14 @@ class BaseEmbedder(
         """Check the samples; return those that can be read, with numbered classes."""
         X = make_source(self, X, reset=reset)
         self._n_features_out = self.n_components
-        check_image_size(self)
-        found, targets = check_targets(self, X, y)
-        X, targets = drop_bad_images(self, X, targets, found)
-        kept, targets = np.unique(targets, return_inverse=True)
-        return X, found[kept], targets
+        if self.image_size is not None:
+            check_image_size(self)
+        classes, targets = check_targets(self, X, y)
+        if X.on_bad_image == "skip":
+            X, targets = drop_bad_images(self, X, targets, classes)
+            kept, targets = np.unique(targets, return_inverse=True)
+            classes = classes[kept]
+        return X, classes, targets
 
     def _make_net(
         self,
@@ -512,7 +535,6 @@ class BaseEmbedder(
         net_params,
         *,
         sample,
-        device,
         batch_size,
         sampling_seed,
         is_partial,
@@ -525,7 +547,7 @@ class BaseEmbedder(
             n_components=self.n_components,
             augment=self.augment,
             sample=sample,
-            device=device,
+            device=self.device_,
         )
         schedule_params = net_params.pop("schedule_params")
         backbone_lr, frozen = fine_tuning(network, self.lr, self.backbone_lr)
@@ -546,7 +568,7 @@ class BaseEmbedder(
             precision=self.precision,
             micro_batch_size=self.micro_batch_size,
             train_split=None,
-            device=str(device),
+            device=str(self.device_),
             verbose=self.verbose,
             callbacks=clone(self.callbacks, safe=False),
             **(frozen | net_params),  # under their names in skorch
@@ -557,7 +579,7 @@ class BaseEmbedder(
         # A class of the user's, as an instance, may have weights from elsewhere.
         is_ours = self.module is None or isinstance(self.module, str)
         has_own_rates = hasattr(net, "optimizer__param_groups")
-        if self.backbone_lr == 0 and is_ours and not has_own_rates:
+        if is_ours and not has_own_rates:
             backbone = net.module_.backbone
             if not is_pretrained(backbone):
                 warn(

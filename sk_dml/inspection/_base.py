@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.utils import _safe_indexing
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 
-from sk_dml._inputs._decode import is_path
+from sk_dml._inputs._source import is_path
 from sk_dml._utils._embed import embed
 from sk_dml._utils._labels import encode_labels
 from sk_dml._utils._warn import warn

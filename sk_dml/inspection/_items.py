@@ -5,8 +5,9 @@ import os
 import numpy as np
 
 from sk_dml._inputs import find_kind
-from sk_dml._inputs._decode import IMAGE_SUFFIXES, is_path, load_image
+from sk_dml._inputs._decode import IMAGE_SUFFIXES, load_image
 from sk_dml._inputs._files import ImageSequence
+from sk_dml._inputs._source import is_path
 
 KINDS = ("image", "path", "text")
 MAX_PIXELS = 512  # on a side of an image read from a file

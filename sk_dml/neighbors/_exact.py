@@ -347,7 +347,7 @@ def _resolve(device):
         return None
     import torch
 
-    from sk_dml._utils._device import resolve_device
+    from sk_dml._utils._torch import resolve_device
 
     if isinstance(device, str) and device == "auto":
         return torch.device("cuda") if torch.cuda.is_available() else None

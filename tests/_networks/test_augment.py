@@ -190,32 +190,44 @@ def test_a_crop_is_no_larger_than_the_image():
 
 
 def test_crops_have_the_given_size():
-    crop = build_augmentation("crop", (3, 20, 30), crop_size=12)
+    crop = build_augmentation("crop", True, crop_size=12)
     images = torch.rand(4, 3, 20, 30)
     assert crop(images).shape == (4, 3, 12, 12)
 
 
 @pytest.mark.parametrize(
-    ("augment", "input_shape", "expected"),
+    ("augment", "is_image", "expected"),
     [
-        ("auto", (5,), type(None)),
-        ("auto", (1, 8, 8), RandomAffine),
-        ("auto", (3, 8, 8), RandomResizedCrop),
-        ("auto", (2, 8, 8), RandomResizedCrop),
-        ("affine", (3, 8, 8), RandomAffine),
-        ("crop", (1, 8, 8), RandomResizedCrop),
-        (None, (3, 8, 8), type(None)),
-        (torch.flip, (5,), CustomAugmentation),
+        ("affine", True, RandomAffine),
+        ("crop", True, RandomResizedCrop),
+        (torch.flip, True, CustomAugmentation),
+        (torch.flip, False, CustomAugmentation),
     ],
 )
-def test_kinds(augment, input_shape, expected):
-    assert type(build_augmentation(augment, input_shape)) is expected
+def test_kinds(augment, is_image, expected):
+    assert type(build_augmentation(augment, is_image)) is expected
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        ((5,), type(None)),
+        ((1, 8, 8), RandomAffine),
+        ((3, 8, 8), RandomResizedCrop),
+        ((2, 8, 8), RandomResizedCrop),
+    ],
+)
+def test_kind_of_auto(shape, expected):
+    X = np.random.default_rng(0).random((8, *shape), dtype=np.float32)
+    embedder = CircleEmbedder(4, max_epochs=1, batch_size=8, random_state=0)
+    network = embedder.fit(X, np.arange(8) % 2).net_.module_
+    assert type(getattr(network, "augment", None)) is expected
 
 
 @pytest.mark.parametrize("augment", ["affine", "crop"])
 def test_rows_are_refused(augment):
     with pytest.raises(ValueError, match=f"augment='{augment}' is for images"):
-        build_augmentation(augment, (5,))
+        build_augmentation(augment, False)
 
 
 def darker(images):
@@ -223,12 +235,12 @@ def darker(images):
 
 
 def test_functions_run_in_training_only():
-    given = build_augmentation(darker, (1, 4, 4))
+    given = build_augmentation(darker, True)
     images = torch.full((2, 1, 4, 4), 8, dtype=torch.uint8)
     assert (given(images) == 4).all()
     assert given.eval()(images) is images
     dropout = torch.nn.Dropout(0.5)
-    given = build_augmentation(dropout, (1, 4, 4))
+    given = build_augmentation(dropout, True)
     assert given.function is not dropout
     assert (given(images.float()) == 0).any()
 
@@ -239,7 +251,7 @@ def test_functions_run_in_training_only():
     ids=["cut", "fewer", "ndarray", "number"],
 )
 def test_functions_must_keep_the_shape(function):
-    given = build_augmentation(function, (1, 4, 4))
+    given = build_augmentation(function, True)
     with pytest.raises(ValueError, match=r"augment must return .*\(2, 1, 4, 4\)"):
         given(torch.zeros(2, 1, 4, 4))
 
@@ -315,7 +327,7 @@ def fit_quietly(embedder, X, y):
 
 
 def test_functions_may_crop():
-    given = build_augmentation(lambda x: x[..., :3, :3], (1, 4, 4), crop_size=3)
+    given = build_augmentation(lambda x: x[..., :3, :3], True, crop_size=3)
     assert given(torch.zeros(2, 1, 4, 4)).shape == (2, 1, 3, 3)
 
 

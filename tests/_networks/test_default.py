@@ -6,7 +6,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from torch import nn
 
 from sk_dml._networks._default import SHRINKAGE, Conv2d, Dropout, FeatureHead
-from sk_dml._utils._random import torch_seed
+from sk_dml._utils._torch import torch_seed
 
 CPU = torch.device("cpu")
 

@@ -16,8 +16,7 @@ from sk_dml import CircleEmbedder
 from sk_dml._inputs._images import ArrayImages
 from sk_dml._inputs._rows import Rows
 from sk_dml._networks import _pretrained
-from sk_dml._networks._build import build_network
-from sk_dml._networks._pretrained import fine_tuning
+from sk_dml._networks._build import build_network, fine_tuning
 from sk_dml._training._optimizer import find_head
 
 pytest.importorskip("torchvision")

@@ -7,7 +7,7 @@ from sklearn.datasets import load_iris
 from torch.optim.lr_scheduler import OneCycleLR
 
 from sk_dml import CircleEmbedder
-from sk_dml._training._schedule import SCHEDULES, Schedule
+from sk_dml._training._optimizer import SCHEDULES, Schedule
 
 
 def make_optimizer(rates=(0.1, 2.0)):

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from sk_dml._training._state import RandomNumbers, complete_epochs
-from sk_dml._utils._random import torch_seed
+from sk_dml._training._callbacks import complete_epochs
+from sk_dml._utils._torch import RandomNumbers, torch_seed
 
 devices = [
     "cpu",

@@ -4,8 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
-from sk_dml._utils._device import resolve_device
-from sk_dml._utils._random import torch_seed
+from sk_dml._utils._torch import resolve_device, torch_seed
 
 DEVICES = ["cpu"] + ["cuda"] * torch.cuda.is_available()
 

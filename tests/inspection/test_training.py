@@ -8,7 +8,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 
 from sk_dml import CircleEmbedder
-from sk_dml._training._state import RECORDED
+from sk_dml._training._callbacks import RECORDED
 from sk_dml.inspection import TrainingDisplay
 from sk_dml.inspection._training import DIAGNOSTICS, LEFT_OUT
 

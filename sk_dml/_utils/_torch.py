@@ -1,0 +1,91 @@
+"""Torch's devices, and its global random numbers."""
+
+import threading
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+
+# Torch's generators are global: seeded blocks in several threads take turns.
+_LOCK = threading.RLock()
+
+
+def resolve_device(device):
+    """Return the torch device of the ``device`` parameter, or raise ValueError."""
+    available = ["cpu"]
+    if torch.accelerator.is_available():
+        available.insert(0, str(torch.accelerator.current_accelerator()))
+    try:
+        resolved = torch.device(available[0] if device == "auto" else device)
+    except (RuntimeError, TypeError):
+        resolved = None
+    if resolved is not None and resolved.type in available:
+        n_devices = torch.accelerator.device_count()
+        if resolved.type == "cpu" or (resolved.index or 0) < n_devices:
+            return resolved
+    raise ValueError(
+        f"device={device!r} cannot be used here. Allowed are 'auto' and the devices of "
+        f"this machine: {', '.join(map(repr, available))}."
+    )
+
+
+@contextmanager
+def torch_seed(seed, device):
+    """Seed torch's generators of the CPU and a device in a block; restore them after.
+
+    Layers such as dropout draw from these. Blocks in several threads take turns.
+    """
+    devices = [] if device.type == "cpu" else [device]
+    with _LOCK, torch.random.fork_rng(devices, device_type=device.type):
+        # Not torch.manual_seed, which seeds devices that are not restored too.
+        states = [
+            torch.Generator(one).manual_seed(seed).get_state()
+            for one in ("cpu", device)
+        ]
+        set_torch_state(states, device)
+        yield
+
+
+def get_torch_state(device):
+    """Return the states of the generators of the CPU and a device (None if the CPU)."""
+    if device.type == "cpu":
+        return torch.get_rng_state(), None
+    on_device = torch.get_device_module(device).get_rng_state(device)
+    return torch.get_rng_state(), on_device
+
+
+def set_torch_state(state, device):
+    """Set the generators to states of :func:`get_torch_state`; None changes nothing."""
+    on_cpu, on_device = state
+    torch.set_rng_state(on_cpu)
+    if device.type != "cpu" and on_device is not None:
+        torch.get_device_module(device).set_rng_state(on_device, device)
+
+
+class RandomNumbers:
+    """Random generators: ``sampling`` draws batches, ``loader`` seeds their workers.
+
+    Torch's own are global, so they are saved and restored in place: use the two methods
+    inside of ``torch_seed`` only.
+    """
+
+    def __init__(self, seed, device):
+        self.sampling = np.random.default_rng(seed)
+        self.loader = torch.Generator()
+        self.device = torch.device(device)
+
+    def state_dict(self):
+        """Return the states of all generators."""
+        on_cpu, on_device = get_torch_state(self.device)
+        return {
+            "sampling": self.sampling.bit_generator.state,
+            "loader": self.loader.get_state(),
+            "cpu": on_cpu,
+            "device": on_device,
+        }
+
+    def load_state_dict(self, state):
+        """Put all generators into a state."""
+        self.sampling.bit_generator.state = state["sampling"]
+        self.loader.set_state(state["loader"])
+        set_torch_state((state["cpu"], state["device"]), self.device)
