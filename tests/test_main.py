@@ -38,6 +38,7 @@ def test_demonstration_shows_what_it_claims():
 
 def test_help(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["sk_dml", "--help"])
+    monkeypatch.delitem(sys.modules, "sk_dml.__main__", raising=False)
     with pytest.raises(SystemExit) as stop:
         runpy.run_module("sk_dml", run_name="__main__")
     assert stop.value.code == 0

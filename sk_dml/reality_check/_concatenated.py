@@ -119,7 +119,8 @@ class ConcatenatedEmbedder(
         self.__dict__.pop("estimators_", None)  # a failed fit leaves none
         if y is None:
             raise ValueError(
-                "ConcatenatedEmbedder requires y, but the target y is None."
+                "ConcatenatedEmbedder requires y to be passed, but the target y is "
+                "None."
             )
         X, y = indexable(X, as_labels(y))
         check_classification_targets(y)

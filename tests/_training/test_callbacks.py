@@ -701,6 +701,7 @@ def test_nothing_is_shown_elsewhere(where, terminal, capfd, monkeypatch):
     assert terminal.getvalue() == ""
 
 
+@pytest.mark.slow
 def test_workers_are_known_by_their_name():
     def name_of_process():  # a local function, so that the worker imports nothing
         import multiprocessing

@@ -206,7 +206,7 @@ def test_images_of_another_shape_are_refused(digits):
     embedder = quick_images().fit(X, y)
     with pytest.raises(ValueError, match=r"shape \(1, 7, 8\).*fitted.*\(1, 8, 8\)"):
         embedder.transform(X[:, 1:])
-    with pytest.raises(ValueError, match=r"X has shape \(120, 7\).* give a batch"):
+    with pytest.raises(ValueError, match=r"X has shape \(120, 7\).* with images"):
         embedder.transform(X[:, 0, 1:])
     rows = quick().fit(X.reshape(len(X), -1), y)
     with pytest.raises(ValueError, match=r"\(1, 8, 8\), but .* fitted .* \(64,\)"):

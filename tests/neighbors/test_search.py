@@ -210,7 +210,13 @@ def test_unknown_device(device):
 
 def test_device_without_double_precision(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    known = {
+        "is_available": True,
+        "current_accelerator": torch.device("mps"),
+        "device_count": 1,
+    }
+    for name, value in known.items():
+        monkeypatch.setattr(torch.accelerator, name, lambda value=value: value)
     with pytest.raises(ValueError, match=r"device='mps'.* has no double precision"):
         nearest_neighbors(X_small, device="mps")
     nearest_neighbors(X_small, device="auto")
