@@ -41,6 +41,7 @@ class Diagnostics(OwnCallback):
         described = describe_batch(net.criterion_, self.embeddings, self.labels)
         for name, value in described.items():
             net.history.record(name, value)
+        net.history.record("batch_loss", net.history[-1, "batches", -1, "train_loss"])
         norm = net.gradient_norm_
         if norm is None:
             norm = total_norm(net.module_)
@@ -147,7 +148,7 @@ def warn_of_failures(history, n_components):
     elif all(_is_dead(row) for row in history[-2:]) and not _is_learned(history):
         warn(
             "The gradient is dead: it is zero while the loss is not "
-            f"({last['train_loss']:.4g}). Lower lr, scale the inputs as the module "
+            f"({last['batch_loss']:.4g}). Lower lr, scale the inputs as the module "
             "expects, or take a module whose activations do not saturate."
         )
 
@@ -158,8 +159,7 @@ def _is_learned(history):
 
 
 def _is_dead(row):
-    gradient = row.get("gradient_norm")
-    loss = abs(row["train_loss"])
+    gradient, loss = row.get("gradient_norm"), abs(row["batch_loss"])
     # The gradient of a loss that is learned down to subnormal numbers is 0, too.
     is_zero = loss < np.finfo(np.float32).tiny
     return gradient is not None and not is_zero and gradient < DEAD_GRADIENT * loss

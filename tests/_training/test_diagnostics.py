@@ -324,14 +324,16 @@ def test_embeddings_on_a_line_are_warned_of():
         quick(module=Line, lr=1e-6).fit(X, np.arange(80) % 5)
 
 
-def row(**told):
+def row(**changed):
+    loss = changed.get("train_loss", 0.5)
     return {
-        "train_loss": 0.5,
+        "train_loss": loss,
+        "batch_loss": loss,  # of the last batch
         "mean_similarity": 0.2,
         "effective_rank": 3.0,
         "batch_classes": 8,
         "gradient_norm": 0.1,
-    } | told
+    } | changed
 
 
 def warned(history, n_components=4):
@@ -342,7 +344,7 @@ def warned(history, n_components=4):
 
 
 @pytest.mark.parametrize(
-    ("told", "message"),
+    ("changed", "message"),
     [
         ({}, None),
         ({"mean_similarity": 0.98}, None),
@@ -356,14 +358,16 @@ def warned(history, n_components=4):
         ({"gradient_norm": 0.0, "train_loss": 2e-5}, None),
         ({"gradient_norm": 0.0, "train_loss": 2e-3}, "gradient is dead"),
         ({"gradient_norm": 0.0, "train_loss": 0.0}, None),
+        # The last batch has nothing left to learn, others have.
+        ({"gradient_norm": 0.0, "train_loss": 0.1, "batch_loss": 0.0}, None),
     ],
 )
-def test_what_is_warned_of(told, message):
-    history = [row(), row(**told), row(**told)]
+def test_warnings_of_failures(changed, message):
+    history = [row(), row(**changed), row(**changed)]
     messages = warned(history)
     assert len(messages) == (message is not None)
     if message:
         assert message.split(".*")[0] in messages[0]
         assert message.split(".*")[-1] in messages[0]
     assert not warned(history, n_components=1)
-    assert not warned([{"train_loss": 0.5}])
+    assert not warned([{"train_loss": 0.5, "batch_loss": 0.5}])
