@@ -36,7 +36,7 @@ def test_unseen_classes(capsys):
     assert float(run(EXAMPLES[3], names, capsys)[-1]) > 0.5
     assert names["search"].best_params_["embed"] != "passthrough"
     run(EXAMPLES[4], names, capsys)
-    assert len(names["result"].rows()) == 2 * (3 + 6)
+    assert len(names["result"].rows()) == 2 * (2 + 2)
     assert all(row["n"] == 2 for row in names["result"].rows())
 
 
