@@ -141,10 +141,6 @@ class UsersDone(OwnCallback):
 class SaveCheckpoint(OwnCallback):
     """Save every epoch to ``net.checkpoint_``."""
 
-    def on_epoch_begin(self, net, **kwargs):
-        """Save the beginning, if nothing is saved yet: the seeds are in it."""
-        net.checkpoint_.save(net)
-
     def on_epoch_end(self, net, **kwargs):
         """Save, now that all others have been called."""
         net.checkpoint_.save(net)
