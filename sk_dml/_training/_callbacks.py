@@ -294,18 +294,18 @@ def progress(name, verbose):
     """Return what shows a training: a bar where one can be drawn, lines, or None."""
     if verbose >= 2:
         return EpochLines()
-    return ProgressBar(name) if _can_draw() else None
+    return ProgressBar(name) if can_draw() else None
 
 
 def tell(verbose, text):
     """Show a line where :func:`progress` shows a training that has yet to begin."""
     if verbose >= 2:
         print(text, flush=True)
-    elif verbose and _can_draw():
+    elif verbose and can_draw():
         Bar.write(text, file=sys.stderr)
 
 
-def _can_draw():
+def can_draw():
     """Return whether this is a terminal or a notebook, and no worker process."""
     if multiprocessing.current_process().name != "MainProcess":
         return False
