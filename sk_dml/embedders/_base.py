@@ -1,4 +1,4 @@
-"""BaseEmbedder: all that makes a trained network a scikit-learn transformer."""
+"""Base class of all embedders."""
 
 import copy
 import inspect
@@ -284,10 +284,10 @@ class BaseEmbedder(
         Warns
         -----
         UserWarning
-            If the fit was interrupted after its first epoch (a search goes on with its
-            next fit), or came to nothing: the embedding collapsed to a point or a line,
-            the gradient died or overflowed, or the loss was always 0. If images were
-            left out, or random weights are frozen.
+            If the fit was interrupted after its first epoch (a search continues with
+            its next fit), or failed: the embedding collapsed to a point or a line, the
+            gradient died or overflowed, or the loss was always 0. If images were left
+            out, or random weights are frozen.
         """
         if not self.warm_start:
             drop_fitted(self)  # a failed fit leaves nothing of the one before
@@ -337,8 +337,8 @@ class BaseEmbedder(
         Warns
         -----
         UserWarning
-            If training was interrupted, or came to nothing: the embedding collapsed to
-            a point or a line, the gradient died or overflowed, or the loss was 0.
+            If training was interrupted, or failed: the embedding collapsed to a point
+            or a line, the gradient died or overflowed, or the loss was 0.
         """
         self._validate_params()
         if self.checkpoint_dir is not None:
