@@ -117,6 +117,7 @@ class MoveRates(OwnCallback):
 
     def on_epoch_begin(self, net, **kwargs):
         """Start the clock."""
+        net.may_stop_ = False  # in a net that is trained directly, without UsersDone
         self.start = time.perf_counter()
 
     def on_batch_end(self, net, **kwargs):
