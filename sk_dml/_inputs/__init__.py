@@ -1,4 +1,4 @@
-"""What X may be: rows, arrays of images, files and datasets of images."""
+"""Kinds of X: rows, arrays of images, files and datasets of images."""
 
 from math import prod
 

@@ -121,7 +121,7 @@ class StoredImages(Images):
 
     in_threads = True
 
-    def __init__(self, X, embedder=None, fitted=None):
+    def __init__(self, X, embedder, fitted=None):
         self.stored, self.indices = X, np.arange(len(X))
         self.is_last = channels_last(X.shape)
         self._dtype = np.dtype(np.uint8 if X.dtype == np.uint8 else np.float32)

@@ -1,4 +1,4 @@
-"""The contract of a kind of input."""
+"""Base class of the kinds of X."""
 
 import copy
 import hashlib

@@ -1,4 +1,4 @@
-"""From the ``module`` parameter to a network for the data at hand."""
+"""Construction of the network that the ``module`` parameter chooses."""
 
 import copy
 import difflib
@@ -102,8 +102,8 @@ def build_network(
     _check_output(network, input_shape, n_components, mean.dtype)
     if sample is not None and isinstance(getattr(backbone, "head", None), FeatureHead):
         # Rows are soon computed, in the double precision that some devices lack.
-        place = device if source.is_image else "cpu"
-        features, labels, (low, high) = _features(network, sample(), place)
+        device = device if source.is_image else "cpu"
+        features, labels, (low, high) = _features(network, sample(), device)
         if pretrained:
             _check_range(module, low, high, source.white)
         backbone.head.start_from(features, labels)

@@ -1,1 +1,1 @@
-"""What y may be, and which samples are positive and negative for each other."""
+"""Kinds of y."""

@@ -117,6 +117,7 @@ class MoveRates(OwnCallback):
 
     def on_epoch_begin(self, net, **kwargs):
         """Start the clock."""
+        net.may_stop_ = False  # in a net that is trained directly, without UsersDone
         self.start = time.perf_counter()
 
     def on_batch_end(self, net, **kwargs):
@@ -140,10 +141,6 @@ class UsersDone(OwnCallback):
 
 class SaveCheckpoint(OwnCallback):
     """Save every epoch to ``net.checkpoint_``."""
-
-    def on_epoch_begin(self, net, **kwargs):
-        """Save the beginning, if nothing is saved yet: the seeds are in it."""
-        net.checkpoint_.save(net)
 
     def on_epoch_end(self, net, **kwargs):
         """Save, now that all others have been called."""
@@ -298,18 +295,18 @@ def progress(name, verbose):
     """Return what shows a training: a bar where one can be drawn, lines, or None."""
     if verbose >= 2:
         return EpochLines()
-    return ProgressBar(name) if _can_draw() else None
+    return ProgressBar(name) if can_draw() else None
 
 
 def tell(verbose, text):
     """Show a line where :func:`progress` shows a training that has yet to begin."""
     if verbose >= 2:
         print(text, flush=True)
-    elif verbose and _can_draw():
+    elif verbose and can_draw():
         Bar.write(text, file=sys.stderr)
 
 
-def _can_draw():
+def can_draw():
     """Return whether this is a terminal or a notebook, and no worker process."""
     if multiprocessing.current_process().name != "MainProcess":
         return False

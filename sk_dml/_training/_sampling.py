@@ -46,7 +46,7 @@ class ShuffledBatches:
 #    around the end. So the samples of a batch are different where the class has enough
 #    of them, and samples that one epoch leaves out are drawn in others.
 #
-# At last the batches are shuffled: those dealt first hold the classes dealt first.
+# Finally the batches are shuffled: those dealt first hold the classes dealt first.
 
 
 class ClassBatches:

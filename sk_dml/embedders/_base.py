@@ -1,4 +1,4 @@
-"""BaseEmbedder: all that makes a trained network a scikit-learn transformer."""
+"""Base class of all embedders."""
 
 import copy
 import inspect
@@ -250,7 +250,7 @@ class BaseEmbedder(
             :class:`sk_dml.datasets.ImageSequence`. Memmaps, files and datasets are read
             batch by batch; but what splits a memmap, as GridSearchCV does, copies every
             part into memory, and splits paths or an ImageSequence without reading.
-            Inputs are standardised inside. Missing values are refused:
+            Inputs are standardized inside. Missing values are refused:
             impute them before.
         y : array-like of shape (n_samples,)
             The classes: strings, integers, booleans or objects.
@@ -284,10 +284,10 @@ class BaseEmbedder(
         Warns
         -----
         UserWarning
-            If the fit was interrupted after its first epoch (a search goes on with its
-            next fit), or came to nothing: the embedding collapsed to a point or a line,
-            the gradient died or overflowed, or the loss was always 0. If images were
-            left out, or random weights are frozen.
+            If the fit was interrupted after its first epoch (a search continues with
+            its next fit), or failed: the embedding collapsed to a point or a line, the
+            gradient died or overflowed, or the loss was always 0. If images were left
+            out, or random weights are frozen.
         """
         if not self.warm_start:
             drop_fitted(self)  # a failed fit leaves nothing of the one before
@@ -305,7 +305,7 @@ class BaseEmbedder(
 
         The learning rate is ``lr`` throughout, whatever the schedule. With all samples
         in every call, as many calls as ``max_epochs`` do what :meth:`fit` does with
-        ``lr_schedule=None``. Inputs are standardised by the first call's samples.
+        ``lr_schedule=None``. Inputs are standardized by the first call's samples.
         Nothing is held out, and the callbacks of :meth:`set_callbacks` are not called.
 
         Parameters
@@ -337,8 +337,8 @@ class BaseEmbedder(
         Warns
         -----
         UserWarning
-            If training was interrupted, or came to nothing: the embedding collapsed to
-            a point or a line, the gradient died or overflowed, or the loss was 0.
+            If training was interrupted, or failed: the embedding collapsed to a point
+            or a line, the gradient died or overflowed, or the loss was 0.
         """
         self._validate_params()
         if self.checkpoint_dir is not None:
@@ -360,7 +360,7 @@ class BaseEmbedder(
         -------
         ndarray of shape (n_samples, n_components), float32
             Rows of Euclidean length one (or zero, where the network returns zeros):
-            the Euclidean distance and the cosine similarity order neighbours alike.
+            the Euclidean distance and the cosine similarity order neighbors alike.
             With ``on_bad_image="skip"``, images that cannot be read have rows of NaN,
             which searches and classifiers refuse: leave them out, by
             ``~np.isnan(embedding).any(axis=1)``.

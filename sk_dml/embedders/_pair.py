@@ -48,7 +48,7 @@ class PairLoss(Loss):
     ):
         """Compute the loss of a batch.
 
-        Say by labels which samples belong together, or by two masks. Masks can express
+        Labels, or two masks, define which samples belong together. Masks can express
         more: samples with several labels, or pairs and triplets without any label.
 
         Parameters

@@ -1,4 +1,4 @@
-"""Verification: are two samples of one class, judged by their distance."""
+"""Verification metrics: whether two samples are of one class, by distance."""
 
 import numpy as np
 from sklearn.metrics import auc, roc_curve

@@ -35,6 +35,8 @@ LARGEST = 2.0**40
 SAFE_SQUARES = (2.0**-900, 2.0**1000)
 # Numbers to work on at a time: few enough for the processor's cache.
 CACHED = 2**17
+# Arrays of the size of a block of distances that are in memory at once.
+COPIES = 4
 
 
 class Rows:
@@ -145,11 +147,11 @@ def common_scale(*sides):
     return LARGEST * 2.0 ** -np.clip(np.ceil(np.log2(largest)), -960, 1000)
 
 
-def distance_blocks(queries, gallery=None, *, metric="euclidean", copies=4):
+def distance_blocks(queries, gallery=None, *, metric="euclidean"):
     """Yield all squared distances, a block of queries at a time.
 
     Without a gallery, every query is at infinity from itself, by its index. Squares
-    are of rows times ``common_scale``. The caller needs so many ``copies`` of a block.
+    are of rows times ``common_scale``.
 
     Yields
     ------
@@ -162,7 +164,7 @@ def distance_blocks(queries, gallery=None, *, metric="euclidean", copies=4):
     scale = common_scale(left, right)
     points = right.values * np.float64(scale)
     available = get_config()["working_memory"] * 2**20
-    block = max(1, int(available / (8 * copies * len(right))))
+    block = max(1, int(available / (8 * COPIES * len(right))))
     for rows in gen_batches(len(left), block):
         squares = cdist(left.values[rows] * np.float64(scale), points, "sqeuclidean")
         round_squares(squares, left.smallest_square)

@@ -66,13 +66,13 @@ def check_values(rows, name):
     raise AssertionError("unreachable: the largest value is beyond the limit")
 
 
-def check_same_width(rows, name, gallery, gallery_name="gallery"):
+def check_same_width(rows, name, gallery):
     """Refuse rows of another width than the gallery's."""
     if rows.shape[1] != gallery.shape[1]:
         raise ValueError(
             f"{name} has {rows.shape[1]} features ({len(rows)} rows) and "
-            f"{gallery_name} has {gallery.shape[1]} ({len(gallery)} rows); they must "
-            "have the same."
+            f"gallery has {gallery.shape[1]} ({len(gallery)} rows); they must have the "
+            "same."
         )
 
 

@@ -366,8 +366,7 @@ class RealityCheck(BaseEstimator):
                     )
         parts = []
         for part in (develop, held):
-            of_part = [None if a is None else _safe_indexing(a, part) for a in (X, y)]
-            parts.append(of_part)
+            parts.append((_safe_indexing(X, part), _safe_indexing(y, part)))
             n_classes = len(np.unique(codes[part]))
             if n_classes < 2:
                 which = "development" if part is develop else "test"
@@ -377,7 +376,7 @@ class RealityCheck(BaseEstimator):
                     "must be two or more."
                 )
         superclasses = None if groups is None else _safe_indexing(groups, develop)
-        return (*parts[0], superclasses), tuple(parts[1])
+        return (*parts[0], superclasses), parts[1]
 
     def _folds(self, X, y, groups):
         _, codes = encode_labels(y)

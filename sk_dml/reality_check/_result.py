@@ -379,8 +379,10 @@ class RealityCheckResult:
         return "\n".join([*lines, *self.notes])
 
 
-def mean_interval(values, confidence_level=0.95):
-    """Return the mean and its t-interval: NaN without values, or with one for the ends.
+def mean_interval(values):
+    """Return the mean and the ends of its 95 % t-interval.
+
+    All are NaN without values; with one value, the ends are.
 
     Examples
     --------
@@ -395,7 +397,7 @@ def mean_interval(values, confidence_level=0.95):
     if np.ptp(values) == 0:  # without the rounding of a mean
         return (float(values[0]),) * 3
     mean, error = float(np.mean(values)), stats.sem(values)
-    low, high = stats.t.interval(confidence_level, len(values) - 1, mean, error)
+    low, high = stats.t.interval(0.95, len(values) - 1, mean, error)
     return mean, float(low), float(high)
 
 

@@ -1,8 +1,6 @@
 """Work on trials and repeats: training, scoring, time limit and progress."""
 
 import contextlib
-import multiprocessing
-import sys
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +11,7 @@ from sklearn.utils import _safe_indexing
 from skorch.callbacks import Callback
 from tqdm.auto import tqdm
 
+from sk_dml._training._callbacks import can_draw
 from sk_dml._utils._embed import embed
 from sk_dml.embedders._base import BaseEmbedder
 from sk_dml.metrics import clustering_scores, retrieval_scores
@@ -287,14 +286,11 @@ def _heartbeats(batch):
 
 def progress_bar(verbose, title, stage):
     """Return a progress bar, shown in terminals and notebooks only."""
-    in_notebook = any(base.__name__ == "tqdm_notebook" for base in tqdm.__mro__)
-    in_worker = multiprocessing.parent_process() is not None
-    is_seen = (in_notebook or sys.stderr.isatty()) and not in_worker
     total = sum(queue.n_trials for queue in stage.queues.values())
     done = n_finished(stage)
     return tqdm(
         desc=title,
         total=total,
         initial=done,
-        disable=not (verbose and is_seen and done < total),
+        disable=not (verbose and can_draw() and done < total),
     )

@@ -322,6 +322,17 @@ def test_history_says_which_epochs_improved(tmp_path):
     assert "train_loss_best" not in scored.history_[0]
 
 
+def test_ctrl_c_is_no_stop_in_a_net_that_is_trained_directly(data):
+    class Interrupt(Callback):
+        def on_batch_end(self, net, **kwargs):
+            if len(net.history) == 2:
+                raise KeyboardInterrupt
+
+    net = make_net(callbacks=[Interrupt()]).fit(*data)
+    assert net.interrupted_
+    assert not net.stopped_
+
+
 def test_no_step_outside_of_a_training(fitted, data):
     batch = torch.from_numpy(small.X), torch.from_numpy(small.y)
     for net in fitted.net_, make_net().fit(*data):

@@ -124,7 +124,8 @@ def test_progress_in_terminals_only(monkeypatch, capsys):
     assert shown[0] == ""
     for words in ("search", "4/4", "PCA: trial 4, best MAP@R 0.", "test"):
         assert words in shown[1]
-    monkeypatch.setattr(multiprocessing, "parent_process", lambda: "another")
+    process = SimpleNamespace(name="SpawnProcess-1", daemon=False)
+    monkeypatch.setattr(multiprocessing, "current_process", lambda: process)
     small(**QUICK, verbose=1).run(X, y)
     assert terminal.getvalue() == shown[1]
 
