@@ -1,5 +1,8 @@
 """Maps of embeddings in two dimensions."""
 
+from dataclasses import KW_ONLY, dataclass
+from typing import Any
+
 import numpy as np
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
@@ -9,6 +12,7 @@ from sk_dml._utils._labels import as_labels, encode_labels
 from sk_dml._utils._warn import warn
 from sk_dml.inspection import _base, _items
 from sk_dml.inspection._base import FromEstimatorMixin, check_embeddings, nearest
+from sk_dml.neighbors._validation import check_choice
 
 METHODS = ("pca", "tsne", "umap")
 FEWEST_UMAP = 4  # samples that UMAP needs
@@ -27,18 +31,17 @@ def check_highlight(highlight, classes):
     """Return the codes of the classes to color; None without a choice."""
     if highlight is None:
         return None
-    if isinstance(highlight, (str, bytes)) or np.ndim(as_labels(highlight)) != 1:
+    labels = as_labels(highlight)
+    if isinstance(highlight, (str, bytes)) or labels.ndim != 1:
         raise ValueError(f"highlight must be a list of labels, got {highlight!r}.")
-    labels = list(as_labels(highlight).tolist())
     codes = {label: code for code, label in enumerate(classes.tolist())}
-    unknown = [label for label in labels if label not in codes]
-    n_different = len(set(labels))
-    if unknown or n_different < len(labels) or not 1 <= len(labels) <= len(HIGHLIGHTS):
+    known = {label for label in labels.tolist() if label in codes}
+    if len(known) < len(labels) or not 1 <= len(labels) <= len(HIGHLIGHTS):
         raise ValueError(
             f"highlight must be 1 to {len(HIGHLIGHTS)} different classes of the map, "
-            f"got {len(labels)}, different: {n_different}, unknown: {unknown[:10]}."
+            f"got {len(labels)}, different and known {len(known)}: {highlight!r}."
         )
-    return np.array([codes[label] for label in labels])
+    return np.array([codes[label] for label in labels.tolist()])
 
 
 def sample_points(codes, chosen, size, random_state):
@@ -94,10 +97,8 @@ def reduce(X, method, random_state):
         try:
             import umap
         except ImportError as error:
-            raise ImportError(
-                "method='umap' requires umap-learn. You can install it with "
-                "`pip install umap-learn`."
-            ) from error
+            message = "method='umap' requires umap-learn: `pip install umap-learn`."
+            raise ImportError(message) from error
     if (X[0] == X).all():
         warn(f"All {len(X)} samples are embedded at the same point; there is no map.")
         return np.zeros((len(X), 2)), axis_names
@@ -114,11 +115,11 @@ def reduce(X, method, random_state):
         perplexity = min(30.0, max(1.0, (len(X) - 1) / 3))
         model = TSNE(perplexity=perplexity, random_state=random_state)
     else:
-        seed = int(random_state.randint(np.iinfo(np.int32).max))
         if len(X) < FEWEST_UMAP:
             raise ValueError(
                 f"method='umap' needs {FEWEST_UMAP} or more samples, got {len(X)}."
             )
+        seed = int(random_state.randint(np.iinfo(np.int32).max))
         n_neighbors = min(15, len(X) - 1)
         model = umap.UMAP(n_neighbors=n_neighbors, random_state=seed, n_jobs=1)
     return np.asarray(model.fit_transform(X), dtype=np.float64), axis_names
@@ -148,6 +149,7 @@ def spread(points, n_chosen, smallest):
     return np.array(chosen), float(spacing)
 
 
+@dataclass(eq=False, repr=False)
 class EmbeddingDisplay(FromEstimatorMixin):
     """A map of an embedding in two dimensions, colored by class.
 
@@ -215,28 +217,16 @@ class EmbeddingDisplay(FromEstimatorMixin):
     ((1797, 2), 10)
     """
 
-    def __init__(
-        self,
-        positions,
-        labels,
-        *,
-        is_near_own=None,
-        images=None,
-        image_indices=None,
-        axis_names=("", ""),
-        has_scale=True,
-        n_classes=None,
-        note="",
-    ):
-        self.positions = positions
-        self.labels = labels
-        self.is_near_own = is_near_own
-        self.images = images
-        self.image_indices = image_indices
-        self.axis_names = axis_names
-        self.has_scale = has_scale
-        self.n_classes = n_classes
-        self.note = note
+    positions: Any
+    labels: Any
+    _: KW_ONLY
+    is_near_own: Any = None
+    images: Any = None
+    image_indices: Any = None
+    axis_names: Any = ("", "")
+    has_scale: Any = True
+    n_classes: Any = None
+    note: Any = ""
 
     def plot(self, ax=None, *, n_thumbnails=80, highlight=None, scatter_kwargs=None):
         """Draw the map.
@@ -265,7 +255,7 @@ class EmbeddingDisplay(FromEstimatorMixin):
         ValueError
             If a parameter is invalid.
         """
-        _check_n_thumbnails(n_thumbnails)
+        _base.check_least(0, n_thumbnails=n_thumbnails)
         positions = np.asarray(self.positions)
         classes, codes = encode_labels(self.labels, name="labels")
         chosen = check_highlight(highlight, classes)
@@ -311,14 +301,9 @@ class EmbeddingDisplay(FromEstimatorMixin):
         for name, own, color, marker in groups:
             colors[own] = color
             is_rest = has_rest and name is None
-            style = {
-                "s": 4 * size if has_rest and not is_rest else size,
-                "c": color,
-                "marker": marker,
-                "alpha": 0.8,
-                "linewidth": 0,
-                "zorder": 0 if is_rest else 1,
-            }
+            area = 4 * size if has_rest and not is_rest else size
+            style = {"s": area, "c": color, "marker": marker, "alpha": 0.8}
+            style |= {"linewidth": 0, "zorder": 0 if is_rest else 1}
             style = _base.styled(style, scatter_kwargs, PathCollection)
             points = self.ax_.scatter(*positions[own].T, **style)
             if not is_rest:
@@ -326,9 +311,9 @@ class EmbeddingDisplay(FromEstimatorMixin):
         return colors
 
     def _add_legend(self, names, title):
-        """Add a legend of the groups, if they are few."""
         self.legend_ = None
         if 0 < len(names) <= MAX_LEGEND:
+            is_short = len(names) <= FEW
             self.legend_ = _base.add_legend(
                 self.ax_,
                 self.scatters_,
@@ -337,8 +322,8 @@ class EmbeddingDisplay(FromEstimatorMixin):
                 loc="upper left",
                 bbox_to_anchor=(1.0, 1.0),
                 frameon=False,
-                fontsize="medium" if len(names) <= FEW else "small",
-                labelspacing=0.5 if len(names) <= FEW else 0.15,
+                fontsize="medium" if is_short else "small",
+                labelspacing=0.5 if is_short else 0.15,
                 markerscale=1.5,
             )
 
@@ -351,16 +336,11 @@ class EmbeddingDisplay(FromEstimatorMixin):
         return chosen, min(FILLED * spacing, LARGEST_THUMBNAIL)
 
     def _draw_thumbnail(self, image, position, color, side):
-        """Draw an image with a frame at a position of the map."""
         from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 
-        zoom = side / max(image.shape[:2])
-        box = AnnotationBbox(
-            OffsetImage(image, zoom=zoom, **_items.gray()),
-            position,
-            pad=0.08,
-            bboxprops={"edgecolor": color, "linewidth": 1.5},
-        )
+        shown = OffsetImage(image, zoom=side / max(image.shape[:2]), **_items.gray())
+        frame = {"edgecolor": color, "linewidth": 1.5}
+        box = AnnotationBbox(shown, position, pad=0.08, bboxprops=frame)
         self.thumbnails_.append(self.ax_.add_artist(box))
 
     @classmethod
@@ -425,18 +405,14 @@ class EmbeddingDisplay(FromEstimatorMixin):
             If all samples are embedded at the same point.
         """
         _base.check_matplotlib_support(f"{cls.__name__}.from_embeddings")
-        if method not in METHODS:
-            raise ValueError(f"method must be one of {METHODS}, got {method!r}.")
-        _check_n_thumbnails(n_thumbnails)
+        check_choice(method, METHODS, "method")
+        _base.check_least(0, n_thumbnails=n_thumbnails)
         X, classes, codes = check_embeddings(X, labels, min_features=2)
         chosen = check_highlight(highlight, classes)
         fewest = 2 if chosen is None else max(2, len(chosen))
-        if max_samples is not None and max_samples < fewest:
-            raise ValueError(
-                f"max_samples must be >= {fewest} or None, got {max_samples}."
-            )
+        _base.check_least(fewest, max_samples=max_samples)
         if images is not None:
-            images, _ = _check_images(images, len(X))
+            _check_images(images, len(X))
         random_state = check_random_state(random_state)
         sample = sample_points(codes, chosen, max_samples, random_state)
         note = f"{len(X):,} samples"
@@ -467,13 +443,6 @@ class EmbeddingDisplay(FromEstimatorMixin):
         )
 
 
-def _check_n_thumbnails(n_thumbnails):
-    """Check the number of thumbnails."""
-    if n_thumbnails < 0:
-        raise ValueError(f"n_thumbnails must be >= 0, got {n_thumbnails}.")
-
-
 def _check_images(images, n_samples):
-    """Return checked images or paths, and their kind."""
     allowed = ("image", "path")
     return _items.check_items(images, n_samples, name="images", allowed=allowed)

@@ -1,5 +1,8 @@
 """Curves of recall@k against k."""
 
+from dataclasses import KW_ONLY, dataclass
+from typing import Any
+
 import numpy as np
 
 from sk_dml.inspection import _base
@@ -9,6 +12,7 @@ from sk_dml.metrics import retrieval_values
 CURVE = "sk_dml recall"  # id of our own lines
 
 
+@dataclass(eq=False, repr=False)
 class RecallCurveDisplay(FromEstimatorMixin):
     """Recall@k against k: the share of queries with a correct neighbor among k.
 
@@ -51,11 +55,11 @@ class RecallCurveDisplay(FromEstimatorMixin):
     >>> other = RecallCurveDisplay.from_embeddings(X[:, :2], y, ax=curve.ax_)
     """
 
-    def __init__(self, k, recall, *, name=None, note=""):
-        self.k = k
-        self.recall = recall
-        self.name = name
-        self.note = note
+    k: Any
+    recall: Any
+    _: KW_ONLY
+    name: Any = None
+    note: Any = ""
 
     def plot(self, ax=None, *, name=None, line_kwargs=None):
         """Draw the curve.
@@ -117,7 +121,6 @@ class RecallCurveDisplay(FromEstimatorMixin):
         self.line_.set(label=label, gid=CURVE)
 
     def _set_axes(self, curves):
-        """Set scales, ticks and labels for all curves on the axes."""
         from matplotlib.ticker import NullLocator, PercentFormatter, ScalarFormatter
 
         ax = self.ax_
@@ -222,10 +225,10 @@ def _check_k(k, largest):
     if k is None:
         return 2 ** np.arange(min(8, max(largest, 1).bit_length()))
     k = np.asarray(k)
-    if k.ndim != 1 or k.size == 0 or k.dtype.kind not in "iu":
-        raise ValueError(f"k must be a list of integers, got {k.tolist()!r}.")
-    if k.min() < 1 or k.max() > largest:
+    is_valid = k.ndim == 1 and k.size and k.dtype.kind in "iu"
+    if not is_valid or k.min() < 1 or k.max() > largest:
         raise ValueError(
-            f"k must be from 1 to {largest}, the size of the gallery, got {k.tolist()}."
+            f"k must be a list of integers from 1 to {largest}, the size of the "
+            f"gallery, got {k.tolist()}."
         )
     return np.unique(k)

@@ -1,17 +1,17 @@
 """Pictures of queries and their nearest neighbors."""
 
-import numpy as np
-from sklearn.utils import check_consistent_length, check_random_state
+from dataclasses import KW_ONLY, dataclass
+from typing import Any
 
+import numpy as np
+from sklearn.utils import check_random_state
+
+from sk_dml._inputs import find_kind
 from sk_dml._utils._labels import as_labels, encode_label_sets, encode_labels
 from sk_dml.inspection import _base, _items
-from sk_dml.inspection._base import (
-    FromEstimatorMixin,
-    check_embeddings,
-    draw_sample,
-    findable,
-    nearest,
-)
+from sk_dml.inspection._base import FromEstimatorMixin
+from sk_dml.metrics._counting import count_relevant
+from sk_dml.metrics._evaluate import check_data
 
 CELLS = (68, 96)  # points, least and greatest height of a cell of a new figure
 WIDEST = 20  # inches, width of a new figure
@@ -44,11 +44,9 @@ class Grid:
         self._set_size(size, next((f for f in FONTS if FONT * size >= f), FONTS[-1]))
 
     def _set_size(self, size, font_size):
-        """Set all lengths from the height of a cell and the font size."""
         self.size, self.font_size = float(size), font_size
         self.cell_width = self.aspect * self.size
-        self.header = 2.2 * font_size
-        self.footer = 2.5 * font_size
+        self.header, self.footer = 2.2 * font_size, 2.5 * font_size
         self.row_height = (1 + GAP) * self.size + 2 * LINE * font_size
         self.width = self.relative_width * self.size
         self.height = self.header + self.n_rows * self.row_height + self.footer
@@ -92,19 +90,17 @@ class Grid:
         if self.is_text:
             self._fill_text(x, y, item)
         else:
-            limits = self.ax.get_xlim(), self.ax.get_ylim()
+            limits = {"xlim": self.ax.get_xlim(), "ylim": self.ax.get_ylim()}
             inset = 0.04 * self.size
             right, below = x + self.cell_width - inset, y + self.size - inset
             _items.show_image(self.ax, item, (x + inset, right, below, y + inset))
-            self.ax.set(xlim=limits[0], ylim=limits[1])
+            self.ax.set(**limits)
         if not self.is_text or str(item) != str(label):
             detail = f"{_base.plain(label, self.n_characters)}\n{detail}"
-        self._write(
-            detail, x + self.cell_width / 2, y + 1.04 * self.size, ha="center", va="top"
-        )
+        middle = x + self.cell_width / 2
+        self._write(detail, middle, y + 1.04 * self.size, ha="center", va="top")
 
     def _fill_text(self, x, y, item):
-        """Write a name in the middle of a cell, or longer text in lines."""
         pad = PAD * self.size
         room = self.cell_width - 2 * pad
         if self.are_names:
@@ -118,7 +114,6 @@ class Grid:
             self._write(text, x + pad, y + pad, va="top")
 
     def _write(self, text, x, y, **kwargs):
-        """Write literal text at a position."""
         kwargs = {"fontsize": self.font_size, "linespacing": 1.1, **kwargs}
         _base.write(self.ax.text(x, y, "", **kwargs), text)
 
@@ -131,13 +126,12 @@ class Grid:
         frame = Rectangle((x, y), self.cell_width, self.size, **style)
         self.ax.add_patch(frame)
         if is_hit is not None and not is_hit:
-            size = {"markersize": 0.16 * self.size, "mew": 0.01 * self.size}
-            color = {"color": _base.OTHER, "markeredgecolor": "white"}
-            self.ax.plot(x + self.cell_width, y, "X", clip_on=False, **size, **color)
+            style = {"markersize": 0.16 * self.size, "mew": 0.01 * self.size}
+            style |= {"color": _base.OTHER, "mec": "white", "clip_on": False}
+            self.ax.plot(x + self.cell_width, y, "X", **style)
         return frame
 
     def _frame_style(self, is_hit):
-        """Return the style of the frame of a neighbor, or of a query (None)."""
         if is_hit is None:
             return {"fill": False, "edgecolor": "0.7", "linewidth": 0.8}
         return {
@@ -154,26 +148,21 @@ class Grid:
         names = ["query", "nearest", *map(_ordinal, range(2, 1 + self.n_neighbors))]
         for column, name in enumerate(names):
             x, y = self.corner(0, column)
-            weight = "normal" if column else "bold"
-            style = {"ha": "center", "va": "bottom", "weight": weight}
-            y -= 0.4 * self.font_size
-            self._write(name, x + self.cell_width / 2, y, **style)
+            style = {"va": "bottom", "weight": "normal" if column else "bold"}
+            x, y = x + self.cell_width / 2, y - 0.4 * self.font_size
+            self._write(name, x, y, ha="center", **style)
         x = self.cell_width + (GAP + QUERY_GAP) / 2 * self.size
         self.ax.plot([x, x], [0, self.height - self.footer], color="0.8", linewidth=1)
-        self.ax.legend(
-            [Rectangle((0, 0), 1, 1, **self._frame_style(i)) for i in (True, False)],
-            ["same class as the query", "another class"],
-            loc="lower center",
-            ncols=2,
-            frameon=False,
-            fontsize=self.font_size,
-            borderpad=0,
-            borderaxespad=0,
-        )
+        frames = [
+            Rectangle((0, 0), 1, 1, **self._frame_style(i)) for i in (True, False)
+        ]
+        look: dict[str, Any] = {"borderpad": 0, "borderaxespad": 0, "frameon": False}
+        look |= {"ncols": 2, "fontsize": self.font_size}
+        names = ["same class as the query", "another class"]
+        self.ax.legend(frames, names, loc="lower center", **look)
 
 
 def _longest(texts):
-    """Return the number of characters of the longest text."""
     return max((len(_base.plain(text)) for text in texts), default=0)
 
 
@@ -183,6 +172,7 @@ def _ordinal(number):
     return str(number) + {1: "st", 2: "nd", 3: "rd"}.get(last, "th")
 
 
+@dataclass(eq=False, repr=False)
 class RetrievalDisplay(FromEstimatorMixin):
     """Queries in rows with their nearest neighbors in columns.
 
@@ -238,28 +228,16 @@ class RetrievalDisplay(FromEstimatorMixin):
     [[True, True, True], [True, True, True]]
     """
 
-    def __init__(
-        self,
-        query_indices,
-        neighbor_indices,
-        distances,
-        labels,
-        *,
-        items=None,
-        item_kind="auto",
-        gallery_labels=None,
-        gallery_items=None,
-        note="",
-    ):
-        self.query_indices = query_indices
-        self.neighbor_indices = neighbor_indices
-        self.distances = distances
-        self.labels = labels
-        self.items = items
-        self.item_kind = item_kind
-        self.gallery_labels = gallery_labels
-        self.gallery_items = gallery_items
-        self.note = note
+    query_indices: Any
+    neighbor_indices: Any
+    distances: Any
+    labels: Any
+    _: KW_ONLY
+    items: Any = None
+    item_kind: Any = "auto"
+    gallery_labels: Any = None
+    gallery_items: Any = None
+    note: Any = ""
 
     def plot(self, ax=None):
         """Draw the queries and their neighbors.
@@ -282,15 +260,20 @@ class RetrievalDisplay(FromEstimatorMixin):
             If items are invalid.
         """
         _base.check_matplotlib_support(f"{type(self).__name__}.plot")
-        queries, neighbors = map(
-            np.asarray, (self.query_indices, self.neighbor_indices)
-        )
+        queries = np.asarray(self.query_indices)
+        neighbors = np.asarray(self.neighbor_indices)
         labels, row_labels = _array(self.labels), _array(self.gallery_labels)
         items, row_items, kind = _items.check_both(
             self.items, labels, self.gallery_items, row_labels, self.item_kind
         )
-        codes, row_codes, n_relevant = _encode(labels, row_labels)
-        row_labels = labels if row_labels is None else row_labels
+        is_self = row_labels is None
+        if is_self:
+            row_labels = labels
+            codes = row_codes = encode_labels(labels, name="labels")[1]
+        else:
+            names = ("labels", "gallery_labels")
+            codes, row_codes = encode_label_sets(labels, row_labels, names=names)
+        n_relevant = count_relevant(codes, row_codes, is_self)
         self.hits_ = row_codes[neighbors] == codes[queries, None]
         if kind == "text":
             shown = [items[i] for i in queries]
@@ -298,8 +281,7 @@ class RetrievalDisplay(FromEstimatorMixin):
         else:
             limits = None
             if kind == "image":
-                both = [items] if row_items is items else [items, row_items]
-                limits = _items.value_limits(*both)
+                limits = _items.value_limits(items, *([] if is_self else [row_items]))
             shown = _items.read_images(items, kind, queries, limits)
             shown_neighbors = _items.read_images(
                 row_items, kind, neighbors.ravel(), limits
@@ -331,10 +313,10 @@ class RetrievalDisplay(FromEstimatorMixin):
 
     @classmethod
     def _complete(cls, estimator, X, options):
-        options.setdefault("items", _items.from_samples(X))
+        options.setdefault("items", _as_items(X))
         gallery = options.get("gallery")
         if gallery is not None and options["items"] is not None:
-            options.setdefault("gallery_items", _items.from_samples(gallery))
+            options.setdefault("gallery_items", _as_items(gallery))
         return options
 
     @classmethod
@@ -409,36 +391,32 @@ class RetrievalDisplay(FromEstimatorMixin):
             If queries cannot be drawn because the gallery has no sample of their class.
         """
         _base.check_matplotlib_support(f"{cls.__name__}.from_embeddings")
-        if (gallery is None) != (gallery_labels is None):
-            given = "gallery" if gallery_labels is None else "gallery_labels"
-            raise ValueError(
-                f"gallery and gallery_labels go together, got only {given}."
-            )
-        X = check_embeddings(X, labels, min_samples=2 if gallery is None else 1)[0]
-        n_others, among = len(X) - 1, "others"
-        if gallery is not None:
-            check_consistent_length(gallery, gallery_labels)
-            n_others, among = len(gallery), "of a gallery"
-        labels, gallery_labels = _array(labels), _array(gallery_labels)
-        n_relevant = _encode(labels, gallery_labels)[2]
+        X, codes, gallery, gallery_codes = check_data(
+            X, labels, gallery, gallery_labels
+        )
+        is_self = gallery is None
+        n_others = len(gallery_codes) - is_self
         if not 1 <= n_neighbors <= n_others:
             raise ValueError(
                 f"n_neighbors must be from 1 to {n_others}, the size of the gallery, "
                 f"got {n_neighbors}."
             )
-        if n_queries < 1:
-            raise ValueError(f"n_queries must be >= 1, got {n_queries}.")
+        _base.check_least(n_queries=n_queries)
+        labels, gallery_labels = _array(labels), _array(gallery_labels)
         _items.check_both(items, labels, gallery_items, gallery_labels, item_kind)
         if queries is None:
-            queries = findable(n_relevant)
+            n_relevant = count_relevant(codes, gallery_codes, is_self)
+            queries = _base.usable(n_relevant, "a class with another sample to find")
             random_state = check_random_state(random_state)
-            queries = queries[draw_sample(len(queries), n_queries, random_state)]
+            drawn = _base.draw_sample(len(queries), n_queries, random_state)
+            queries = queries[drawn]
         else:
             queries = _check_queries(queries, len(X))
-        distances, neighbors = nearest(
+        distances, neighbors = _base.nearest(
             X, queries, gallery, n_neighbors=n_neighbors, metric=metric
         )
         distance = f"{metric} distance to the query".replace("euclid", "Euclid")
+        among = "others" if is_self else "of a gallery"
         has_items = items is not None or gallery_items is not None
         shown = "below each its class and" if has_items else "shown by class, with the"
         display = cls(
@@ -460,28 +438,15 @@ def _array(labels):
     return None if labels is None else np.asarray(as_labels(labels)).reshape(-1)
 
 
-def _encode(labels, gallery_labels):
-    """Return the codes of both (n,), and the numbers of relevant samples (n,)."""
-    is_self = gallery_labels is None
-    if is_self:
-        codes = gallery_codes = encode_labels(labels, name="labels")[1]
-    else:
-        names = ("labels", "gallery_labels")
-        codes, gallery_codes = encode_label_sets(labels, gallery_labels, names=names)
-    sizes = np.bincount(gallery_codes, minlength=codes.max() + 1)
-    return codes, gallery_codes, sizes[codes] - is_self
+def _as_items(X):
+    """Return samples as items that show them, or None for rows."""
+    return X if find_kind(X).is_image else None
 
 
 def _check_queries(queries, n_samples):
-    """Return checked indices of queries."""
     queries = np.asarray(queries)
-    if (
-        queries.ndim != 1
-        or queries.dtype.kind not in "iu"
-        or not queries.size
-        or queries.min() < 0
-        or queries.max() >= n_samples
-    ):
+    is_valid = queries.ndim == 1 and queries.dtype.kind in "iu" and queries.size
+    if not is_valid or queries.min() < 0 or queries.max() >= n_samples:
         raise ValueError(
             f"queries must be a list of indices from 0 to {n_samples - 1}, got "
             f"{queries.tolist()!r}."

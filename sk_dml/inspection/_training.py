@@ -1,6 +1,8 @@
 """Curves of a training."""
 
+from dataclasses import KW_ONLY, dataclass
 from numbers import Real
+from typing import Any
 
 import numpy as np
 from sklearn.pipeline import Pipeline
@@ -10,14 +12,12 @@ from sk_dml.inspection import _base
 PARTS = ("train", "valid")  # prefixes of the keys of a history
 LEFT_OUT = ("epoch", "duration")
 DIAGNOSTICS = (
-    "active_share",
-    "mean_similarity",
-    "effective_rank",
-    "gradient_norm",
-    "skipped_steps",
+    *("active_share", "mean_similarity", "effective_rank"),
+    *("gradient_norm", "skipped_steps"),
 )
 
 
+@dataclass(eq=False, repr=False)
 class TrainingDisplay:
     """Loss and all other numbers of a training's history by epoch.
 
@@ -65,11 +65,11 @@ class TrainingDisplay:
     ['lr', 'train_loss']
     """
 
-    def __init__(self, history, *, name=None, diagnostics=False, best_epoch=None):
-        self.history = history
-        self.name = name
-        self.diagnostics = diagnostics
-        self.best_epoch = best_epoch
+    history: Any
+    _: KW_ONLY
+    name: Any = None
+    diagnostics: Any = False
+    best_epoch: Any = None
 
     def plot(self, ax=None, *, line_kwargs=None):
         """Draw the curves.
@@ -130,7 +130,6 @@ class TrainingDisplay:
         return self
 
     def _best_row(self):
-        """Return the row of the best epoch, or None."""
         if self.best_epoch is None:
             return None
         rows = {row.get("epoch", n): row for n, row in enumerate(self.history, start=1)}
@@ -142,7 +141,6 @@ class TrainingDisplay:
         return rows[self.best_epoch]
 
     def _draw_panel(self, panel, quantity, keys, line_kwargs):
-        """Draw all curves of one quantity."""
         from matplotlib.ticker import MaxNLocator
 
         for index, key in enumerate(keys):
@@ -159,7 +157,6 @@ class TrainingDisplay:
             _base.add_legend(panel, lines, names, fontsize="small")
 
     def _draw_line(self, panel, key, index, line_kwargs):
-        """Draw the curve of one key."""
         from matplotlib.lines import Line2D
 
         points = [
@@ -210,10 +207,9 @@ class TrainingDisplay:
                 "estimator must be a fitted embedder, or a fitted Pipeline or search "
                 f"that holds one, got {estimator!r}, which has no history_."
             )
-        name = type(embedder).__name__
         display = cls(
             embedder.history_,
-            name=name,
+            name=type(embedder).__name__,
             diagnostics=diagnostics,
             best_epoch=getattr(embedder, "best_epoch_", None),
         )
@@ -233,7 +229,6 @@ def _find_trained(estimator):
 
 
 def _is_number(value):
-    """Return whether a value is a real number and not a bool."""
     return isinstance(value, Real) and np.asarray(value).dtype.kind in "iuf"
 
 

@@ -72,10 +72,10 @@ def test_samples_without_an_embedding_are_named():
 
 
 def test_bad_input():
-    with pytest.raises(ValueError, match="2 or more samples to find, got 4 queries"):
-        _base.findable(np.zeros(4, dtype=int))
+    with pytest.raises(ValueError, match="labels must have pairs, got none among 4 s"):
+        _base.usable(np.zeros(4, dtype=int), "pairs")
     with pytest.warns(UserWarning, match="1 of 3 samples are left out"):
-        assert _base.findable(np.array([2, 0, 1])).tolist() == [0, 2]
+        assert _base.usable(np.array([2, 0, 1]), "").tolist() == [0, 2]
 
 
 def test_text_is_of_one_line_and_can_be_shown():

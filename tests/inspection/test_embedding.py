@@ -128,8 +128,8 @@ def test_chosen_classes_are_always_in_the_sample(max_samples):
 @pytest.mark.parametrize(
     ("highlight", "message"),
     [
-        ([1000], r"got 1, different: 1, unknown: \[1000\]"),
-        ([7, 7], "got 2, different: 1"),
+        ([1000], r"got 1, different and known 0: \[1000\]"),
+        ([7, 7], "got 2, different and known 1"),
         ([], "got 0"),
         ("dog", "highlight must be a list of labels, got 'dog'"),
         (7, "highlight must be a list of labels, got 7"),
@@ -206,11 +206,13 @@ def test_bad_input():
     X, labels = points(30, 3)
     with pytest.raises(ValueError, match=r"method must be one of .*got 'lda'"):
         EmbeddingDisplay.from_embeddings(X, labels, method="lda")
-    with pytest.raises(ValueError, match="max_samples must be >= 2 or None, got 1"):
+    with pytest.raises(ValueError, match="max_samples must be >= 2, got 1"):
         EmbeddingDisplay.from_embeddings(X, labels, max_samples=1)
-    with pytest.raises(ValueError, match="at least 2 features, got 1"):
+    with pytest.raises(ValueError, match="2 or more features, got shape"):
         EmbeddingDisplay.from_embeddings(X[:, :1], labels)
-    with pytest.raises(ValueError, match="an entry for each of 30 samples, got 3"):
+    with pytest.raises(
+        ValueError, match="images must be 30, one for each sample, got 3"
+    ):
         EmbeddingDisplay.from_embeddings(X, labels, images=np.zeros((3, 4, 4)))
     with pytest.raises(ValueError, match="n_thumbnails must be >= 0, got -1"):
         EmbeddingDisplay.from_embeddings(X, labels, n_thumbnails=-1)

@@ -7,7 +7,7 @@ from matplotlib.image import imsave
 from PIL import Image
 
 from sk_dml.datasets import ImageSequence
-from sk_dml.inspection import _items
+from sk_dml.inspection import _items, _retrieval
 
 
 @pytest.fixture
@@ -144,10 +144,10 @@ def test_sides_keep_their_proportion():
 
 
 def test_samples_show_themselves_unless_they_are_rows(images):
-    assert _items.from_samples(images) is images
-    assert _items.from_samples(["a", "b"]) == ["a", "b"]
-    assert _items.from_samples([[1.0, 2.0]]) is None
-    assert _items.from_samples(np.eye(2)) is None
+    assert _retrieval._as_items(images) is images
+    assert _retrieval._as_items(["a", "b"]) == ["a", "b"]
+    assert _retrieval._as_items([[1.0, 2.0]]) is None
+    assert _retrieval._as_items(np.eye(2)) is None
 
 
 def test_images_of_datasets_are_read_when_they_are_drawn(images):
@@ -163,14 +163,14 @@ def test_images_of_datasets_are_read_when_they_are_drawn(images):
 
     dataset = Dataset()
     sequence = ImageSequence(dataset, column="picture")
-    assert _items.from_samples(sequence) is sequence
+    assert _retrieval._as_items(sequence) is sequence
     items, kind = _items.check_items(sequence, 5)
     assert (items, kind) == (sequence, "path")
     assert dataset.read == ()
     read = _items.read_images(items, kind, [3, 1])
     np.testing.assert_array_equal(read, images[[3, 1]] / 255)
     assert dataset.read == (3, 1)
-    with pytest.raises(ValueError, match="an entry for each of 4 samples, got 5"):
+    with pytest.raises(ValueError, match="must be 4, one for each sample, got 5"):
         _items.check_items(sequence, 4)
     assert _items.check_items(sequence[[2]], 1, "text")[1] == "text"
 
@@ -193,7 +193,9 @@ def test_unreadable_items_are_named(images, tmp_path):
 
 
 def test_bad_input(images):
-    with pytest.raises(ValueError, match=r"an entry for each of 4 samples, got 5\."):
+    with pytest.raises(
+        ValueError, match=r"items must be 4, one for each sample, got 5\."
+    ):
         _items.check_items(images, 4)
     with pytest.raises(ValueError, match=r"items must .*an array of shape \(2, 2\)"):
         _items.check_items(np.eye(2), 2)

@@ -100,10 +100,10 @@ def test_queries_without_relevant_samples():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"k": [0]}, r"k must be from 1 to 41.*got \[0\]"),
-        ({"k": [42]}, r"k must be from 1 to 41.*got \[42\]"),
+        ({"k": [0]}, r"k must be a list of integers from 1 to 41.*got \[0\]"),
+        ({"k": [42]}, r"k must be a list of integers from 1 to 41.*got \[42\]"),
         ({"k": [1.5]}, "k must be a list of integers"),
-        ({"k": 5}, "k must be a list of integers, got 5"),
+        ({"k": 5}, "k must be a list of integers .* got 5"),
         ({"gallery": [[0.0] * 5]}, "go together, got only gallery"),
         ({"metric": "l1"}, "metric must be one of"),
     ],

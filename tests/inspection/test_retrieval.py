@@ -227,7 +227,7 @@ def test_large_values_of_labels_stay_apart():
             r"has 5 features .* has 3",
         ),
         ({"gallery_items": ["a"]}, "gallery_items needs a gallery"),
-        ({"items": ["a"]}, "items must have an entry for each of 42 samples, got 1"),
+        ({"items": ["a"]}, "items must be 42, one for each sample, got 1"),
     ],
 )
 def test_bad_input(blobs, options, message):

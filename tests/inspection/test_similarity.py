@@ -121,7 +121,7 @@ def test_zero_rows_and_one_point():
         ({"kind": "circle"}, r"kind must be one of .*got 'circle'"),
         ({"negatives": "all"}, r"negatives must be one of .*got 'all'"),
         ({"n_pairs": 0}, "n_pairs must be an integer >= 1, got 0"),
-        ({"n_anchors": 0}, "n_anchors must be >= 1 or None, got 0"),
+        ({"n_anchors": 0}, "n_anchors must be >= 1, got 0"),
         ({"margin": 0.4}, "margin must be None, or above 0 with kind='plane'"),
         ({"margin": -1, "kind": "plane"}, "margin must be None, or above 0"),
     ],
@@ -240,5 +240,5 @@ def test_anchors_are_drawn(rows):
 
 @pytest.mark.parametrize("codes", [np.zeros(20, int), np.arange(20)])
 def test_nothing_to_compare(rows, codes):
-    with pytest.raises(ValueError, match=r"labels must .*got no sample"):
+    with pytest.raises(ValueError, match=r"labels must .*got none among 20 samples"):
         anchors_of(rows[0], codes)
