@@ -32,6 +32,32 @@ SAME, OTHER = "#0072b2", "#d55e00"
 QUIET = "0.35"  # gray of notes
 NOTE_CHARACTER = 4.4  # points, width of a character of a note
 TITLE, NOTE = "sk_dml title", "sk_dml note"  # ids of our own texts
+# What the docstrings of all displays have in common.
+SHARED = {
+    "{ax}": """ax : matplotlib Axes or None, default=None
+    Axes to draw on. None makes a figure.""",
+    "{display}": """Returns
+-------
+object
+    The display, drawn.
+
+Raises
+------
+ImportError
+    If matplotlib is not installed.""",
+}
+
+
+def documented(cls):
+    """Fill the shared parts into the docstrings of the methods of a display."""
+    for method in vars(cls).values():
+        function = getattr(method, "__func__", method)
+        if inspect.isfunction(function) and function.__doc__:  # none for python -OO
+            text = inspect.cleandoc(function.__doc__) + "\n"
+            for mark, shared in SHARED.items():
+                text = text.replace(mark, shared)
+            function.__doc__ = text
+    return cls
 
 
 @contextmanager

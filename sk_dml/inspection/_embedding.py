@@ -149,6 +149,7 @@ def spread(points, n_chosen, smallest):
     return np.array(chosen), float(spacing)
 
 
+@_base.documented
 @dataclass(eq=False, repr=False)
 class EmbeddingDisplay(FromEstimatorMixin):
     """A map of an embedding in two dimensions, colored by class.
@@ -157,8 +158,8 @@ class EmbeddingDisplay(FromEstimatorMixin):
     With more classes, or more than 10 where images are shown, as their frames have no
     shapes, the color shows whether a sample's nearest neighbor is of its class.
 
-    It is recommended to use :meth:`from_estimator` or :meth:`from_embeddings`. All
-    parameters are stored as attributes.
+    Use :meth:`from_estimator` or :meth:`from_embeddings` to make one; its parameters
+    are stored as attributes.
 
     Parameters
     ----------
@@ -185,10 +186,8 @@ class EmbeddingDisplay(FromEstimatorMixin):
 
     Attributes
     ----------
-    ax_ : matplotlib Axes
-        The axes with the map.
-    figure_ : matplotlib Figure
-        Their figure.
+    ax_, figure_ : matplotlib Axes and Figure
+        The axes with the map, and their figure.
     scatters_ : list of matplotlib PathCollection
         The points of every class or other group with a color and a shape.
     thumbnails_ : list of matplotlib AnnotationBbox
@@ -233,8 +232,7 @@ class EmbeddingDisplay(FromEstimatorMixin):
 
         Parameters
         ----------
-        ax : matplotlib Axes or None, default=None
-            Axes to draw on. None makes a figure.
+        {ax}
         n_thumbnails : int, default=80
             Number of images to show, at least 0, spread over the map. Fewer are shown
             if they would overlap.
@@ -243,15 +241,7 @@ class EmbeddingDisplay(FromEstimatorMixin):
         scatter_kwargs : dict or None, default=None
             Other arguments of ``ax.scatter``.
 
-        Returns
-        -------
-        self : object
-            The display.
-
-        Raises
-        ------
-        ImportError
-            If matplotlib is not installed.
+        {display}
         ValueError
             If a parameter is invalid.
         """
@@ -260,9 +250,7 @@ class EmbeddingDisplay(FromEstimatorMixin):
         classes, codes = encode_labels(self.labels, name="labels")
         chosen = check_highlight(highlight, classes)
         if self.images is not None:
-            is_all = self.image_indices is None
-            indices = np.arange(len(codes)) if is_all else self.image_indices
-            n_images = len(codes) if is_all else len(self.images)
+            n_images = len(codes) if self.image_indices is None else len(self.images)
             images, kind = _check_images(self.images, n_images)
         with _base.axes_for(self, ax, figsize=(7.5, 6)) as ax:
             self.ax_, self.figure_ = ax, ax.figure
@@ -270,7 +258,16 @@ class EmbeddingDisplay(FromEstimatorMixin):
                 classes, codes, chosen, self.is_near_own, self.n_classes
             )
             colors = self._draw_points(positions, groups, scatter_kwargs)
-            self._add_legend([name for name, *_ in groups if name is not None], title)
+            names = [_base.plain(name, 24) for name, *_ in groups if name is not None]
+            self.legend_ = None
+            if 0 < len(names) <= MAX_LEGEND:
+                is_short = len(names) <= FEW
+                style: dict[str, Any] = {"fontsize": "medium" if is_short else "small"}
+                style |= {"labelspacing": 0.5 if is_short else 0.15, "frameon": False}
+                style |= {"loc": "upper left", "bbox_to_anchor": (1, 1)}
+                self.legend_ = _base.add_legend(
+                    ax, self.scatters_, names, title=title, markerscale=1.5, **style
+                )
             _base.write(ax.xaxis.label, _base.plain(self.axis_names[0]))
             _base.write(ax.yaxis.label, _base.plain(self.axis_names[1]))
             if self.has_scale:
@@ -282,10 +279,7 @@ class EmbeddingDisplay(FromEstimatorMixin):
             _base.describe(ax, "Map of the embedding", notes)
             self.thumbnails_ = []
             if self.images is not None:
-                shown, side = self._choose_thumbnails(positions, n_thumbnails)
-                read = _items.read_images(images, kind, np.asarray(indices)[shown])
-                for image, index in zip(read, shown, strict=True):
-                    self._draw_thumbnail(image, positions[index], colors[index], side)
+                self._draw_thumbnails(positions, colors, images, kind, n_thumbnails)
         return self
 
     def _draw_points(self, positions, groups, scatter_kwargs):
@@ -310,38 +304,24 @@ class EmbeddingDisplay(FromEstimatorMixin):
                 self.scatters_.append(points)
         return colors
 
-    def _add_legend(self, names, title):
-        self.legend_ = None
-        if 0 < len(names) <= MAX_LEGEND:
-            is_short = len(names) <= FEW
-            self.legend_ = _base.add_legend(
-                self.ax_,
-                self.scatters_,
-                [_base.plain(name, 24) for name in names],
-                title=title,
-                loc="upper left",
-                bbox_to_anchor=(1.0, 1.0),
-                frameon=False,
-                fontsize="medium" if is_short else "small",
-                labelspacing=0.5 if is_short else 0.15,
-                markerscale=1.5,
-            )
+    def _draw_thumbnails(self, positions, colors, images, kind, n_thumbnails):
+        from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 
-    def _choose_thumbnails(self, positions, n_thumbnails):
-        """Return indices of the images to show, and the size of each in points."""
         figure = self.figure_.figure  # that of a subfigure
         figure.draw_without_rendering()  # settles where the axes are
         points = self.ax_.transData.transform(positions) * POINTS_PER_INCH / figure.dpi
         chosen, spacing = spread(points, n_thumbnails, SMALLEST_THUMBNAIL / FILLED)
-        return chosen, min(FILLED * spacing, LARGEST_THUMBNAIL)
-
-    def _draw_thumbnail(self, image, position, color, side):
-        from matplotlib.offsetbox import AnnotationBbox, OffsetImage
-
-        shown = OffsetImage(image, zoom=side / max(image.shape[:2]), **_items.gray())
-        frame = {"edgecolor": color, "linewidth": 1.5}
-        box = AnnotationBbox(shown, position, pad=0.08, bboxprops=frame)
-        self.thumbnails_.append(self.ax_.add_artist(box))
+        side = min(FILLED * spacing, LARGEST_THUMBNAIL)
+        is_all = self.image_indices is None
+        indices = chosen if is_all else np.asarray(self.image_indices)[chosen]
+        read = _items.read_items(images, kind, indices)
+        for image, index in zip(read, chosen, strict=True):
+            shown = OffsetImage(
+                image, zoom=side / max(image.shape[:2]), **_items.gray()
+            )
+            frame = {"edgecolor": colors[index], "linewidth": 1.5}
+            box = AnnotationBbox(shown, positions[index], pad=0.08, bboxprops=frame)
+            self.thumbnails_.append(self.ax_.add_artist(box))
 
     @classmethod
     def from_embeddings(
@@ -378,24 +358,11 @@ class EmbeddingDisplay(FromEstimatorMixin):
             those of highlighted classes first. None maps all.
         random_state : int, RandomState instance or None, default=None
             Seed of the drawn samples and of the map.
-        ax : matplotlib Axes or None, default=None
-            Axes to draw on. None makes a figure.
-        n_thumbnails : int, default=80
-            As for :meth:`plot`.
-        highlight : array-like of at most 8 labels or None, default=None
-            As for :meth:`plot`.
-        scatter_kwargs : dict or None, default=None
+        {ax}
+        n_thumbnails, highlight, scatter_kwargs : object
             As for :meth:`plot`.
 
-        Returns
-        -------
-        EmbeddingDisplay
-            The display, drawn.
-
-        Raises
-        ------
-        ImportError
-            If matplotlib, or umap-learn for "umap", is not installed.
+        {display}
         ValueError
             If shapes or values are invalid.
 
@@ -435,12 +402,8 @@ class EmbeddingDisplay(FromEstimatorMixin):
             n_classes=len(classes),
             note=note,
         )
-        return display.plot(
-            ax=ax,
-            n_thumbnails=n_thumbnails,
-            highlight=highlight,
-            scatter_kwargs=scatter_kwargs,
-        )
+        style = {"highlight": highlight, "scatter_kwargs": scatter_kwargs}
+        return display.plot(ax, n_thumbnails=n_thumbnails, **style)
 
 
 def _check_images(images, n_samples):

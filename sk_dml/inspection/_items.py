@@ -83,15 +83,10 @@ def check_both(items, labels, gallery_items, gallery_labels, kind):
     items, item_kind = check_items(items, len(labels), kind)
     if is_self:
         return items, items, item_kind
-    gallery_items, gallery_kind = check_items(
-        gallery_items, len(gallery_labels), kind, name="gallery_items"
+    name, allowed, n_gallery = "gallery_items", (item_kind,), len(gallery_labels)
+    return items, *check_items(
+        gallery_items, n_gallery, kind, name=name, allowed=allowed
     )
-    if gallery_kind != item_kind:
-        raise ValueError(
-            f"gallery_items must be of the kind of items, {item_kind!r}, got "
-            f"{gallery_kind!r}."
-        )
-    return items, gallery_items, item_kind
 
 
 def value_limits(*arrays):
@@ -104,12 +99,14 @@ def value_limits(*arrays):
     return (low, high) if low <= high else (0.0, 1.0)
 
 
-def read_images(items, kind, indices, limits=None):
-    """Return some of the items as arrays for ``imshow``, with values in [0, 1].
+def read_items(items, kind, indices, limits=None):
+    """Return some of the items: text, or arrays for ``imshow`` with values in [0, 1].
 
     Values beyond [0, 1] are scaled from the limits, by default those of all items, so
     that a picture does not depend on which items are drawn.
     """
+    if kind == "text":
+        return [items[i] for i in indices]
     if kind == "path":
         return [_read(items, i) for i in indices]
     limits = value_limits(items) if limits is None else limits

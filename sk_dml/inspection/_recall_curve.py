@@ -12,13 +12,14 @@ from sk_dml.metrics import retrieval_values
 CURVE = "sk_dml recall"  # id of our own lines
 
 
+@_base.documented
 @dataclass(eq=False, repr=False)
 class RecallCurveDisplay(FromEstimatorMixin):
     """Recall@k against k: the share of queries with a correct neighbor among k.
 
-    It is recommended to use :meth:`from_estimator` or :meth:`from_embeddings`. All
-    parameters are stored as attributes. To draw several curves together, pass the
-    ``ax_`` of the first to the others.
+    Use :meth:`from_estimator` or :meth:`from_embeddings` to make one; its parameters
+    are stored as attributes. To draw several curves together, pass the ``ax_`` of the
+    first to the others.
 
     Parameters
     ----------
@@ -33,10 +34,8 @@ class RecallCurveDisplay(FromEstimatorMixin):
 
     Attributes
     ----------
-    ax_ : matplotlib Axes
-        The axes with the curve.
-    figure_ : matplotlib Figure
-        Their figure.
+    ax_, figure_ : matplotlib Axes and Figure
+        The axes with the curve, and their figure.
     line_ : matplotlib Line2D
         The curve.
 
@@ -73,25 +72,30 @@ class RecallCurveDisplay(FromEstimatorMixin):
         line_kwargs : dict or None, default=None
             Other arguments of ``ax.plot``.
 
-        Returns
-        -------
-        self : object
-            The display.
-
-        Raises
-        ------
-        ImportError
-            If matplotlib is not installed.
+        {display}
         """
         with _base.axes_for(self, ax, figsize=(6, 4.5)) as ax:
+            from matplotlib.lines import Line2D
+
             self.ax_, self.figure_ = ax, ax.figure
             curves = [line for line in ax.get_lines() if line.get_gid() == CURVE]
             others = ax.get_legend_handles_labels()[0]
             others = [artist for artist in others if artist not in curves]
+            style = {
+                "color": _base.COLORS[len(curves) % len(_base.COLORS)],
+                "linestyle": _base.LINES[len(curves) % len(_base.LINES)],
+                "marker": _base.MARKERS[len(curves) % len(_base.MARKERS)],
+                "markersize": 5,
+            }
+            style = _base.styled(style, line_kwargs, Line2D)
+            (self.line_,) = ax.plot(self.k, self.recall, **style)
+            label = f"recall@{self.k[0]} = {self.recall[0]:.1%}"
             name = self.name if name is None else name
-            self._draw_curve(name, len(curves), line_kwargs)
+            label = label if name is None else f"{_base.plain(name, 40)}, {label}"
+            label += f"\n{_base.plain(self.note)}" if self.note else ""
+            self.line_.set(label=label, gid=CURVE)
             curves.append(self.line_)
-            self._set_axes(curves)
+            _set_axes(ax, curves)
             # Names of other artists may be mathtext; our own are shown literally.
             names = [""] * len(curves) + [artist.get_label() for artist in others]
             style = {"fontsize": "small", "handlelength": 3}
@@ -100,43 +104,6 @@ class RecallCurveDisplay(FromEstimatorMixin):
                 _base.write(text, curve.get_label())
             _base.describe(ax, "Recall among the nearest neighbors")
         return self
-
-    def _draw_curve(self, name, n_before, line_kwargs):
-        """Draw the curve in a style that differs from the ``n_before`` before it."""
-        from matplotlib.lines import Line2D
-
-        style = {
-            "color": _base.COLORS[n_before % len(_base.COLORS)],
-            "linestyle": _base.LINES[n_before % len(_base.LINES)],
-            "marker": _base.MARKERS[n_before % len(_base.MARKERS)],
-            "markersize": 5,
-        }
-        label = f"recall@{self.k[0]} = {self.recall[0]:.1%}"
-        if name is not None:
-            label = f"{_base.plain(name, 40)}, {label}"
-        if self.note:
-            label += f"\n{_base.plain(self.note)}"
-        style = _base.styled(style, line_kwargs, Line2D)
-        (self.line_,) = self.ax_.plot(self.k, self.recall, **style)
-        self.line_.set(label=label, gid=CURVE)
-
-    def _set_axes(self, curves):
-        from matplotlib.ticker import NullLocator, PercentFormatter, ScalarFormatter
-
-        ax = self.ax_
-        ax.set_xscale("log")
-        ticks = np.unique(np.concatenate([curve.get_xdata() for curve in curves]))
-        if len(ticks) <= 12:
-            ax.set_xticks(ticks)
-            ax.xaxis.set_minor_locator(NullLocator())
-        ax.xaxis.set_major_formatter(ScalarFormatter())
-        ax.yaxis.set_major_formatter(PercentFormatter(1))
-        ax.set(
-            xlabel="k, number of neighbors looked at (log scale)",
-            ylabel="recall@k: queries that find their class",
-        )
-        ax.grid(color="0.9")
-        ax.set_axisbelow(True)
 
     @classmethod
     def _complete(cls, estimator, X, options):
@@ -178,20 +145,11 @@ class RecallCurveDisplay(FromEstimatorMixin):
         name : str or None, default=None
             Name of the curve in the legend. :meth:`from_estimator` uses the name of the
             estimator's class by default.
-        ax : matplotlib Axes or None, default=None
-            Axes to draw on. None makes a figure.
+        {ax}
         line_kwargs : dict or None, default=None
             Other arguments of ``ax.plot``.
 
-        Returns
-        -------
-        RecallCurveDisplay
-            The display, drawn.
-
-        Raises
-        ------
-        ImportError
-            If matplotlib is not installed.
+        {display}
         ValueError
             If shapes or values are invalid, or no query has a relevant sample.
 
@@ -218,6 +176,23 @@ class RecallCurveDisplay(FromEstimatorMixin):
         among = "others" if gallery is None else "of a gallery"
         note += f" queries, searched among {n_others:,} {among}"
         return cls(k, recall, name=name, note=note).plot(ax, line_kwargs=line_kwargs)
+
+
+def _set_axes(ax, curves):
+    """Set scales, ticks and labels for all curves on the axes."""
+    from matplotlib.ticker import NullLocator, PercentFormatter, ScalarFormatter
+
+    ax.set_xscale("log")
+    ticks = np.unique(np.concatenate([curve.get_xdata() for curve in curves]))
+    if len(ticks) <= 12:
+        ax.set_xticks(ticks)
+        ax.xaxis.set_minor_locator(NullLocator())
+    ax.xaxis.set_major_formatter(ScalarFormatter())
+    ax.yaxis.set_major_formatter(PercentFormatter(1))
+    ax.set_xlabel("k, number of neighbors looked at (log scale)")
+    ax.set_ylabel("recall@k: queries that find their class")
+    ax.grid(color="0.9")
+    ax.set_axisbelow(True)
 
 
 def _check_k(k, largest):

@@ -172,13 +172,14 @@ def _ordinal(number):
     return str(number) + {1: "st", 2: "nd", 3: "rd"}.get(last, "th")
 
 
+@_base.documented
 @dataclass(eq=False, repr=False)
 class RetrievalDisplay(FromEstimatorMixin):
     """Queries in rows with their nearest neighbors in columns.
 
     Neighbors of the query's class have a solid blue frame, others a dashed orange frame
-    and a cross. It is recommended to use :meth:`from_estimator` or
-    :meth:`from_embeddings`. All parameters are stored as attributes.
+    and a cross. Use :meth:`from_estimator` or :meth:`from_embeddings` to make one; all
+    parameters are stored as attributes.
 
     Parameters
     ----------
@@ -203,10 +204,8 @@ class RetrievalDisplay(FromEstimatorMixin):
 
     Attributes
     ----------
-    ax_ : matplotlib Axes
-        The axes with all cells.
-    figure_ : matplotlib Figure
-        Their figure.
+    ax_, figure_ : matplotlib Axes and Figure
+        The axes with all cells, and their figure.
     frames_ : ndarray of shape (n_queries, n_neighbors) of matplotlib Rectangle
         The frames of the neighbors.
     hits_ : ndarray of shape (n_queries, n_neighbors), bool
@@ -244,18 +243,9 @@ class RetrievalDisplay(FromEstimatorMixin):
 
         Parameters
         ----------
-        ax : matplotlib Axes or None, default=None
-            Axes to draw on. None makes a figure as large as the cells need.
+        {ax}
 
-        Returns
-        -------
-        self : object
-            The display.
-
-        Raises
-        ------
-        ImportError
-            If matplotlib is not installed.
+        {display}
         ValueError
             If items are invalid.
         """
@@ -275,20 +265,13 @@ class RetrievalDisplay(FromEstimatorMixin):
             codes, row_codes = encode_label_sets(labels, row_labels, names=names)
         n_relevant = count_relevant(codes, row_codes, is_self)
         self.hits_ = row_codes[neighbors] == codes[queries, None]
-        if kind == "text":
-            shown = [items[i] for i in queries]
-            shown_neighbors = [row_items[i] for i in neighbors.ravel()]
-        else:
-            limits = None
-            if kind == "image":
-                limits = _items.value_limits(items, *([] if is_self else [row_items]))
-            shown = _items.read_images(items, kind, queries, limits)
-            shown_neighbors = _items.read_images(
-                row_items, kind, neighbors.ravel(), limits
-            )
+        both = (items,) if is_self else (items, row_items)
+        limits = _items.value_limits(*both) if kind == "image" else None
+        shown = _items.read_items(items, kind, queries, limits)
+        row_shown = _items.read_items(row_items, kind, neighbors.ravel(), limits)
         grid = Grid(
             *neighbors.shape,
-            texts=[*shown, *shown_neighbors] if kind == "text" else None,
+            texts=[*shown, *row_shown] if kind == "text" else None,
             labels=[*labels[queries], *row_labels[neighbors.ravel()]],
         )
         if ax is not None:
@@ -302,7 +285,7 @@ class RetrievalDisplay(FromEstimatorMixin):
                 grid.fill(row, 0, shown[row], labels[query], to_find)
                 grid.frame(row, 0)
                 for rank, neighbor in enumerate(neighbors[row]):
-                    item = shown_neighbors[row * neighbors.shape[1] + rank]
+                    item = row_shown[row * neighbors.shape[1] + rank]
                     distance = f"{self.distances[row][rank]:.3g}"
                     grid.fill(row, rank + 1, item, row_labels[neighbor], distance)
                     hit = self.hits_[row, rank]
@@ -370,18 +353,9 @@ class RetrievalDisplay(FromEstimatorMixin):
             Items that show the gallery; needed with ``items`` and ``gallery``.
         random_state : int, RandomState instance or None, default=None
             Seed of the drawn queries.
-        ax : matplotlib Axes or None, default=None
-            Axes to draw on. None makes a figure.
+        {ax}
 
-        Returns
-        -------
-        RetrievalDisplay
-            The display, drawn.
-
-        Raises
-        ------
-        ImportError
-            If matplotlib is not installed.
+        {display}
         ValueError
             If shapes or values are invalid, or no query has a relevant sample.
 

@@ -88,13 +88,14 @@ def anchor_pairs(rows, codes, *, negatives, n_anchors, n_pairs, random_state):
     return np.concatenate(positive_parts), np.concatenate(negative_parts), note
 
 
+@_base.documented
 @dataclass(eq=False, repr=False)
 class SimilarityDisplay(FromEstimatorMixin):
     """Cosine similarities within classes beside those between classes.
 
     The less the two overlap, the better a threshold decides whether two samples are of
-    one class. It is recommended to use :meth:`from_estimator` or
-    :meth:`from_embeddings`. All parameters are stored as attributes.
+    one class. Use :meth:`from_estimator` or :meth:`from_embeddings` to make one; all
+    parameters are stored as attributes.
 
     Parameters
     ----------
@@ -112,10 +113,8 @@ class SimilarityDisplay(FromEstimatorMixin):
 
     Attributes
     ----------
-    ax_ : matplotlib Axes
-        The axes drawn on.
-    figure_ : matplotlib Figure
-        Their figure.
+    ax_, figure_ : matplotlib Axes and Figure
+        The axes drawn on, and their figure.
     histograms_ : list of two lists of matplotlib patches
         The densities within and between classes; empty for the plane.
     scatter_ : matplotlib PathCollection or None
@@ -156,8 +155,7 @@ class SimilarityDisplay(FromEstimatorMixin):
 
         Parameters
         ----------
-        ax : matplotlib Axes or None, default=None
-            Axes to draw on. None makes a figure.
+        {ax}
         margin : float or None, default=None
             For the plane: draws the decision boundary of the Circle loss of this
             margin, ``max(s_n, -margin)**2 + (s_p - 1)**2 = 2 * margin**2``: an arc [1]_
@@ -169,15 +167,7 @@ class SimilarityDisplay(FromEstimatorMixin):
         scatter_kwargs : dict or None, default=None
             Other arguments of ``ax.scatter``, for the plane.
 
-        Returns
-        -------
-        self : object
-            The display.
-
-        Raises
-        ------
-        ImportError
-            If matplotlib is not installed.
+        {display}
         ValueError
             If a margin is given with densities, or is not above 0.
         """
@@ -315,20 +305,11 @@ class SimilarityDisplay(FromEstimatorMixin):
             Seed of the drawn pairs and anchors.
         n_bins : int, default=60
             Number of bins of the densities.
-        ax : matplotlib Axes or None, default=None
-            Axes to draw on. None makes a figure.
+        {ax}
         hist_kwargs, scatter_kwargs : dict or None, default=None
             As for :meth:`plot`.
 
-        Returns
-        -------
-        SimilarityDisplay
-            The display, drawn.
-
-        Raises
-        ------
-        ImportError
-            If matplotlib is not installed.
+        {display}
         ValueError
             If shapes or values are invalid, or there are no pairs of one kind.
 
@@ -353,13 +334,8 @@ class SimilarityDisplay(FromEstimatorMixin):
                 rows, codes, negatives=negatives, random_state=random_state, **draws
             )
         display = cls(same, other, kind=kind, negatives=negatives, note=note)
-        return display.plot(
-            ax,
-            margin=margin,
-            n_bins=n_bins,
-            hist_kwargs=hist_kwargs,
-            scatter_kwargs=scatter_kwargs,
-        )
+        style = {"hist_kwargs": hist_kwargs, "scatter_kwargs": scatter_kwargs}
+        return display.plot(ax, margin=margin, n_bins=n_bins, **style)
 
 
 def _check_choices(kind, negatives, margin):

@@ -17,12 +17,12 @@ DIAGNOSTICS = (
 )
 
 
+@_base.documented
 @dataclass(eq=False, repr=False)
 class TrainingDisplay:
     """Loss and all other numbers of a training's history by epoch.
 
-    It is recommended to use :meth:`from_estimator`. All parameters are stored as
-    attributes.
+    Use :meth:`from_estimator` to make one; all parameters are stored as attributes.
 
     Parameters
     ----------
@@ -82,15 +82,7 @@ class TrainingDisplay:
         line_kwargs : dict or None, default=None
             Other arguments of ``ax.plot``.
 
-        Returns
-        -------
-        self : object
-            The display.
-
-        Raises
-        ------
-        ImportError
-            If matplotlib is not installed.
+        {display}
         ValueError
             If the history is empty or lacks ``best_epoch``, or the number of axes is
             not that of the quantities.
@@ -141,38 +133,34 @@ class TrainingDisplay:
         return rows[self.best_epoch]
 
     def _draw_panel(self, panel, quantity, keys, line_kwargs):
+        from matplotlib.lines import Line2D
         from matplotlib.ticker import MaxNLocator
 
+        names = [_base.plain(key.replace("_", " ")) for key in keys]
         for index, key in enumerate(keys):
-            self._draw_line(panel, key, index, line_kwargs)
-        label = keys[0] if len(keys) == 1 else quantity
-        _base.write(panel.yaxis.label, _base.plain(label.replace("_", " "), 40))
+            points = [
+                (row.get("epoch", epoch), row[key])
+                for epoch, row in enumerate(self.history, start=1)
+                if key in row
+            ]
+            style = {
+                "color": _base.COLORS[(0, 6, 4, 2)[index % 4]],
+                "linestyle": _base.LINES[index % len(_base.LINES)],
+                "marker": "o" if len(points) <= 30 else "",
+                "markersize": 3,
+            }
+            style = _base.styled(style, line_kwargs, Line2D)
+            (self.lines_[key],) = panel.plot(*zip(*points, strict=True), **style)
+            self.lines_[key].set_label(names[index])
+        label = names[0] if len(keys) == 1 else quantity.replace("_", " ")
+        _base.write(panel.yaxis.label, _base.plain(label, 40))
         panel.grid(color="0.9")
         panel.set_axisbelow(True)
         panel.margins(y=0.08)
         panel.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         if len(keys) > 1:
             lines = [self.lines_[key] for key in keys]
-            names = [line.get_label() for line in lines]
             _base.add_legend(panel, lines, names, fontsize="small")
-
-    def _draw_line(self, panel, key, index, line_kwargs):
-        from matplotlib.lines import Line2D
-
-        points = [
-            (row.get("epoch", epoch), row[key])
-            for epoch, row in enumerate(self.history, start=1)
-            if key in row
-        ]
-        style = {
-            "color": _base.COLORS[(0, 6, 4, 2)[index % 4]],
-            "linestyle": _base.LINES[index % len(_base.LINES)],
-            "marker": "o" if len(points) <= 30 else "",
-            "markersize": 3,
-        }
-        style = _base.styled(style, line_kwargs, Line2D)
-        (self.lines_[key],) = panel.plot(*zip(*points, strict=True), **style)
-        self.lines_[key].set_label(_base.plain(key.replace("_", " ")))
 
     @classmethod
     def from_estimator(cls, estimator, *, diagnostics=False, ax=None, line_kwargs=None):
@@ -190,13 +178,7 @@ class TrainingDisplay:
         line_kwargs : dict or None, default=None
             Other arguments of ``ax.plot``.
 
-        Returns
-        -------
-        TrainingDisplay
-            The display, drawn.
-
-        Raises
-        ------
+        {display}
         TypeError
             If there is no embedder with a ``history_``.
         """

@@ -64,13 +64,13 @@ def test_channels_are_last_where_they_can_be():
 
 def test_values_are_scaled_only_where_they_must_be(images):
     unit = images / 255.0
-    (same,) = _items.read_images(unit, "image", [2])
+    (same,) = _items.read_items(unit, "image", [2])
     np.testing.assert_array_equal(same, unit[2])
     huge = np.array([[[-1e308, 1e308]]])
-    np.testing.assert_allclose(_items.read_images(huge, "image", [0]), [[[0, 1]]])
+    np.testing.assert_allclose(_items.read_items(huge, "image", [0]), [[[0, 1]]])
     constant = np.full((2, 3, 3), 5)
     np.testing.assert_array_equal(
-        _items.read_images(constant, "image", [0]), [[[0] * 3] * 3]
+        _items.read_items(constant, "image", [0]), [[[0] * 3] * 3]
     )
 
 
@@ -78,11 +78,11 @@ def test_values_are_scaled_only_where_they_must_be(images):
 def test_all_images_decide_how_one_is_scaled(dtype):
     dim = np.zeros((4, 2, 2), dtype)
     dim[:, 0, 0] = [0, 4, 8, 16]
-    np.testing.assert_allclose(_items.read_images(dim, "image", [1])[0][0, 0], 0.25)
+    np.testing.assert_allclose(_items.read_items(dim, "image", [1])[0][0, 0], 0.25)
     limits = _items.value_limits(dim[:2], dim[2:])
     assert limits == (0, 16)
     np.testing.assert_allclose(
-        _items.read_images(dim[:2], "image", [1], limits)[0][0, 0], 0.25
+        _items.read_items(dim[:2], "image", [1], limits)[0][0, 0], 0.25
     )
 
 
@@ -96,7 +96,7 @@ def test_files_are_read(tmp_path, images):
     paths = [tmp_path / "a.png", str(tmp_path / "b.png")]
     for path, image in zip(paths, images, strict=False):
         imsave(path, image)
-    read = _items.read_images(_items.check_items(paths, 2)[0], "path", [1])
+    read = _items.read_items(_items.check_items(paths, 2)[0], "path", [1])
     np.testing.assert_allclose(read[0][..., :3], images[1] / 255, atol=1e-6)
 
 
@@ -109,7 +109,7 @@ def test_files_of_all_modes_are_read(tmp_path, mode):
         image.putpalette([0, 0, 0, 200, 200, 200])
     image.paste(color, (1, 0, 3, 2))
     image.save(path)
-    (read,) = _items.read_images([path], "path", [0])
+    (read,) = _items.read_items([path], "path", [0])
     assert read.shape[:2] == (2, 3)
     assert 0 <= read.min() < read.max() <= 1
     if mode == "L":
@@ -122,14 +122,14 @@ def test_files_are_turned_as_the_camera_says(tmp_path):
     exif = image.getexif()
     exif[0x0112] = 6  # to be turned clockwise
     image.save(path, exif=exif)
-    (read,) = _items.read_images([path], "path", [0])
+    (read,) = _items.read_items([path], "path", [0])
     expected = np.rot90(np.arange(6).reshape(2, 3), -1) / 255
     np.testing.assert_allclose(read, expected)
 
 
 def test_large_files_are_reduced(tmp_path):
     Image.new("L", (900, 1800), 100).save(tmp_path / "a.png")
-    (read,) = _items.read_images([tmp_path / "a.png"], "path", [0])
+    (read,) = _items.read_items([tmp_path / "a.png"], "path", [0])
     assert read.shape == (512, 256)
 
 
@@ -167,7 +167,7 @@ def test_images_of_datasets_are_read_when_they_are_drawn(images):
     items, kind = _items.check_items(sequence, 5)
     assert (items, kind) == (sequence, "path")
     assert dataset.read == ()
-    read = _items.read_images(items, kind, [3, 1])
+    read = _items.read_items(items, kind, [3, 1])
     np.testing.assert_array_equal(read, images[[3, 1]] / 255)
     assert dataset.read == (3, 1)
     with pytest.raises(ValueError, match="must be 4, one for each sample, got 5"):
@@ -182,14 +182,14 @@ def test_unreadable_items_are_named(images, tmp_path):
     (tmp_path / "c.png").write_bytes(b"")
     paths = [tmp_path / name for name in ("a.png", "b.png", "c.png")]
     for items in (paths, ImageSequence(paths)):
-        assert len(_items.read_images(items, "path", [0])) == 1
+        assert len(_items.read_items(items, "path", [0])) == 1
         for i, name in ((1, "b"), (2, "c")):
             message = rf"item {i}, '.*{name}\.png', is not: "
             with pytest.raises(ValueError, match=message):
-                _items.read_images(items, "path", [0, i])
+                _items.read_items(items, "path", [0, i])
     dataset = ImageSequence([{"image": np.full((2, 2), np.nan)}])
     with pytest.raises(ValueError, match=r"item 0 is not: .*nan"):
-        _items.read_images(dataset, "path", [0])
+        _items.read_items(dataset, "path", [0])
 
 
 def test_bad_input(images):

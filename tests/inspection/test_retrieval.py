@@ -240,7 +240,7 @@ def test_items_of_a_gallery_go_with_those_of_the_queries(blobs):
     gallery = {"gallery": X, "gallery_labels": labels}
     with pytest.raises(ValueError, match="go together, got only items"):
         RetrievalDisplay.from_embeddings(X, labels, items=labels, **gallery)
-    with pytest.raises(ValueError, match="must be of the kind of items, 'text'"):
+    with pytest.raises(ValueError, match="must be text, got an array"):
         RetrievalDisplay.from_embeddings(
             X, labels, items=labels, gallery_items=np.zeros((42, 2, 2)), **gallery
         )
