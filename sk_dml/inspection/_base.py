@@ -244,12 +244,9 @@ def nearest(X, queries, gallery=None, *, n_neighbors=1, metric="euclidean"):
     They are searched in the gallery or, without one, among the other rows of X.
     """
     is_self = gallery is None
-    distances, indices = nearest_neighbors(
-        X[queries],
-        X if is_self else gallery,
-        n_neighbors=n_neighbors + is_self,
-        metric=metric,
-    )
+    options = {"n_neighbors": n_neighbors + is_self, "metric": metric}
+    gallery = X if is_self else gallery
+    distances, indices = nearest_neighbors(X[queries], gallery, **options)
     if not is_self:
         return distances, indices
     # Drop the query itself; where copies of it come first, drop the last neighbor.

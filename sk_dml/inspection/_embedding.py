@@ -84,9 +84,8 @@ def group_points(classes, codes, chosen, is_near_own, n_classes):
         (name, codes == i, _base.COLORS[i % FEW], _base.MARKERS[(i + i // FEW) % FEW])
         for i, name in enumerate(classes)
     ]
-    is_long = len(classes) > MAX_LEGEND
     note = f"{n_classes:,} classes, each with a color and shape of its own"
-    return groups, "class", note if is_long else ""
+    return groups, "class", "" if len(classes) <= MAX_LEGEND else note
 
 
 def reduce(X, method, random_state):

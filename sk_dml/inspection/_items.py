@@ -132,12 +132,20 @@ def gray():
 
 
 def _read(items, i):
+    from PIL import Image, ImageOps  # which matplotlib needs, too
+
     item = None
     try:
         item = items[i]
-        if is_path(item):
-            return _read_file(item)
-        return _shrink(load_image(item, column=items.column))
+        if not is_path(item):
+            return _shrink(load_image(item, column=items.column))
+        with Image.open(os.fspath(item)) as file:
+            image = ImageOps.exif_transpose(file)
+            if image.mode[0] in "IF":  # integers or floats beyond 255
+                values = np.asarray(image)
+                return _scale(values, *value_limits(values))
+            is_plain = image.mode in ("L", "RGB", "RGBA")
+            return _shrink(image if is_plain else image.convert("RGBA"))
     except (ImportError, MemoryError):
         raise
     except Exception as error:
@@ -146,19 +154,6 @@ def _read(items, i):
             f"items must be readable images; item {i}{path} is not: "
             f"{type(error).__name__}: {error}. Leave the sample out."
         ) from error
-
-
-def _read_file(path):
-    from PIL import Image, ImageOps  # which matplotlib needs, too
-
-    with Image.open(os.fspath(path)) as file:
-        image = ImageOps.exif_transpose(file)
-        if image.mode[0] in "IF":  # integers or floats beyond 255
-            values = np.asarray(image)
-            return _scale(values, *value_limits(values))
-        return _shrink(
-            image if image.mode in ("L", "RGB", "RGBA") else image.convert("RGBA")
-        )
 
 
 def _shrink(image):

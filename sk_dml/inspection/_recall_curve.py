@@ -65,8 +65,7 @@ class RecallCurveDisplay(FromEstimatorMixin):
 
         Parameters
         ----------
-        ax : matplotlib Axes or None, default=None
-            Axes to draw on, which may hold other curves. None makes a figure.
+        {ax}
         name : str or None, default=None
             Name of the curve in the legend. None takes the display's.
         line_kwargs : dict or None, default=None
@@ -75,18 +74,16 @@ class RecallCurveDisplay(FromEstimatorMixin):
         {display}
         """
         with _base.axes_for(self, ax, figsize=(6, 4.5)) as ax:
+            from matplotlib import ticker
             from matplotlib.lines import Line2D
 
             self.ax_, self.figure_ = ax, ax.figure
             curves = [line for line in ax.get_lines() if line.get_gid() == CURVE]
             others = ax.get_legend_handles_labels()[0]
             others = [artist for artist in others if artist not in curves]
-            style = {
-                "color": _base.COLORS[len(curves) % len(_base.COLORS)],
-                "linestyle": _base.LINES[len(curves) % len(_base.LINES)],
-                "marker": _base.MARKERS[len(curves) % len(_base.MARKERS)],
-                "markersize": 5,
-            }
+            n = len(curves)
+            style: dict[str, Any] = {"marker": _base.MARKERS[n % 10], "markersize": 5}
+            style |= {"color": _base.COLORS[n % 10], "linestyle": _base.LINES[n % 4]}
             style = _base.styled(style, line_kwargs, Line2D)
             (self.line_,) = ax.plot(self.k, self.recall, **style)
             label = f"recall@{self.k[0]} = {self.recall[0]:.1%}"
@@ -95,7 +92,17 @@ class RecallCurveDisplay(FromEstimatorMixin):
             label += f"\n{_base.plain(self.note)}" if self.note else ""
             self.line_.set(label=label, gid=CURVE)
             curves.append(self.line_)
-            _set_axes(ax, curves)
+            ax.set_xscale("log")
+            ticks = np.unique(np.concatenate([curve.get_xdata() for curve in curves]))
+            if len(ticks) <= 12:
+                ax.set_xticks(ticks)
+                ax.xaxis.set_minor_locator(ticker.NullLocator())
+            ax.xaxis.set_major_formatter(ticker.ScalarFormatter())
+            ax.yaxis.set_major_formatter(ticker.PercentFormatter(1))
+            ax.set_xlabel("k, number of neighbors looked at (log scale)")
+            ax.set_ylabel("recall@k: queries that find their class")
+            ax.grid(color="0.9")
+            ax.set_axisbelow(True)
             # Names of other artists may be mathtext; our own are shown literally.
             names = [""] * len(curves) + [artist.get_label() for artist in others]
             style = {"fontsize": "small", "handlelength": 3}
@@ -176,23 +183,6 @@ class RecallCurveDisplay(FromEstimatorMixin):
         among = "others" if gallery is None else "of a gallery"
         note += f" queries, searched among {n_others:,} {among}"
         return cls(k, recall, name=name, note=note).plot(ax, line_kwargs=line_kwargs)
-
-
-def _set_axes(ax, curves):
-    """Set scales, ticks and labels for all curves on the axes."""
-    from matplotlib.ticker import NullLocator, PercentFormatter, ScalarFormatter
-
-    ax.set_xscale("log")
-    ticks = np.unique(np.concatenate([curve.get_xdata() for curve in curves]))
-    if len(ticks) <= 12:
-        ax.set_xticks(ticks)
-        ax.xaxis.set_minor_locator(NullLocator())
-    ax.xaxis.set_major_formatter(ScalarFormatter())
-    ax.yaxis.set_major_formatter(PercentFormatter(1))
-    ax.set_xlabel("k, number of neighbors looked at (log scale)")
-    ax.set_ylabel("recall@k: queries that find their class")
-    ax.grid(color="0.9")
-    ax.set_axisbelow(True)
 
 
 def _check_k(k, largest):

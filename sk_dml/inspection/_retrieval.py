@@ -12,6 +12,7 @@ from sk_dml.inspection import _base, _items
 from sk_dml.inspection._base import FromEstimatorMixin
 from sk_dml.metrics._counting import count_relevant
 from sk_dml.metrics._evaluate import check_data
+from sk_dml.neighbors._validation import check_n_neighbors
 
 CELLS = (68, 96)  # points, least and greatest height of a cell of a new figure
 WIDEST = 20  # inches, width of a new figure
@@ -31,8 +32,8 @@ class Grid:
     """
 
     def __init__(self, n_rows, n_neighbors, *, texts, labels):
-        self.n_rows = n_rows
-        self.n_neighbors = n_neighbors
+        self.ax: Any = None
+        self.n_rows, self.n_neighbors = n_rows, n_neighbors
         self.is_text = texts is not None
         longest = _longest(texts) if self.is_text else 0
         self.are_names = longest <= NAME
@@ -51,11 +52,6 @@ class Grid:
         self.width = self.relative_width * self.size
         self.height = self.header + self.n_rows * self.row_height + self.footer
 
-    def figure_size(self):
-        """Return the size of a figure for the cells, in inches."""
-        width, height = self.width + 2 * MARGIN, self.height + TITLE
-        return max(width / 72 + 0.1, 4.8), height / 72
-
     def fit(self, ax):
         """Set the largest size of cells that fits axes, and a legible font."""
         ax.figure.figure.draw_without_rendering()  # settles where the axes are
@@ -69,15 +65,6 @@ class Grid:
             if FONT * size >= font_size:
                 break
 
-    def prepare(self, ax):
-        """Set up the axes to draw on."""
-        self.ax = ax
-        ax.set(xlim=(-MARGIN, self.width + MARGIN), ylim=(self.height, 0))
-        ax.set_aspect("equal", anchor="N")
-        ax.axis("off")
-        room = self.cell_width + 0.8 * GAP * self.size
-        self.n_characters = max(int(room / (WIDTH * self.font_size)), 2)
-
     def corner(self, row, column):
         """Return x and y of the upper left corner of a cell."""
         gap = QUERY_GAP if column else 0
@@ -87,8 +74,19 @@ class Grid:
     def fill(self, row, column, item, label, detail):
         """Draw an item; below it the label, unless it equals the item, and detail."""
         x, y = self.corner(row, column)
-        if self.is_text:
-            self._fill_text(x, y, item)
+        middle = x + self.cell_width / 2
+        if self.is_text and self.are_names:
+            text = _base.plain(item)
+            room = self.cell_width - 2 * PAD * self.size
+            font_size = min(0.3 * self.size, room / (WIDTH * max(len(text), 1)))
+            style = {"ha": "center", "va": "center", "fontsize": font_size}
+            self._write(text, middle, y + self.size / 2, **style)
+        elif self.is_text:
+            pad = PAD * self.size
+            n_lines = int((self.size - 2 * pad) / (LINE * self.font_size))
+            width = int((self.cell_width - 2 * pad) / (WIDTH * self.font_size))
+            text = _base.wrapped(item, width, n_lines)
+            self._write(text, x + pad, y + pad, va="top")
         else:
             limits = {"xlim": self.ax.get_xlim(), "ylim": self.ax.get_ylim()}
             inset = 0.04 * self.size
@@ -96,22 +94,10 @@ class Grid:
             _items.show_image(self.ax, item, (x + inset, right, below, y + inset))
             self.ax.set(**limits)
         if not self.is_text or str(item) != str(label):
-            detail = f"{_base.plain(label, self.n_characters)}\n{detail}"
-        middle = x + self.cell_width / 2
+            room = self.cell_width + 0.8 * GAP * self.size
+            label = _base.plain(label, max(int(room / (WIDTH * self.font_size)), 2))
+            detail = f"{label}\n{detail}"
         self._write(detail, middle, y + 1.04 * self.size, ha="center", va="top")
-
-    def _fill_text(self, x, y, item):
-        pad = PAD * self.size
-        room = self.cell_width - 2 * pad
-        if self.are_names:
-            text = _base.plain(item)
-            font_size = min(0.3 * self.size, room / (WIDTH * max(len(text), 1)))
-            style = {"ha": "center", "va": "center", "fontsize": font_size}
-            self._write(text, x + self.cell_width / 2, y + self.size / 2, **style)
-        else:
-            n_lines = int((self.size - 2 * pad) / (LINE * self.font_size))
-            text = _base.wrapped(item, int(room / (WIDTH * self.font_size)), n_lines)
-            self._write(text, x + pad, y + pad, va="top")
 
     def _write(self, text, x, y, **kwargs):
         kwargs = {"fontsize": self.font_size, "linespacing": 1.1, **kwargs}
@@ -153,9 +139,8 @@ class Grid:
             self._write(name, x, y, ha="center", **style)
         x = self.cell_width + (GAP + QUERY_GAP) / 2 * self.size
         self.ax.plot([x, x], [0, self.height - self.footer], color="0.8", linewidth=1)
-        frames = [
-            Rectangle((0, 0), 1, 1, **self._frame_style(i)) for i in (True, False)
-        ]
+        styles = [self._frame_style(is_hit) for is_hit in (True, False)]
+        frames = [Rectangle((0, 0), 1, 1, **style) for style in styles]
         look: dict[str, Any] = {"borderpad": 0, "borderaxespad": 0, "frameon": False}
         look |= {"ncols": 2, "fontsize": self.font_size}
         names = ["same class as the query", "another class"]
@@ -191,14 +176,11 @@ class RetrievalDisplay(FromEstimatorMixin):
         Distances of the neighbors to the query.
     labels : array-like of shape (n_samples,)
         Classes of the samples.
-    items : array-like of length n_samples or None, default=None
+    items, item_kind : object
         Items that show the samples, as in :meth:`from_embeddings`.
-    item_kind : {"auto", "image", "path", "text"}, default="auto"
-        Kind of the items, as in :meth:`from_embeddings`.
-    gallery_labels : array-like of shape (n_gallery,) or None, default=None
-        Classes of the gallery. None if the samples are their own gallery.
-    gallery_items : array-like of length n_gallery or None, default=None
-        Items that show the gallery.
+    gallery_labels, gallery_items : array-like of length n_gallery or None, default=None
+        Classes of the gallery, and items that show it. None if the samples are their
+        own gallery.
     note : str, default=""
         Note written above the picture.
 
@@ -276,9 +258,14 @@ class RetrievalDisplay(FromEstimatorMixin):
         )
         if ax is not None:
             grid.fit(ax)
-        with _base.axes_for(self, ax, figsize=grid.figure_size()) as ax:
+        width, height = grid.width + 2 * MARGIN, grid.height + TITLE
+        size = max(width / 72 + 0.1, 4.8), height / 72
+        with _base.axes_for(self, ax, figsize=size) as ax:
             self.ax_, self.figure_ = ax, ax.figure
-            grid.prepare(ax)
+            grid.ax = ax
+            ax.set(xlim=(-MARGIN, grid.width + MARGIN), ylim=(grid.height, 0))
+            ax.set_aspect("equal", anchor="N")
+            ax.axis("off")
             self.frames_ = np.empty(neighbors.shape, dtype=object)
             for row, query in enumerate(queries):
                 to_find = f"{n_relevant[query]:,} to find"
@@ -365,32 +352,32 @@ class RetrievalDisplay(FromEstimatorMixin):
             If queries cannot be drawn because the gallery has no sample of their class.
         """
         _base.check_matplotlib_support(f"{cls.__name__}.from_embeddings")
-        X, codes, gallery, gallery_codes = check_data(
-            X, labels, gallery, gallery_labels
-        )
+        where = gallery, gallery_labels
+        X, codes, gallery, gallery_codes = check_data(X, labels, *where)
         is_self = gallery is None
-        n_others = len(gallery_codes) - is_self
-        if not 1 <= n_neighbors <= n_others:
-            raise ValueError(
-                f"n_neighbors must be from 1 to {n_others}, the size of the gallery, "
-                f"got {n_neighbors}."
-            )
+        check_n_neighbors(n_neighbors, len(gallery_codes), is_self=is_self)
         _base.check_least(n_queries=n_queries)
         labels, gallery_labels = _array(labels), _array(gallery_labels)
         _items.check_both(items, labels, gallery_items, gallery_labels, item_kind)
         if queries is None:
             n_relevant = count_relevant(codes, gallery_codes, is_self)
             queries = _base.usable(n_relevant, "a class with another sample to find")
-            random_state = check_random_state(random_state)
-            drawn = _base.draw_sample(len(queries), n_queries, random_state)
-            queries = queries[drawn]
+            rng = check_random_state(random_state)
+            queries = queries[_base.draw_sample(len(queries), n_queries, rng)]
         else:
-            queries = _check_queries(queries, len(X))
-        distances, neighbors = _base.nearest(
-            X, queries, gallery, n_neighbors=n_neighbors, metric=metric
-        )
+            queries = np.asarray(queries)
+            is_valid = queries.ndim == 1 and queries.dtype.kind in "iu" and queries.size
+            if not is_valid or queries.min() < 0 or queries.max() >= len(X):
+                raise ValueError(
+                    f"queries must be a list of indices from 0 to {len(X) - 1}, got "
+                    f"{queries.tolist()!r}."
+                )
+            queries = queries.astype(np.int64)
+        search = {"n_neighbors": n_neighbors, "metric": metric}
+        distances, neighbors = _base.nearest(X, queries, gallery, **search)
         distance = f"{metric} distance to the query".replace("euclid", "Euclid")
-        among = "others" if is_self else "of a gallery"
+        n = len(gallery_codes)
+        among = f"{n - 1:,} others" if is_self else f"{n:,} of a gallery"
         has_items = items is not None or gallery_items is not None
         shown = "below each its class and" if has_items else "shown by class, with the"
         display = cls(
@@ -402,27 +389,15 @@ class RetrievalDisplay(FromEstimatorMixin):
             item_kind=item_kind,
             gallery_labels=gallery_labels,
             gallery_items=gallery_items,
-            note=f"searched among {n_others:,} {among}; {shown} {distance}",
+            note=f"searched among {among}; {shown} {distance}",
         )
         return display.plot(ax)
 
 
 def _array(labels):
-    """Return labels as an array of one axis, or None."""
     return None if labels is None else np.asarray(as_labels(labels)).reshape(-1)
 
 
 def _as_items(X):
     """Return samples as items that show them, or None for rows."""
     return X if find_kind(X).is_image else None
-
-
-def _check_queries(queries, n_samples):
-    queries = np.asarray(queries)
-    is_valid = queries.ndim == 1 and queries.dtype.kind in "iu" and queries.size
-    if not is_valid or queries.min() < 0 or queries.max() >= n_samples:
-        raise ValueError(
-            f"queries must be a list of indices from 0 to {n_samples - 1}, got "
-            f"{queries.tolist()!r}."
-        )
-    return queries.astype(np.int64)

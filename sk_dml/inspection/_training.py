@@ -42,12 +42,10 @@ class TrainingDisplay:
 
     Attributes
     ----------
-    ax_ : matplotlib Axes
-        The axes of the first panel.
     axes_ : ndarray of shape (n_panels,) of matplotlib Axes
         The panels from the top: the loss, and one for every other quantity.
-    figure_ : matplotlib Figure
-        Their figure.
+    ax_, figure_ : matplotlib Axes and Figure
+        The first panel, and the figure of all.
     lines_ : dict of str to matplotlib Line2D
         The curves, by their key in the history.
     best_lines_ : list of matplotlib Line2D
@@ -90,21 +88,23 @@ class TrainingDisplay:
         panels = _panels(self.history, () if self.diagnostics else DIAGNOSTICS)
         if ax is not None:
             ax = _base.check_axes(ax, len(panels), f" for {list(panels)}")
-        best = self._best_row()
+        rows = {row.get("epoch", n): row for n, row in enumerate(self.history, start=1)}
+        best = rows.get(self.best_epoch)
+        if best is None and self.best_epoch is not None:
+            raise ValueError(
+                f"best_epoch must be an epoch of the history or None, got "
+                f"{self.best_epoch!r}; the history ends with epoch {max(rows)}."
+            )
+        n = len(panels)
+        sizes = {"figsize": (6, 1.4 + 1.8 * n), "height_ratios": [1.6] + [1] * (n - 1)}
         with _base.axes_for(
-            self,
-            ax,
-            nrows=len(panels),
-            figsize=(6, 3.2 + 1.8 * (len(panels) - 1)),
-            sharex=True,
-            squeeze=False,
-            height_ratios=[1.6] + [1] * (len(panels) - 1),
+            self, ax, nrows=n, sharex=True, squeeze=False, **sizes
         ) as axes:
             self.axes_ = axes.ravel()
             self.ax_, self.figure_ = self.axes_[0], self.axes_[0].figure
             self.lines_ = {}
             for panel, (quantity, keys) in zip(self.axes_, panels.items(), strict=True):
-                self._draw_panel(panel, quantity, keys, line_kwargs)
+                self._draw_panel(panel, quantity, keys, rows, line_kwargs)
             self.best_lines_ = [
                 panel.axvline(self.best_epoch, color="0.5", linestyle=":", zorder=1)
                 for panel in (self.axes_ if best is not None else ())
@@ -121,28 +121,13 @@ class TrainingDisplay:
             _base.describe(self.ax_, _base.plain(title, 60), note)
         return self
 
-    def _best_row(self):
-        if self.best_epoch is None:
-            return None
-        rows = {row.get("epoch", n): row for n, row in enumerate(self.history, start=1)}
-        if self.best_epoch not in rows:
-            raise ValueError(
-                f"best_epoch must be an epoch of the history or None, got "
-                f"{self.best_epoch!r}; the history ends with epoch {max(rows)}."
-            )
-        return rows[self.best_epoch]
-
-    def _draw_panel(self, panel, quantity, keys, line_kwargs):
+    def _draw_panel(self, panel, quantity, keys, rows, line_kwargs):
         from matplotlib.lines import Line2D
         from matplotlib.ticker import MaxNLocator
 
         names = [_base.plain(key.replace("_", " ")) for key in keys]
         for index, key in enumerate(keys):
-            points = [
-                (row.get("epoch", epoch), row[key])
-                for epoch, row in enumerate(self.history, start=1)
-                if key in row
-            ]
+            points = [(epoch, row[key]) for epoch, row in rows.items() if key in row]
             style = {
                 "color": _base.COLORS[(0, 6, 4, 2)[index % 4]],
                 "linestyle": _base.LINES[index % len(_base.LINES)],
@@ -200,18 +185,11 @@ class TrainingDisplay:
 
 def _find_trained(estimator):
     """Return the embedder with a history in an estimator, or None."""
-    if hasattr(estimator, "history_"):
-        return estimator
-    if hasattr(estimator, "best_estimator_"):
-        return _find_trained(estimator.best_estimator_)
+    estimator = getattr(estimator, "best_estimator_", estimator)
     if isinstance(estimator, Pipeline):
         trained = (_find_trained(step) for _, step in reversed(estimator.steps))
         return next((step for step in trained if step is not None), None)
-    return None
-
-
-def _is_number(value):
-    return isinstance(value, Real) and np.asarray(value).dtype.kind in "iuf"
+    return estimator if hasattr(estimator, "history_") else None
 
 
 def _panels(history, left_out):
@@ -220,7 +198,8 @@ def _panels(history, left_out):
         key: None
         for row in history
         for key, value in row.items()
-        if key not in (*LEFT_OUT, *left_out) and _is_number(value)
+        if isinstance(value, Real) and np.asarray(value).dtype.kind in "iuf"
+        if key not in (*LEFT_OUT, *left_out)
     }
     if not keys:
         raise ValueError(
