@@ -10,6 +10,8 @@ from sk_dml.inspection import SimilarityDisplay
 from sk_dml.inspection._similarity import anchor_pairs, sampled_pairs
 from sk_dml.losses import CircleLoss
 
+draw = SimilarityDisplay.from_embeddings
+
 
 def legend(display):
     return [text.get_text() for text in display.ax_.get_legend().get_texts()]
@@ -17,7 +19,7 @@ def legend(display):
 
 def test_densities_are_those_of_the_pairs(blobs):
     X, labels = blobs
-    display = SimilarityDisplay.from_embeddings(X, labels)
+    display = draw(X, labels)
     similarities = normalize(X) @ normalize(X).T
     i, j = np.triu_indices(42, 1)
     same = labels[i] == labels[j]
@@ -50,9 +52,9 @@ def logit(s_p, s_n, margin):
     return float(torch.log(torch.expm1(loss)))
 
 
-@pytest.mark.parametrize("margin", [0.25, 0.4, 0.8])
+@pytest.mark.parametrize("margin", [0.25, 0.8])
 def test_boundary_is_where_the_loss_turns(margin, blobs):
-    display = SimilarityDisplay.from_embeddings(*blobs, kind="plane", margin=margin)
+    display = draw(*blobs, kind="plane", margin=margin)
     s_n, s_p = display.boundary_.get_data()
     on_plane = np.abs(s_n) < 1
     s_n, s_p = s_n[on_plane], s_p[on_plane]
@@ -66,7 +68,7 @@ def test_boundary_is_where_the_loss_turns(margin, blobs):
     )
 
 
-@pytest.mark.parametrize("margin", [0.25, 0.4, 0.8])
+@pytest.mark.parametrize("margin", [0.25, 0.8])
 def test_plane_counts_points_beyond_the_boundary(margin):
     rng = np.random.default_rng(0)
     s_p, s_n = rng.uniform(-1, 1, 60), rng.uniform(-1, 0.6, 60)
@@ -79,17 +81,13 @@ def test_plane_counts_points_beyond_the_boundary(margin):
     assert equal.endswith(f"above it {np.mean(s_p > s_n):.0%} of the points")
     assert display.plot(Figure().subplots()).boundary_ is None
     assert len(legend(display)) == 2
-
-
-def test_very_dissimilar_classes_are_beyond_the_boundary():
-    display = SimilarityDisplay(
-        np.array([0.95, 1.0]), np.array([-0.6, -0.9]), kind="plane"
-    ).plot(margin=0.4)
-    assert legend(display)[2].endswith("beyond it 100% of the points")
+    far = SimilarityDisplay(np.array([0.95, 1.0]), np.array([-0.6, -0.9]), kind="plane")
+    text = legend(far.plot(Figure().subplots(), margin=0.4))[2]
+    assert text.endswith("beyond it 100% of the points")
 
 
 def test_sampled_negatives(blobs):
-    display = SimilarityDisplay.from_embeddings(
+    display = draw(
         *blobs,
         kind="plane",
         negatives="sampled",
@@ -106,12 +104,12 @@ def test_sampled_negatives(blobs):
 
 def test_zero_rows_and_one_point():
     labels = list("aabb")
-    zeros = SimilarityDisplay.from_embeddings(np.zeros((4, 2)), labels)
+    zeros = draw(np.zeros((4, 2)), labels)
     assert not np.any(zeros.positive_similarities)
-    ones = SimilarityDisplay.from_embeddings(np.ones((4, 2)), labels)
+    ones = draw(np.ones((4, 2)), labels)
     np.testing.assert_allclose(ones.negative_similarities, 1)
     ones.figure_.draw_without_rendering()
-    plane = SimilarityDisplay.from_embeddings(np.ones((4, 2)), labels, kind="plane")
+    plane = draw(np.ones((4, 2)), labels, kind="plane")
     plane.figure_.draw_without_rendering()
 
 
@@ -128,7 +126,7 @@ def test_zero_rows_and_one_point():
 )
 def test_bad_input(blobs, options, message):
     with pytest.raises(ValueError, match=message):
-        SimilarityDisplay.from_embeddings(*blobs, **options)
+        draw(*blobs, **options)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +134,7 @@ def test_bad_input(blobs, options, message):
 )
 def test_no_pairs(labels, counts):
     with pytest.raises(ValueError, match=f"labels must .*got {counts} of two"):
-        SimilarityDisplay.from_embeddings(np.eye(3), list(labels))
+        draw(np.eye(3), list(labels))
 
 
 @pytest.fixture
