@@ -50,16 +50,12 @@ def test_neighbors_are_the_nearest(blobs):
 
 def test_a_gallery_is_searched(blobs):
     X, labels = blobs
-    display = draw(
-        X[::2],
-        labels[::2],
-        items=[f"query {i}" for i in range(21)],
-        gallery=X,
-        gallery_labels=labels,
-        gallery_items=[f"item {i}" for i in range(42)],
-        queries=[0, 20],
-        n_neighbors=3,
-    )
+    items = {"items": [f"query {i}" for i in range(21)], "queries": [0, 20]}
+    gallery = {
+        "gallery_labels": labels,
+        "gallery_items": [*map("item {}".format, range(42))],
+    }
+    display = draw(X[::2], labels[::2], gallery=X, n_neighbors=3, **items, **gallery)
     # A query is not left out of a gallery, and here it is in it.
     assert display.neighbor_indices[:, 0].tolist() == [0, 40]
     shown = [text for text in texts(display) if text.startswith(("query ", "item "))]
@@ -109,10 +105,8 @@ def test_long_text_stays_in_its_cell(blobs):
     frames = [p.get_window_extent() for p in display.ax_.patches]
     for text in cells[:14]:
         box = text.get_window_extent()
-        assert any(
-            f.x0 <= box.x0 and box.x1 <= f.x1 and f.y0 <= box.y0 and box.y1 <= f.y1
-            for f in frames
-        )
+        corners = [(box.x0, box.y0), (box.x1, box.y1)]
+        assert any(all(f.contains(*corner) for corner in corners) for f in frames)
 
 
 @pytest.mark.parametrize("n_neighbors", [3, 40])
@@ -159,14 +153,9 @@ def test_what_samples_look_like_by_default(blobs):
     assert labels[display.query_indices[0]] in texts(display)
     images = X.reshape(42, 5, 1)
     flat = FunctionTransformer(lambda X: X.reshape(len(X), -1)).fit(images)
+    options = {"gallery": images, "gallery_labels": labels, "n_neighbors": 2}
     display = RetrievalDisplay.from_estimator(
-        flat,
-        images[::2],
-        labels[::2],
-        gallery=images,
-        gallery_labels=labels,
-        n_neighbors=2,
-        random_state=0,
+        flat, images[::2], labels[::2], random_state=0, **options
     )
     assert display.items.shape == (21, 5, 1)
     assert display.gallery_items is images

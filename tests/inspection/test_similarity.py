@@ -24,12 +24,9 @@ def test_densities_are_those_of_the_pairs(blobs):
     i, j = np.triu_indices(42, 1)
     same = labels[i] == labels[j]
     pairs = similarities[i, j]
-    np.testing.assert_allclose(
-        np.sort(display.positive_similarities), np.sort(pairs[same])
-    )
-    np.testing.assert_allclose(
-        np.sort(display.negative_similarities), np.sort(pairs[~same])
-    )
+    positives, negatives = display.positive_similarities, display.negative_similarities
+    for values, own in ((positives, same), (negatives, ~same)):
+        np.testing.assert_allclose(np.sort(values), np.sort(pairs[own]))
     assert legend(display) == [
         f"same class: 126 pairs, mean {pairs[same].mean():.2f}",
         f"different classes: 735 pairs, mean {pairs[~same].mean():.2f}",
@@ -87,14 +84,8 @@ def test_plane_counts_points_beyond_the_boundary(margin):
 
 
 def test_sampled_negatives(blobs):
-    display = draw(
-        *blobs,
-        kind="plane",
-        negatives="sampled",
-        n_pairs=100,
-        n_anchors=10,
-        random_state=0,
-    )
+    options = {"negatives": "sampled", "n_pairs": 100, "n_anchors": 10}
+    display = draw(*blobs, kind="plane", random_state=0, **options)
     assert display.scatter_.get_offsets().shape == (100, 2)
     assert len(np.unique(display.positive_similarities)) == 10
     assert "10 of 42 anchors" in display.note
@@ -127,14 +118,9 @@ def test_zero_rows_and_one_point():
 def test_bad_input(blobs, options, message):
     with pytest.raises(ValueError, match=message):
         draw(*blobs, **options)
-
-
-@pytest.mark.parametrize(
-    ("labels", "counts"), [("aaa", "3.*and 0"), ("abc", "0.*and 3")]
-)
-def test_no_pairs(labels, counts):
-    with pytest.raises(ValueError, match=f"labels must .*got {counts} of two"):
-        draw(np.eye(3), list(labels))
+    for labels, counts in (("aaa", "3.*and 0"), ("abc", "0.*and 3")):
+        with pytest.raises(ValueError, match=f"labels must .*got {counts} of two"):
+            draw(np.eye(3), list(labels))
 
 
 @pytest.fixture

@@ -27,6 +27,10 @@ FULL = [
 ]
 
 
+def texts_of(display):
+    return [text.get_text() for text in display.figure_.axes[0].texts]
+
+
 def test_embedders_wherever_they_are():
     X, y = load_iris(return_X_y=True)
     embedder = CircleEmbedder(2, max_epochs=2, random_state=0)
@@ -68,7 +72,7 @@ def test_every_quantity_has_its_panel():
     assert losses[0].get_linestyle() != losses[1].get_linestyle()
     texts = display.axes_[0].get_legend().get_texts()
     assert [text.get_text() for text in texts] == ["train loss", "valid loss"]
-    assert any("5 epochs, 2.5 s" in text.get_text() for text in display.ax_.texts)
+    assert texts_of(display) == ["5 epochs, 2.5 s"]
     display.figure_.draw_without_rendering()
     history = [{"train_loss": 2.0}, {"train_loss": 1.0, "valid_loss": 1.5}]
     display = TrainingDisplay(history).plot(Figure().subplots())
@@ -83,13 +87,10 @@ def test_the_best_epoch_is_marked():
         assert line.axes is panel
         assert {*line.get_xdata()} == {4}
     note = "5 epochs, 2.5 s; best epoch (dotted): 4, valid score 0.400"
-    assert any(text.get_text() == note for text in display.ax_.texts)
+    assert note in texts_of(display)
     without_score = [{"train_loss": 2.0}, {"train_loss": 1.0}]
     display = TrainingDisplay(without_score, best_epoch=2).plot()
-    assert any(
-        text.get_text().endswith("(dotted): 2")
-        for text in display.figure_.axes[0].texts
-    )
+    assert texts_of(display)[0].endswith("(dotted): 2")
     assert TrainingDisplay(FULL).plot().best_lines_ == []
     with pytest.raises(ValueError, match="got 6; the history ends with epoch 5"):
         TrainingDisplay(FULL, best_epoch=6).plot()
