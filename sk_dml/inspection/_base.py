@@ -19,16 +19,8 @@ from sk_dml.neighbors import nearest_neighbors
 # Ten colors that people with color vision deficiencies tell apart: M. A. Petroff,
 # "Accessible Color Sequences for Data Visualization", arXiv:2107.02270, 2021.
 COLORS = (
-    "#3f90da",
-    "#ffa90e",
-    "#bd1f01",
-    "#94a4a2",
-    "#832db6",
-    "#a96b59",
-    "#e76300",
-    "#b9ac70",
-    "#717581",
-    "#92dadd",
+    *("#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6"),
+    *("#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd"),
 )
 GRAYS = ("#94a4a2", "#717581")
 # Shapes and dashes differ too, for prints without color.
@@ -40,6 +32,32 @@ SAME, OTHER = "#0072b2", "#d55e00"
 QUIET = "0.35"  # gray of notes
 NOTE_CHARACTER = 4.4  # points, width of a character of a note
 TITLE, NOTE = "sk_dml title", "sk_dml note"  # ids of our own texts
+# What the docstrings of all displays have in common.
+SHARED = {
+    "{ax}": """ax : matplotlib Axes or None, default=None
+    Axes to draw on. None makes a figure.""",
+    "{display}": """Returns
+-------
+object
+    The display, drawn.
+
+Raises
+------
+ImportError
+    If matplotlib is not installed.""",
+}
+
+
+def documented(cls):
+    """Fill the shared parts into the docstrings of the methods of a display."""
+    for method in vars(cls).values():
+        function = getattr(method, "__func__", method)
+        if inspect.isfunction(function) and function.__doc__:  # none for python -OO
+            text = inspect.cleandoc(function.__doc__) + "\n"
+            for mark, shared in SHARED.items():
+                text = text.replace(mark, shared)
+            function.__doc__ = text
+    return cls
 
 
 @contextmanager
@@ -68,7 +86,7 @@ def check_axes(ax, n, purpose=""):
 
 
 def styled(defaults, kwargs, artist):
-    """Return keywords for an artist; the user's, aliases too, override the defaults."""
+    """Return keywords of an artist: the user's, by any alias, before the defaults."""
     from matplotlib.cbook import normalize_kwargs
 
     kwargs = normalize_kwargs(kwargs, artist)
@@ -95,18 +113,10 @@ def describe(ax, title, note=""):
     above = ax.transAxes + ScaledTranslation(0, pad, ax.figure.dpi_scale_trans)
     for text in titles(ax):
         text.set_transform(above)
-    artist = ax.annotate(
-        "",
-        (0, 1),
-        xytext=(0, 5),
-        xycoords="axes fraction",
-        textcoords="offset points",
-        fontsize="small",
-        color=QUIET,
-        annotation_clip=False,
-        gid=NOTE,
-    )
-    write(artist, note)
+    below = {"xy": (0, 1), "xycoords": "axes fraction", "annotation_clip": False}
+    offset = {"xytext": (0, 5), "textcoords": "offset points"}
+    style = {"fontsize": "small", "color": QUIET, "gid": NOTE}
+    write(ax.annotate("", **below, **offset, **style), note)
 
 
 def titles(ax):
@@ -121,11 +131,7 @@ def titles(ax):
 
 
 def plain(text, width=None):
-    """Return text as one line without control characters.
-
-    An ellipsis replaces the middle of text longer than the width, as names often differ
-    at the end.
-    """
+    """Return text as one printable line, without its middle if it is too long."""
     line = " ".join(str(text).split())
     line = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
     if width is not None and len(line) > width:
@@ -137,13 +143,9 @@ def plain(text, width=None):
 
 def wrapped(text, width, n_lines):
     """Return text broken into at most ``n_lines`` lines."""
-    lines = textwrap.wrap(
-        plain(text),
-        width=max(width, 2),
-        max_lines=max(n_lines, 1),
-        placeholder="\N{HORIZONTAL ELLIPSIS}",
-    )
-    return "\n".join(lines)
+    limits = {"width": max(width, 2), "max_lines": max(n_lines, 1)}
+    ellipsis = "\N{HORIZONTAL ELLIPSIS}"
+    return "\n".join(textwrap.wrap(plain(text), **limits, placeholder=ellipsis))
 
 
 def write(artist, text):
@@ -206,7 +208,7 @@ class FromEstimatorMixin:
 
     @classmethod
     def _complete(cls, estimator, X, options):
-        """Return the options with defaults taken from the estimator and the samples."""
+        """Return the options with defaults from the estimator and the samples."""
         return options
 
 
@@ -225,15 +227,14 @@ def _embed(estimator, X, name):
     return embedding
 
 
-def check_embeddings(X, labels, *, min_samples=2, min_features=1):
+def check_embeddings(X, labels, *, min_features=1):
     """Return checked embeddings (n, n_features), the classes and the codes (n,)."""
     X, classes, codes = _validation.check_embeddings(X, labels)
-    for n, least, name in (
-        (X.shape[0], min_samples, "samples"),
-        (X.shape[1], min_features, "features"),
-    ):
-        if n < least:
-            raise ValueError(f"X must have at least {least} {name}, got {n}.")
+    if len(X) < 2 or X.shape[1] < min_features:
+        raise ValueError(
+            f"X must have 2 or more samples and {min_features} or more features, got "
+            f"shape {X.shape}."
+        )
     return X.astype(np.float64, copy=False), classes, codes
 
 
@@ -242,13 +243,12 @@ def nearest(X, queries, gallery=None, *, n_neighbors=1, metric="euclidean"):
 
     They are searched in the gallery or, without one, among the other rows of X.
     """
-    if gallery is not None:
-        return nearest_neighbors(
-            X[queries], gallery, n_neighbors=n_neighbors, metric=metric
-        )
-    distances, indices = nearest_neighbors(
-        X[queries], X, n_neighbors=n_neighbors + 1, metric=metric
-    )
+    is_self = gallery is None
+    options = {"n_neighbors": n_neighbors + is_self, "metric": metric}
+    gallery = X if is_self else gallery
+    distances, indices = nearest_neighbors(X[queries], gallery, **options)
+    if not is_self:
+        return distances, indices
     # Drop the query itself; where copies of it come first, drop the last neighbor.
     others = indices != queries[:, None]
     others[others.all(axis=1), -1] = False
@@ -263,22 +263,23 @@ def draw_sample(n_samples, size, random_state):
     return np.sort(random_state.choice(n_samples, size, replace=False))
 
 
-def warn_left_out(n_left_out, n_samples):
-    """Warn if samples are left out because they are alone in their class."""
-    if n_left_out:
-        warn(
-            f"{n_left_out} of {n_samples} samples are left out of the picture, as they "
-            "are alone in their class."
-        )
-
-
-def findable(n_relevant):
-    """Return the indices of queries with relevant samples; warn of the others."""
-    queries = np.flatnonzero(n_relevant)
-    if not len(queries):
+def usable(is_usable, needed):
+    """Return the indices of usable samples; warn of the others, refuse none."""
+    indices = np.flatnonzero(is_usable)
+    if not len(indices):
         raise ValueError(
-            f"labels must have a class with 2 or more samples to find, got "
-            f"{len(n_relevant)} queries without any."
+            f"labels must have {needed}, got none among {len(is_usable)} samples."
         )
-    warn_left_out(len(n_relevant) - len(queries), len(n_relevant))
-    return queries
+    if len(indices) < len(is_usable):
+        warn(
+            f"{len(is_usable) - len(indices)} of {len(is_usable)} samples are left out "
+            "of the picture, as they are alone in their class."
+        )
+    return indices
+
+
+def check_least(least=1, **values):
+    """Refuse values below the least; None is allowed."""
+    for name, value in values.items():
+        if value is not None and value < least:
+            raise ValueError(f"{name} must be >= {least}, got {value}.")

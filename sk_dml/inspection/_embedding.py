@@ -1,5 +1,8 @@
 """Maps of embeddings in two dimensions."""
 
+from dataclasses import KW_ONLY, dataclass
+from typing import Any
+
 import numpy as np
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
@@ -9,6 +12,7 @@ from sk_dml._utils._labels import as_labels, encode_labels
 from sk_dml._utils._warn import warn
 from sk_dml.inspection import _base, _items
 from sk_dml.inspection._base import FromEstimatorMixin, check_embeddings, nearest
+from sk_dml.neighbors._validation import check_choice
 
 METHODS = ("pca", "tsne", "umap")
 FEWEST_UMAP = 4  # samples that UMAP needs
@@ -27,18 +31,17 @@ def check_highlight(highlight, classes):
     """Return the codes of the classes to color; None without a choice."""
     if highlight is None:
         return None
-    if isinstance(highlight, (str, bytes)) or np.ndim(as_labels(highlight)) != 1:
+    labels = as_labels(highlight)
+    if isinstance(highlight, (str, bytes)) or labels.ndim != 1:
         raise ValueError(f"highlight must be a list of labels, got {highlight!r}.")
-    labels = list(as_labels(highlight).tolist())
     codes = {label: code for code, label in enumerate(classes.tolist())}
-    unknown = [label for label in labels if label not in codes]
-    n_different = len(set(labels))
-    if unknown or n_different < len(labels) or not 1 <= len(labels) <= len(HIGHLIGHTS):
+    known = {label for label in labels.tolist() if label in codes}
+    if len(known) < len(labels) or not 1 <= len(labels) <= len(HIGHLIGHTS):
         raise ValueError(
             f"highlight must be 1 to {len(HIGHLIGHTS)} different classes of the map, "
-            f"got {len(labels)}, different: {n_different}, unknown: {unknown[:10]}."
+            f"got {len(labels)}, different and known {len(known)}: {highlight!r}."
         )
-    return np.array([codes[label] for label in labels])
+    return np.array([codes[label] for label in labels.tolist()])
 
 
 def sample_points(codes, chosen, size, random_state):
@@ -81,9 +84,8 @@ def group_points(classes, codes, chosen, is_near_own, n_classes):
         (name, codes == i, _base.COLORS[i % FEW], _base.MARKERS[(i + i // FEW) % FEW])
         for i, name in enumerate(classes)
     ]
-    is_long = len(classes) > MAX_LEGEND
     note = f"{n_classes:,} classes, each with a color and shape of its own"
-    return groups, "class", note if is_long else ""
+    return groups, "class", "" if len(classes) <= MAX_LEGEND else note
 
 
 def reduce(X, method, random_state):
@@ -94,10 +96,8 @@ def reduce(X, method, random_state):
         try:
             import umap
         except ImportError as error:
-            raise ImportError(
-                "method='umap' requires umap-learn. You can install it with "
-                "`pip install umap-learn`."
-            ) from error
+            message = "method='umap' requires umap-learn: `pip install umap-learn`."
+            raise ImportError(message) from error
     if (X[0] == X).all():
         warn(f"All {len(X)} samples are embedded at the same point; there is no map.")
         return np.zeros((len(X), 2)), axis_names
@@ -114,11 +114,11 @@ def reduce(X, method, random_state):
         perplexity = min(30.0, max(1.0, (len(X) - 1) / 3))
         model = TSNE(perplexity=perplexity, random_state=random_state)
     else:
-        seed = int(random_state.randint(np.iinfo(np.int32).max))
         if len(X) < FEWEST_UMAP:
             raise ValueError(
                 f"method='umap' needs {FEWEST_UMAP} or more samples, got {len(X)}."
             )
+        seed = int(random_state.randint(np.iinfo(np.int32).max))
         n_neighbors = min(15, len(X) - 1)
         model = umap.UMAP(n_neighbors=n_neighbors, random_state=seed, n_jobs=1)
     return np.asarray(model.fit_transform(X), dtype=np.float64), axis_names
@@ -148,6 +148,8 @@ def spread(points, n_chosen, smallest):
     return np.array(chosen), float(spacing)
 
 
+@_base.documented
+@dataclass(eq=False, repr=False)
 class EmbeddingDisplay(FromEstimatorMixin):
     """A map of an embedding in two dimensions, colored by class.
 
@@ -155,8 +157,8 @@ class EmbeddingDisplay(FromEstimatorMixin):
     With more classes, or more than 10 where images are shown, as their frames have no
     shapes, the color shows whether a sample's nearest neighbor is of its class.
 
-    It is recommended to use :meth:`from_estimator` or :meth:`from_embeddings`. All
-    parameters are stored as attributes.
+    Use :meth:`from_estimator` or :meth:`from_embeddings` to make one; its parameters
+    are stored as attributes.
 
     Parameters
     ----------
@@ -183,10 +185,8 @@ class EmbeddingDisplay(FromEstimatorMixin):
 
     Attributes
     ----------
-    ax_ : matplotlib Axes
-        The axes with the map.
-    figure_ : matplotlib Figure
-        Their figure.
+    ax_, figure_ : matplotlib Axes and Figure
+        The axes with the map, and their figure.
     scatters_ : list of matplotlib PathCollection
         The points of every class or other group with a color and a shape.
     thumbnails_ : list of matplotlib AnnotationBbox
@@ -215,36 +215,23 @@ class EmbeddingDisplay(FromEstimatorMixin):
     ((1797, 2), 10)
     """
 
-    def __init__(
-        self,
-        positions,
-        labels,
-        *,
-        is_near_own=None,
-        images=None,
-        image_indices=None,
-        axis_names=("", ""),
-        has_scale=True,
-        n_classes=None,
-        note="",
-    ):
-        self.positions = positions
-        self.labels = labels
-        self.is_near_own = is_near_own
-        self.images = images
-        self.image_indices = image_indices
-        self.axis_names = axis_names
-        self.has_scale = has_scale
-        self.n_classes = n_classes
-        self.note = note
+    positions: Any
+    labels: Any
+    _: KW_ONLY
+    is_near_own: Any = None
+    images: Any = None
+    image_indices: Any = None
+    axis_names: Any = ("", "")
+    has_scale: Any = True
+    n_classes: Any = None
+    note: Any = ""
 
     def plot(self, ax=None, *, n_thumbnails=80, highlight=None, scatter_kwargs=None):
         """Draw the map.
 
         Parameters
         ----------
-        ax : matplotlib Axes or None, default=None
-            Axes to draw on. None makes a figure.
+        {ax}
         n_thumbnails : int, default=80
             Number of images to show, at least 0, spread over the map. Fewer are shown
             if they would overlap.
@@ -253,26 +240,16 @@ class EmbeddingDisplay(FromEstimatorMixin):
         scatter_kwargs : dict or None, default=None
             Other arguments of ``ax.scatter``.
 
-        Returns
-        -------
-        self : object
-            The display.
-
-        Raises
-        ------
-        ImportError
-            If matplotlib is not installed.
+        {display}
         ValueError
             If a parameter is invalid.
         """
-        _check_n_thumbnails(n_thumbnails)
+        _base.check_least(0, n_thumbnails=n_thumbnails)
         positions = np.asarray(self.positions)
         classes, codes = encode_labels(self.labels, name="labels")
         chosen = check_highlight(highlight, classes)
         if self.images is not None:
-            is_all = self.image_indices is None
-            indices = np.arange(len(codes)) if is_all else self.image_indices
-            n_images = len(codes) if is_all else len(self.images)
+            n_images = len(codes) if self.image_indices is None else len(self.images)
             images, kind = _check_images(self.images, n_images)
         with _base.axes_for(self, ax, figsize=(7.5, 6)) as ax:
             self.ax_, self.figure_ = ax, ax.figure
@@ -280,7 +257,16 @@ class EmbeddingDisplay(FromEstimatorMixin):
                 classes, codes, chosen, self.is_near_own, self.n_classes
             )
             colors = self._draw_points(positions, groups, scatter_kwargs)
-            self._add_legend([name for name, *_ in groups if name is not None], title)
+            names = [_base.plain(name, 24) for name, *_ in groups if name is not None]
+            self.legend_ = None
+            if 0 < len(names) <= MAX_LEGEND:
+                is_short = len(names) <= FEW
+                style: dict[str, Any] = {"fontsize": "medium" if is_short else "small"}
+                style |= {"labelspacing": 0.5 if is_short else 0.15, "frameon": False}
+                style |= {"loc": "upper left", "bbox_to_anchor": (1, 1)}
+                self.legend_ = _base.add_legend(
+                    ax, self.scatters_, names, title=title, markerscale=1.5, **style
+                )
             _base.write(ax.xaxis.label, _base.plain(self.axis_names[0]))
             _base.write(ax.yaxis.label, _base.plain(self.axis_names[1]))
             if self.has_scale:
@@ -292,10 +278,7 @@ class EmbeddingDisplay(FromEstimatorMixin):
             _base.describe(ax, "Map of the embedding", notes)
             self.thumbnails_ = []
             if self.images is not None:
-                shown, side = self._choose_thumbnails(positions, n_thumbnails)
-                read = _items.read_images(images, kind, np.asarray(indices)[shown])
-                for image, index in zip(read, shown, strict=True):
-                    self._draw_thumbnail(image, positions[index], colors[index], side)
+                self._draw_thumbnails(positions, colors, images, kind, n_thumbnails)
         return self
 
     def _draw_points(self, positions, groups, scatter_kwargs):
@@ -311,57 +294,33 @@ class EmbeddingDisplay(FromEstimatorMixin):
         for name, own, color, marker in groups:
             colors[own] = color
             is_rest = has_rest and name is None
-            style = {
-                "s": 4 * size if has_rest and not is_rest else size,
-                "c": color,
-                "marker": marker,
-                "alpha": 0.8,
-                "linewidth": 0,
-                "zorder": 0 if is_rest else 1,
-            }
+            area = 4 * size if has_rest and not is_rest else size
+            style = {"s": area, "c": color, "marker": marker, "alpha": 0.8}
+            style |= {"linewidth": 0, "zorder": 0 if is_rest else 1}
             style = _base.styled(style, scatter_kwargs, PathCollection)
             points = self.ax_.scatter(*positions[own].T, **style)
             if not is_rest:
                 self.scatters_.append(points)
         return colors
 
-    def _add_legend(self, names, title):
-        """Add a legend of the groups, if they are few."""
-        self.legend_ = None
-        if 0 < len(names) <= MAX_LEGEND:
-            self.legend_ = _base.add_legend(
-                self.ax_,
-                self.scatters_,
-                [_base.plain(name, 24) for name in names],
-                title=title,
-                loc="upper left",
-                bbox_to_anchor=(1.0, 1.0),
-                frameon=False,
-                fontsize="medium" if len(names) <= FEW else "small",
-                labelspacing=0.5 if len(names) <= FEW else 0.15,
-                markerscale=1.5,
-            )
+    def _draw_thumbnails(self, positions, colors, images, kind, n_thumbnails):
+        from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 
-    def _choose_thumbnails(self, positions, n_thumbnails):
-        """Return indices of the images to show, and the size of each in points."""
         figure = self.figure_.figure  # that of a subfigure
         figure.draw_without_rendering()  # settles where the axes are
         points = self.ax_.transData.transform(positions) * POINTS_PER_INCH / figure.dpi
         chosen, spacing = spread(points, n_thumbnails, SMALLEST_THUMBNAIL / FILLED)
-        return chosen, min(FILLED * spacing, LARGEST_THUMBNAIL)
-
-    def _draw_thumbnail(self, image, position, color, side):
-        """Draw an image with a frame at a position of the map."""
-        from matplotlib.offsetbox import AnnotationBbox, OffsetImage
-
-        zoom = side / max(image.shape[:2])
-        box = AnnotationBbox(
-            OffsetImage(image, zoom=zoom, **_items.gray()),
-            position,
-            pad=0.08,
-            bboxprops={"edgecolor": color, "linewidth": 1.5},
-        )
-        self.thumbnails_.append(self.ax_.add_artist(box))
+        side = min(FILLED * spacing, LARGEST_THUMBNAIL)
+        is_all = self.image_indices is None
+        indices = chosen if is_all else np.asarray(self.image_indices)[chosen]
+        read = _items.read_items(images, kind, indices)
+        for image, index in zip(read, chosen, strict=True):
+            shown = OffsetImage(
+                image, zoom=side / max(image.shape[:2]), **_items.gray()
+            )
+            frame = {"edgecolor": colors[index], "linewidth": 1.5}
+            box = AnnotationBbox(shown, positions[index], pad=0.08, bboxprops=frame)
+            self.thumbnails_.append(self.ax_.add_artist(box))
 
     @classmethod
     def from_embeddings(
@@ -398,24 +357,11 @@ class EmbeddingDisplay(FromEstimatorMixin):
             those of highlighted classes first. None maps all.
         random_state : int, RandomState instance or None, default=None
             Seed of the drawn samples and of the map.
-        ax : matplotlib Axes or None, default=None
-            Axes to draw on. None makes a figure.
-        n_thumbnails : int, default=80
-            As for :meth:`plot`.
-        highlight : array-like of at most 8 labels or None, default=None
-            As for :meth:`plot`.
-        scatter_kwargs : dict or None, default=None
+        {ax}
+        n_thumbnails, highlight, scatter_kwargs : object
             As for :meth:`plot`.
 
-        Returns
-        -------
-        EmbeddingDisplay
-            The display, drawn.
-
-        Raises
-        ------
-        ImportError
-            If matplotlib, or umap-learn for "umap", is not installed.
+        {display}
         ValueError
             If shapes or values are invalid.
 
@@ -425,18 +371,14 @@ class EmbeddingDisplay(FromEstimatorMixin):
             If all samples are embedded at the same point.
         """
         _base.check_matplotlib_support(f"{cls.__name__}.from_embeddings")
-        if method not in METHODS:
-            raise ValueError(f"method must be one of {METHODS}, got {method!r}.")
-        _check_n_thumbnails(n_thumbnails)
+        check_choice(method, METHODS, "method")
+        _base.check_least(0, n_thumbnails=n_thumbnails)
         X, classes, codes = check_embeddings(X, labels, min_features=2)
         chosen = check_highlight(highlight, classes)
         fewest = 2 if chosen is None else max(2, len(chosen))
-        if max_samples is not None and max_samples < fewest:
-            raise ValueError(
-                f"max_samples must be >= {fewest} or None, got {max_samples}."
-            )
+        _base.check_least(fewest, max_samples=max_samples)
         if images is not None:
-            images, _ = _check_images(images, len(X))
+            _check_images(images, len(X))
         random_state = check_random_state(random_state)
         sample = sample_points(codes, chosen, max_samples, random_state)
         note = f"{len(X):,} samples"
@@ -459,21 +401,10 @@ class EmbeddingDisplay(FromEstimatorMixin):
             n_classes=len(classes),
             note=note,
         )
-        return display.plot(
-            ax=ax,
-            n_thumbnails=n_thumbnails,
-            highlight=highlight,
-            scatter_kwargs=scatter_kwargs,
-        )
-
-
-def _check_n_thumbnails(n_thumbnails):
-    """Check the number of thumbnails."""
-    if n_thumbnails < 0:
-        raise ValueError(f"n_thumbnails must be >= 0, got {n_thumbnails}.")
+        style = {"highlight": highlight, "scatter_kwargs": scatter_kwargs}
+        return display.plot(ax, n_thumbnails=n_thumbnails, **style)
 
 
 def _check_images(images, n_samples):
-    """Return checked images or paths, and their kind."""
     allowed = ("image", "path")
     return _items.check_items(images, n_samples, name="images", allowed=allowed)

@@ -4,20 +4,21 @@ import os
 
 import numpy as np
 
-from sk_dml._inputs import find_kind
 from sk_dml._inputs._decode import IMAGE_SUFFIXES, load_image
 from sk_dml._inputs._files import ImageSequence
 from sk_dml._inputs._source import is_path
+from sk_dml.neighbors._validation import check_choice
 
-KINDS = ("image", "path", "text")
+KINDS = {
+    "image": "images of shape (n, h, w), (n, h, w, c) or (n, c, h, w)",
+    "path": "paths of image files",
+    "text": "text",
+}
 MAX_PIXELS = 512  # on a side of an image read from a file
 
 
 def kind_of(items):
-    """Return the kind of items or samples, one of ``KINDS``, or None for rows.
-
-    Path objects and strings that all end as image files do are paths.
-    """
+    """Return the kind of items, one of ``KINDS``, or None for rows."""
     if isinstance(items, ImageSequence):
         return "path"
     n_dims = np.ndim(items if hasattr(items, "ndim") else items[:1])
@@ -32,41 +33,36 @@ def kind_of(items):
     return "path" if are_paths else "text"
 
 
-def check_items(items, n_samples, kind="auto", *, name="items", allowed=KINDS):
-    """Check items; return them and their kind.
+def check_items(items, n_samples, kind="auto", *, name="items", allowed=tuple(KINDS)):
+    """Return checked items and their kind.
 
     Images are returned as an array (n, h, w) or (n, h, w, c), an ImageSequence as it
     is, paths and text as a list.
     """
-    if kind not in ("auto", *KINDS):
-        raise ValueError(f"item_kind must be one of {('auto', *KINDS)}, got {kind!r}.")
+    check_choice(kind, ("auto", *KINDS), "item_kind")
     if len(items) != n_samples:
         raise ValueError(
-            f"{name} must have an entry for each of {n_samples} samples, got "
-            f"{len(items)}."
+            f"{name} must be {n_samples}, one for each sample, got {len(items)}."
         )
     actual = kind_of(items)
     kind = actual if kind == "auto" else kind
     is_array = actual in ("image", None)
     if kind not in allowed or is_array != (kind == "image"):
-        shape = f"an array of shape {np.shape(items)}" if is_array else "a list"
-        images = "images of shape (n, h, w), (n, h, w, c) or (n, c, h, w)"
-        possible = {"image": images, "path": "paths of image files", "text": "text"}
+        got = f"an array of shape {np.shape(items)}" if is_array else "a list"
         raise ValueError(
-            f"{name} must be {' or '.join(possible[i] for i in allowed)}, got {shape}"
-            + (f" of kind {kind!r}." if kind else ".")
+            f"{name} must be {' or '.join(KINDS[i] for i in allowed)}, got {got} of "
+            f"kind {kind!r}."
         )
     if kind == "image":
         return _channels_last(np.asarray(items), name), kind
-    if kind == "path":
-        if hasattr(items, "fingerprint"):  # an ImageSequence
-            return items, kind
-        missing = [path for path in items if not os.path.isfile(path)]
-        if missing:
-            raise ValueError(
-                f"{name} must be paths of files; {len(missing)} of {len(items)} are "
-                f"not, first {str(missing[0])!r}."
-            )
+    if isinstance(items, ImageSequence) and kind == "path":
+        return items, kind
+    missing = [i for i in items if kind == "path" and not os.path.isfile(i)]
+    if missing:
+        raise ValueError(
+            f"{name} must be paths of files; {len(missing)} of {len(items)} are not, "
+            f"first {str(missing[0])!r}."
+        )
     return list(items), kind
 
 
@@ -87,15 +83,10 @@ def check_both(items, labels, gallery_items, gallery_labels, kind):
     items, item_kind = check_items(items, len(labels), kind)
     if is_self:
         return items, items, item_kind
-    gallery_items, gallery_kind = check_items(
-        gallery_items, len(gallery_labels), kind, name="gallery_items"
+    name, allowed, n_gallery = "gallery_items", (item_kind,), len(gallery_labels)
+    return items, *check_items(
+        gallery_items, n_gallery, kind, name=name, allowed=allowed
     )
-    if gallery_kind != item_kind:
-        raise ValueError(
-            f"gallery_items must be of the kind of items, {item_kind!r}, got "
-            f"{gallery_kind!r}."
-        )
-    return items, gallery_items, item_kind
 
 
 def value_limits(*arrays):
@@ -108,13 +99,14 @@ def value_limits(*arrays):
     return (low, high) if low <= high else (0.0, 1.0)
 
 
-def read_images(items, kind, indices, limits=None):
-    """Return some of the items as arrays for ``imshow``, with values in [0, 1].
+def read_items(items, kind, indices, limits=None):
+    """Return some of the items: text, or arrays for ``imshow`` with values in [0, 1].
 
     Values beyond [0, 1] are scaled from the limits, by default those of all items, so
-    that a picture does not depend on which items are drawn. An unreadable item raises a
-    ValueError that names it.
+    that a picture does not depend on which items are drawn.
     """
+    if kind == "text":
+        return [items[i] for i in indices]
     if kind == "path":
         return [_read(items, i) for i in indices]
     limits = value_limits(items) if limits is None else limits
@@ -139,19 +131,21 @@ def gray():
     return {"cmap": "gray", "norm": Normalize(0, 1)}
 
 
-def from_samples(X):
-    """Return samples as items that show them, or None for rows."""
-    return X if find_kind(X).is_image else None
-
-
 def _read(items, i):
-    """Return an item of a list of paths or an ImageSequence as an array."""
+    from PIL import Image, ImageOps  # which matplotlib needs, too
+
     item = None
     try:
         item = items[i]
-        if is_path(item):
-            return _read_file(item)
-        return _shrink(load_image(item, column=items.column))
+        if not is_path(item):
+            return _shrink(load_image(item, column=items.column))
+        with Image.open(os.fspath(item)) as file:
+            image = ImageOps.exif_transpose(file)
+            if image.mode[0] in "IF":  # integers or floats beyond 255
+                values = np.asarray(image)
+                return _scale(values, *value_limits(values))
+            is_plain = image.mode in ("L", "RGB", "RGBA")
+            return _shrink(image if is_plain else image.convert("RGBA"))
     except (ImportError, MemoryError):
         raise
     except Exception as error:
@@ -160,20 +154,6 @@ def _read(items, i):
             f"items must be readable images; item {i}{path} is not: "
             f"{type(error).__name__}: {error}. Leave the sample out."
         ) from error
-
-
-def _read_file(path):
-    """Return the image of a file, upright, in [0, 1]."""
-    from PIL import Image, ImageOps  # which matplotlib needs, too
-
-    with Image.open(os.fspath(path)) as file:
-        image = ImageOps.exif_transpose(file)
-        if image.mode[0] in "IF":  # integers or floats beyond 255
-            values = np.asarray(image)
-            return _scale(values, *value_limits(values))
-        if image.mode not in ("L", "RGB", "RGBA"):
-            image = image.convert("RGBA")
-        return _shrink(image)
 
 
 def _shrink(image):
@@ -195,14 +175,13 @@ def _scale(image, low, high):
 def _channels_last(images, name):
     """Return images as (n, h, w) or (n, h, w, c), with 3 or 4 channels."""
     channels = (1, 3, 4)
-    if images.ndim == 3:
-        images = images[..., None]
-    if images.shape[-1] not in channels and images.shape[1] in channels:
-        images = np.moveaxis(images, 1, -1)
-    is_shown = images.shape[-1] in channels and 0 not in images.shape
+    layout = images[..., None] if images.ndim == 3 else images
+    if layout.shape[-1] not in channels and layout.shape[1] in channels:
+        layout = np.moveaxis(layout, 1, -1)
+    is_shown = layout.shape[-1] in channels and 0 not in layout.shape
     if images.dtype.kind not in "biuf" or not is_shown:
         raise ValueError(
             f"{name} must be numbers with 1, 3 or 4 channels, last or first, got shape "
             f"{images.shape[1:]} and dtype {images.dtype}."
         )
-    return images[..., 0] if images.shape[-1] == 1 else images
+    return layout[..., 0] if layout.shape[-1] == 1 else layout

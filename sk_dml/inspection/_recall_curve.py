@@ -1,5 +1,8 @@
 """Curves of recall@k against k."""
 
+from dataclasses import KW_ONLY, dataclass
+from typing import Any
+
 import numpy as np
 
 from sk_dml.inspection import _base
@@ -9,12 +12,14 @@ from sk_dml.metrics import retrieval_values
 CURVE = "sk_dml recall"  # id of our own lines
 
 
+@_base.documented
+@dataclass(eq=False, repr=False)
 class RecallCurveDisplay(FromEstimatorMixin):
     """Recall@k against k: the share of queries with a correct neighbor among k.
 
-    It is recommended to use :meth:`from_estimator` or :meth:`from_embeddings`. All
-    parameters are stored as attributes. To draw several curves together, pass the
-    ``ax_`` of the first to the others.
+    Use :meth:`from_estimator` or :meth:`from_embeddings` to make one; its parameters
+    are stored as attributes. To draw several curves together, pass the ``ax_`` of the
+    first to the others.
 
     Parameters
     ----------
@@ -29,10 +34,8 @@ class RecallCurveDisplay(FromEstimatorMixin):
 
     Attributes
     ----------
-    ax_ : matplotlib Axes
-        The axes with the curve.
-    figure_ : matplotlib Figure
-        Their figure.
+    ax_, figure_ : matplotlib Axes and Figure
+        The axes with the curve, and their figure.
     line_ : matplotlib Line2D
         The curve.
 
@@ -51,43 +54,55 @@ class RecallCurveDisplay(FromEstimatorMixin):
     >>> other = RecallCurveDisplay.from_embeddings(X[:, :2], y, ax=curve.ax_)
     """
 
-    def __init__(self, k, recall, *, name=None, note=""):
-        self.k = k
-        self.recall = recall
-        self.name = name
-        self.note = note
+    k: Any
+    recall: Any
+    _: KW_ONLY
+    name: Any = None
+    note: Any = ""
 
     def plot(self, ax=None, *, name=None, line_kwargs=None):
         """Draw the curve.
 
         Parameters
         ----------
-        ax : matplotlib Axes or None, default=None
-            Axes to draw on, which may hold other curves. None makes a figure.
+        {ax}
         name : str or None, default=None
             Name of the curve in the legend. None takes the display's.
         line_kwargs : dict or None, default=None
             Other arguments of ``ax.plot``.
 
-        Returns
-        -------
-        self : object
-            The display.
-
-        Raises
-        ------
-        ImportError
-            If matplotlib is not installed.
+        {display}
         """
         with _base.axes_for(self, ax, figsize=(6, 4.5)) as ax:
+            from matplotlib import ticker
+            from matplotlib.lines import Line2D
+
             self.ax_, self.figure_ = ax, ax.figure
             curves = [line for line in ax.get_lines() if line.get_gid() == CURVE]
             others = ax.get_legend_handles_labels()[0]
             others = [artist for artist in others if artist not in curves]
+            n = len(curves)
+            style: dict[str, Any] = {"marker": _base.MARKERS[n % 10], "markersize": 5}
+            style |= {"color": _base.COLORS[n % 10], "linestyle": _base.LINES[n % 4]}
+            style = _base.styled(style, line_kwargs, Line2D)
+            (self.line_,) = ax.plot(self.k, self.recall, **style)
+            label = f"recall@{self.k[0]} = {self.recall[0]:.1%}"
             name = self.name if name is None else name
-            self._draw_curve(name, len(curves), line_kwargs)
+            label = label if name is None else f"{_base.plain(name, 40)}, {label}"
+            label += f"\n{_base.plain(self.note)}" if self.note else ""
+            self.line_.set(label=label, gid=CURVE)
             curves.append(self.line_)
-            self._set_axes(curves)
+            ax.set_xscale("log")
+            ticks = np.unique(np.concatenate([curve.get_xdata() for curve in curves]))
+            if len(ticks) <= 12:
+                ax.set_xticks(ticks)
+                ax.xaxis.set_minor_locator(ticker.NullLocator())
+            ax.xaxis.set_major_formatter(ticker.ScalarFormatter())
+            ax.yaxis.set_major_formatter(ticker.PercentFormatter(1))
+            ax.set_xlabel("k, number of neighbors looked at (log scale)")
+            ax.set_ylabel("recall@k: queries that find their class")
+            ax.grid(color="0.9")
+            ax.set_axisbelow(True)
             # Names of other artists may be mathtext; our own are shown literally.
             names = [""] * len(curves) + [artist.get_label() for artist in others]
             style = {"fontsize": "small", "handlelength": 3}
@@ -96,44 +111,6 @@ class RecallCurveDisplay(FromEstimatorMixin):
                 _base.write(text, curve.get_label())
             _base.describe(ax, "Recall among the nearest neighbors")
         return self
-
-    def _draw_curve(self, name, n_before, line_kwargs):
-        """Draw the curve in a style that differs from the ``n_before`` before it."""
-        from matplotlib.lines import Line2D
-
-        style = {
-            "color": _base.COLORS[n_before % len(_base.COLORS)],
-            "linestyle": _base.LINES[n_before % len(_base.LINES)],
-            "marker": _base.MARKERS[n_before % len(_base.MARKERS)],
-            "markersize": 5,
-        }
-        label = f"recall@{self.k[0]} = {self.recall[0]:.1%}"
-        if name is not None:
-            label = f"{_base.plain(name, 40)}, {label}"
-        if self.note:
-            label += f"\n{_base.plain(self.note)}"
-        style = _base.styled(style, line_kwargs, Line2D)
-        (self.line_,) = self.ax_.plot(self.k, self.recall, **style)
-        self.line_.set(label=label, gid=CURVE)
-
-    def _set_axes(self, curves):
-        """Set scales, ticks and labels for all curves on the axes."""
-        from matplotlib.ticker import NullLocator, PercentFormatter, ScalarFormatter
-
-        ax = self.ax_
-        ax.set_xscale("log")
-        ticks = np.unique(np.concatenate([curve.get_xdata() for curve in curves]))
-        if len(ticks) <= 12:
-            ax.set_xticks(ticks)
-            ax.xaxis.set_minor_locator(NullLocator())
-        ax.xaxis.set_major_formatter(ScalarFormatter())
-        ax.yaxis.set_major_formatter(PercentFormatter(1))
-        ax.set(
-            xlabel="k, number of neighbors looked at (log scale)",
-            ylabel="recall@k: queries that find their class",
-        )
-        ax.grid(color="0.9")
-        ax.set_axisbelow(True)
 
     @classmethod
     def _complete(cls, estimator, X, options):
@@ -175,20 +152,11 @@ class RecallCurveDisplay(FromEstimatorMixin):
         name : str or None, default=None
             Name of the curve in the legend. :meth:`from_estimator` uses the name of the
             estimator's class by default.
-        ax : matplotlib Axes or None, default=None
-            Axes to draw on. None makes a figure.
+        {ax}
         line_kwargs : dict or None, default=None
             Other arguments of ``ax.plot``.
 
-        Returns
-        -------
-        RecallCurveDisplay
-            The display, drawn.
-
-        Raises
-        ------
-        ImportError
-            If matplotlib is not installed.
+        {display}
         ValueError
             If shapes or values are invalid, or no query has a relevant sample.
 
@@ -222,10 +190,10 @@ def _check_k(k, largest):
     if k is None:
         return 2 ** np.arange(min(8, max(largest, 1).bit_length()))
     k = np.asarray(k)
-    if k.ndim != 1 or k.size == 0 or k.dtype.kind not in "iu":
-        raise ValueError(f"k must be a list of integers, got {k.tolist()!r}.")
-    if k.min() < 1 or k.max() > largest:
+    is_valid = k.ndim == 1 and k.size and k.dtype.kind in "iu"
+    if not is_valid or k.min() < 1 or k.max() > largest:
         raise ValueError(
-            f"k must be from 1 to {largest}, the size of the gallery, got {k.tolist()}."
+            f"k must be a list of integers from 1 to {largest}, the size of the "
+            f"gallery, got {k.tolist()}."
         )
     return np.unique(k)

@@ -1,17 +1,18 @@
 """Pictures of queries and their nearest neighbors."""
 
-import numpy as np
-from sklearn.utils import check_consistent_length, check_random_state
+from dataclasses import KW_ONLY, dataclass
+from typing import Any
 
+import numpy as np
+from sklearn.utils import check_random_state
+
+from sk_dml._inputs import find_kind
 from sk_dml._utils._labels import as_labels, encode_label_sets, encode_labels
 from sk_dml.inspection import _base, _items
-from sk_dml.inspection._base import (
-    FromEstimatorMixin,
-    check_embeddings,
-    draw_sample,
-    findable,
-    nearest,
-)
+from sk_dml.inspection._base import FromEstimatorMixin
+from sk_dml.metrics._counting import count_relevant
+from sk_dml.metrics._evaluate import check_data
+from sk_dml.neighbors._validation import check_n_neighbors
 
 CELLS = (68, 96)  # points, least and greatest height of a cell of a new figure
 WIDEST = 20  # inches, width of a new figure
@@ -31,8 +32,8 @@ class Grid:
     """
 
     def __init__(self, n_rows, n_neighbors, *, texts, labels):
-        self.n_rows = n_rows
-        self.n_neighbors = n_neighbors
+        self.ax: Any = None
+        self.n_rows, self.n_neighbors = n_rows, n_neighbors
         self.is_text = texts is not None
         longest = _longest(texts) if self.is_text else 0
         self.are_names = longest <= NAME
@@ -44,19 +45,12 @@ class Grid:
         self._set_size(size, next((f for f in FONTS if FONT * size >= f), FONTS[-1]))
 
     def _set_size(self, size, font_size):
-        """Set all lengths from the height of a cell and the font size."""
         self.size, self.font_size = float(size), font_size
         self.cell_width = self.aspect * self.size
-        self.header = 2.2 * font_size
-        self.footer = 2.5 * font_size
+        self.header, self.footer = 2.2 * font_size, 2.5 * font_size
         self.row_height = (1 + GAP) * self.size + 2 * LINE * font_size
         self.width = self.relative_width * self.size
         self.height = self.header + self.n_rows * self.row_height + self.footer
-
-    def figure_size(self):
-        """Return the size of a figure for the cells, in inches."""
-        width, height = self.width + 2 * MARGIN, self.height + TITLE
-        return max(width / 72 + 0.1, 4.8), height / 72
 
     def fit(self, ax):
         """Set the largest size of cells that fits axes, and a legible font."""
@@ -71,15 +65,6 @@ class Grid:
             if FONT * size >= font_size:
                 break
 
-    def prepare(self, ax):
-        """Set up the axes to draw on."""
-        self.ax = ax
-        ax.set(xlim=(-MARGIN, self.width + MARGIN), ylim=(self.height, 0))
-        ax.set_aspect("equal", anchor="N")
-        ax.axis("off")
-        room = self.cell_width + 0.8 * GAP * self.size
-        self.n_characters = max(int(room / (WIDTH * self.font_size)), 2)
-
     def corner(self, row, column):
         """Return x and y of the upper left corner of a cell."""
         gap = QUERY_GAP if column else 0
@@ -89,36 +74,32 @@ class Grid:
     def fill(self, row, column, item, label, detail):
         """Draw an item; below it the label, unless it equals the item, and detail."""
         x, y = self.corner(row, column)
-        if self.is_text:
-            self._fill_text(x, y, item)
+        middle = x + self.cell_width / 2
+        if self.is_text and self.are_names:
+            text = _base.plain(item)
+            room = self.cell_width - 2 * PAD * self.size
+            font_size = min(0.3 * self.size, room / (WIDTH * max(len(text), 1)))
+            style = {"ha": "center", "va": "center", "fontsize": font_size}
+            self._write(text, middle, y + self.size / 2, **style)
+        elif self.is_text:
+            pad = PAD * self.size
+            n_lines = int((self.size - 2 * pad) / (LINE * self.font_size))
+            width = int((self.cell_width - 2 * pad) / (WIDTH * self.font_size))
+            text = _base.wrapped(item, width, n_lines)
+            self._write(text, x + pad, y + pad, va="top")
         else:
-            limits = self.ax.get_xlim(), self.ax.get_ylim()
+            limits = {"xlim": self.ax.get_xlim(), "ylim": self.ax.get_ylim()}
             inset = 0.04 * self.size
             right, below = x + self.cell_width - inset, y + self.size - inset
             _items.show_image(self.ax, item, (x + inset, right, below, y + inset))
-            self.ax.set(xlim=limits[0], ylim=limits[1])
+            self.ax.set(**limits)
         if not self.is_text or str(item) != str(label):
-            detail = f"{_base.plain(label, self.n_characters)}\n{detail}"
-        self._write(
-            detail, x + self.cell_width / 2, y + 1.04 * self.size, ha="center", va="top"
-        )
-
-    def _fill_text(self, x, y, item):
-        """Write a name in the middle of a cell, or longer text in lines."""
-        pad = PAD * self.size
-        room = self.cell_width - 2 * pad
-        if self.are_names:
-            text = _base.plain(item)
-            font_size = min(0.3 * self.size, room / (WIDTH * max(len(text), 1)))
-            style = {"ha": "center", "va": "center", "fontsize": font_size}
-            self._write(text, x + self.cell_width / 2, y + self.size / 2, **style)
-        else:
-            n_lines = int((self.size - 2 * pad) / (LINE * self.font_size))
-            text = _base.wrapped(item, int(room / (WIDTH * self.font_size)), n_lines)
-            self._write(text, x + pad, y + pad, va="top")
+            room = self.cell_width + 0.8 * GAP * self.size
+            label = _base.plain(label, max(int(room / (WIDTH * self.font_size)), 2))
+            detail = f"{label}\n{detail}"
+        self._write(detail, middle, y + 1.04 * self.size, ha="center", va="top")
 
     def _write(self, text, x, y, **kwargs):
-        """Write literal text at a position."""
         kwargs = {"fontsize": self.font_size, "linespacing": 1.1, **kwargs}
         _base.write(self.ax.text(x, y, "", **kwargs), text)
 
@@ -131,13 +112,12 @@ class Grid:
         frame = Rectangle((x, y), self.cell_width, self.size, **style)
         self.ax.add_patch(frame)
         if is_hit is not None and not is_hit:
-            size = {"markersize": 0.16 * self.size, "mew": 0.01 * self.size}
-            color = {"color": _base.OTHER, "markeredgecolor": "white"}
-            self.ax.plot(x + self.cell_width, y, "X", clip_on=False, **size, **color)
+            style = {"markersize": 0.16 * self.size, "mew": 0.01 * self.size}
+            style |= {"color": _base.OTHER, "mec": "white", "clip_on": False}
+            self.ax.plot(x + self.cell_width, y, "X", **style)
         return frame
 
     def _frame_style(self, is_hit):
-        """Return the style of the frame of a neighbor, or of a query (None)."""
         if is_hit is None:
             return {"fill": False, "edgecolor": "0.7", "linewidth": 0.8}
         return {
@@ -154,26 +134,20 @@ class Grid:
         names = ["query", "nearest", *map(_ordinal, range(2, 1 + self.n_neighbors))]
         for column, name in enumerate(names):
             x, y = self.corner(0, column)
-            weight = "normal" if column else "bold"
-            style = {"ha": "center", "va": "bottom", "weight": weight}
-            y -= 0.4 * self.font_size
-            self._write(name, x + self.cell_width / 2, y, **style)
+            style = {"va": "bottom", "weight": "normal" if column else "bold"}
+            x, y = x + self.cell_width / 2, y - 0.4 * self.font_size
+            self._write(name, x, y, ha="center", **style)
         x = self.cell_width + (GAP + QUERY_GAP) / 2 * self.size
         self.ax.plot([x, x], [0, self.height - self.footer], color="0.8", linewidth=1)
-        self.ax.legend(
-            [Rectangle((0, 0), 1, 1, **self._frame_style(i)) for i in (True, False)],
-            ["same class as the query", "another class"],
-            loc="lower center",
-            ncols=2,
-            frameon=False,
-            fontsize=self.font_size,
-            borderpad=0,
-            borderaxespad=0,
-        )
+        styles = [self._frame_style(is_hit) for is_hit in (True, False)]
+        frames = [Rectangle((0, 0), 1, 1, **style) for style in styles]
+        look: dict[str, Any] = {"borderpad": 0, "borderaxespad": 0, "frameon": False}
+        look |= {"ncols": 2, "fontsize": self.font_size}
+        names = ["same class as the query", "another class"]
+        self.ax.legend(frames, names, loc="lower center", **look)
 
 
 def _longest(texts):
-    """Return the number of characters of the longest text."""
     return max((len(_base.plain(text)) for text in texts), default=0)
 
 
@@ -183,12 +157,14 @@ def _ordinal(number):
     return str(number) + {1: "st", 2: "nd", 3: "rd"}.get(last, "th")
 
 
+@_base.documented
+@dataclass(eq=False, repr=False)
 class RetrievalDisplay(FromEstimatorMixin):
     """Queries in rows with their nearest neighbors in columns.
 
     Neighbors of the query's class have a solid blue frame, others a dashed orange frame
-    and a cross. It is recommended to use :meth:`from_estimator` or
-    :meth:`from_embeddings`. All parameters are stored as attributes.
+    and a cross. Use :meth:`from_estimator` or :meth:`from_embeddings` to make one; all
+    parameters are stored as attributes.
 
     Parameters
     ----------
@@ -200,23 +176,18 @@ class RetrievalDisplay(FromEstimatorMixin):
         Distances of the neighbors to the query.
     labels : array-like of shape (n_samples,)
         Classes of the samples.
-    items : array-like of length n_samples or None, default=None
+    items, item_kind : object
         Items that show the samples, as in :meth:`from_embeddings`.
-    item_kind : {"auto", "image", "path", "text"}, default="auto"
-        Kind of the items, as in :meth:`from_embeddings`.
-    gallery_labels : array-like of shape (n_gallery,) or None, default=None
-        Classes of the gallery. None if the samples are their own gallery.
-    gallery_items : array-like of length n_gallery or None, default=None
-        Items that show the gallery.
+    gallery_labels, gallery_items : array-like of length n_gallery or None, default=None
+        Classes of the gallery, and items that show it. None if the samples are their
+        own gallery.
     note : str, default=""
         Note written above the picture.
 
     Attributes
     ----------
-    ax_ : matplotlib Axes
-        The axes with all cells.
-    figure_ : matplotlib Figure
-        Their figure.
+    ax_, figure_ : matplotlib Axes and Figure
+        The axes with all cells, and their figure.
     frames_ : ndarray of shape (n_queries, n_neighbors) of matplotlib Rectangle
         The frames of the neighbors.
     hits_ : ndarray of shape (n_queries, n_neighbors), bool
@@ -238,89 +209,70 @@ class RetrievalDisplay(FromEstimatorMixin):
     [[True, True, True], [True, True, True]]
     """
 
-    def __init__(
-        self,
-        query_indices,
-        neighbor_indices,
-        distances,
-        labels,
-        *,
-        items=None,
-        item_kind="auto",
-        gallery_labels=None,
-        gallery_items=None,
-        note="",
-    ):
-        self.query_indices = query_indices
-        self.neighbor_indices = neighbor_indices
-        self.distances = distances
-        self.labels = labels
-        self.items = items
-        self.item_kind = item_kind
-        self.gallery_labels = gallery_labels
-        self.gallery_items = gallery_items
-        self.note = note
+    query_indices: Any
+    neighbor_indices: Any
+    distances: Any
+    labels: Any
+    _: KW_ONLY
+    items: Any = None
+    item_kind: Any = "auto"
+    gallery_labels: Any = None
+    gallery_items: Any = None
+    note: Any = ""
 
     def plot(self, ax=None):
         """Draw the queries and their neighbors.
 
         Parameters
         ----------
-        ax : matplotlib Axes or None, default=None
-            Axes to draw on. None makes a figure as large as the cells need.
+        {ax}
 
-        Returns
-        -------
-        self : object
-            The display.
-
-        Raises
-        ------
-        ImportError
-            If matplotlib is not installed.
+        {display}
         ValueError
             If items are invalid.
         """
         _base.check_matplotlib_support(f"{type(self).__name__}.plot")
-        queries, neighbors = map(
-            np.asarray, (self.query_indices, self.neighbor_indices)
-        )
+        queries = np.asarray(self.query_indices)
+        neighbors = np.asarray(self.neighbor_indices)
         labels, row_labels = _array(self.labels), _array(self.gallery_labels)
         items, row_items, kind = _items.check_both(
             self.items, labels, self.gallery_items, row_labels, self.item_kind
         )
-        codes, row_codes, n_relevant = _encode(labels, row_labels)
-        row_labels = labels if row_labels is None else row_labels
-        self.hits_ = row_codes[neighbors] == codes[queries, None]
-        if kind == "text":
-            shown = [items[i] for i in queries]
-            shown_neighbors = [row_items[i] for i in neighbors.ravel()]
+        is_self = row_labels is None
+        if is_self:
+            row_labels = labels
+            codes = row_codes = encode_labels(labels, name="labels")[1]
         else:
-            limits = None
-            if kind == "image":
-                both = [items] if row_items is items else [items, row_items]
-                limits = _items.value_limits(*both)
-            shown = _items.read_images(items, kind, queries, limits)
-            shown_neighbors = _items.read_images(
-                row_items, kind, neighbors.ravel(), limits
-            )
+            names = ("labels", "gallery_labels")
+            codes, row_codes = encode_label_sets(labels, row_labels, names=names)
+        n_relevant = count_relevant(codes, row_codes, is_self)
+        self.hits_ = row_codes[neighbors] == codes[queries, None]
+        both = (items,) if is_self else (items, row_items)
+        limits = _items.value_limits(*both) if kind == "image" else None
+        shown = _items.read_items(items, kind, queries, limits)
+        row_shown = _items.read_items(row_items, kind, neighbors.ravel(), limits)
         grid = Grid(
             *neighbors.shape,
-            texts=[*shown, *shown_neighbors] if kind == "text" else None,
+            texts=[*shown, *row_shown] if kind == "text" else None,
             labels=[*labels[queries], *row_labels[neighbors.ravel()]],
         )
         if ax is not None:
             grid.fit(ax)
-        with _base.axes_for(self, ax, figsize=grid.figure_size()) as ax:
+        width, height = grid.width + 2 * MARGIN, grid.height + TITLE
+        size = max(width / 72 + 0.1, 4.8), height / 72
+        with _base.axes_for(self, ax, figsize=size) as ax:
             self.ax_, self.figure_ = ax, ax.figure
-            grid.prepare(ax)
+            grid.ax = ax
+            ax.set(xlim=(-MARGIN, grid.width + MARGIN), ylim=(grid.height, 0))
+            ax.set_aspect("equal", anchor="N")
+            ax.axis("off")
             self.frames_ = np.empty(neighbors.shape, dtype=object)
             for row, query in enumerate(queries):
                 to_find = f"{n_relevant[query]:,} to find"
                 grid.fill(row, 0, shown[row], labels[query], to_find)
                 grid.frame(row, 0)
                 for rank, neighbor in enumerate(neighbors[row]):
-                    item = shown_neighbors[row * neighbors.shape[1] + rank]
+                    item = row_shown[row * neighbors.shape[1] + rank]
                     distance = f"{self.distances[row][rank]:.3g}"
                     grid.fill(row, rank + 1, item, row_labels[neighbor], distance)
                     hit = self.hits_[row, rank]
@@ -331,10 +283,10 @@ class RetrievalDisplay(FromEstimatorMixin):
 
     @classmethod
     def _complete(cls, estimator, X, options):
-        options.setdefault("items", _items.from_samples(X))
+        options.setdefault("items", _as_items(X))
         gallery = options.get("gallery")
         if gallery is not None and options["items"] is not None:
-            options.setdefault("gallery_items", _items.from_samples(gallery))
+            options.setdefault("gallery_items", _as_items(gallery))
         return options
 
     @classmethod
@@ -388,18 +340,9 @@ class RetrievalDisplay(FromEstimatorMixin):
             Items that show the gallery; needed with ``items`` and ``gallery``.
         random_state : int, RandomState instance or None, default=None
             Seed of the drawn queries.
-        ax : matplotlib Axes or None, default=None
-            Axes to draw on. None makes a figure.
+        {ax}
 
-        Returns
-        -------
-        RetrievalDisplay
-            The display, drawn.
-
-        Raises
-        ------
-        ImportError
-            If matplotlib is not installed.
+        {display}
         ValueError
             If shapes or values are invalid, or no query has a relevant sample.
 
@@ -409,36 +352,32 @@ class RetrievalDisplay(FromEstimatorMixin):
             If queries cannot be drawn because the gallery has no sample of their class.
         """
         _base.check_matplotlib_support(f"{cls.__name__}.from_embeddings")
-        if (gallery is None) != (gallery_labels is None):
-            given = "gallery" if gallery_labels is None else "gallery_labels"
-            raise ValueError(
-                f"gallery and gallery_labels go together, got only {given}."
-            )
-        X = check_embeddings(X, labels, min_samples=2 if gallery is None else 1)[0]
-        n_others, among = len(X) - 1, "others"
-        if gallery is not None:
-            check_consistent_length(gallery, gallery_labels)
-            n_others, among = len(gallery), "of a gallery"
+        where = gallery, gallery_labels
+        X, codes, gallery, gallery_codes = check_data(X, labels, *where)
+        is_self = gallery is None
+        check_n_neighbors(n_neighbors, len(gallery_codes), is_self=is_self)
+        _base.check_least(n_queries=n_queries)
         labels, gallery_labels = _array(labels), _array(gallery_labels)
-        n_relevant = _encode(labels, gallery_labels)[2]
-        if not 1 <= n_neighbors <= n_others:
-            raise ValueError(
-                f"n_neighbors must be from 1 to {n_others}, the size of the gallery, "
-                f"got {n_neighbors}."
-            )
-        if n_queries < 1:
-            raise ValueError(f"n_queries must be >= 1, got {n_queries}.")
         _items.check_both(items, labels, gallery_items, gallery_labels, item_kind)
         if queries is None:
-            queries = findable(n_relevant)
-            random_state = check_random_state(random_state)
-            queries = queries[draw_sample(len(queries), n_queries, random_state)]
+            n_relevant = count_relevant(codes, gallery_codes, is_self)
+            queries = _base.usable(n_relevant, "a class with another sample to find")
+            rng = check_random_state(random_state)
+            queries = queries[_base.draw_sample(len(queries), n_queries, rng)]
         else:
-            queries = _check_queries(queries, len(X))
-        distances, neighbors = nearest(
-            X, queries, gallery, n_neighbors=n_neighbors, metric=metric
-        )
+            queries = np.asarray(queries)
+            is_valid = queries.ndim == 1 and queries.dtype.kind in "iu" and queries.size
+            if not is_valid or queries.min() < 0 or queries.max() >= len(X):
+                raise ValueError(
+                    f"queries must be a list of indices from 0 to {len(X) - 1}, got "
+                    f"{queries.tolist()!r}."
+                )
+            queries = queries.astype(np.int64)
+        search = {"n_neighbors": n_neighbors, "metric": metric}
+        distances, neighbors = _base.nearest(X, queries, gallery, **search)
         distance = f"{metric} distance to the query".replace("euclid", "Euclid")
+        n = len(gallery_codes)
+        among = f"{n - 1:,} others" if is_self else f"{n:,} of a gallery"
         has_items = items is not None or gallery_items is not None
         shown = "below each its class and" if has_items else "shown by class, with the"
         display = cls(
@@ -450,40 +389,15 @@ class RetrievalDisplay(FromEstimatorMixin):
             item_kind=item_kind,
             gallery_labels=gallery_labels,
             gallery_items=gallery_items,
-            note=f"searched among {n_others:,} {among}; {shown} {distance}",
+            note=f"searched among {among}; {shown} {distance}",
         )
         return display.plot(ax)
 
 
 def _array(labels):
-    """Return labels as an array of one axis, or None."""
     return None if labels is None else np.asarray(as_labels(labels)).reshape(-1)
 
 
-def _encode(labels, gallery_labels):
-    """Return the codes of both (n,), and the numbers of relevant samples (n,)."""
-    is_self = gallery_labels is None
-    if is_self:
-        codes = gallery_codes = encode_labels(labels, name="labels")[1]
-    else:
-        names = ("labels", "gallery_labels")
-        codes, gallery_codes = encode_label_sets(labels, gallery_labels, names=names)
-    sizes = np.bincount(gallery_codes, minlength=codes.max() + 1)
-    return codes, gallery_codes, sizes[codes] - is_self
-
-
-def _check_queries(queries, n_samples):
-    """Return checked indices of queries."""
-    queries = np.asarray(queries)
-    if (
-        queries.ndim != 1
-        or queries.dtype.kind not in "iu"
-        or not queries.size
-        or queries.min() < 0
-        or queries.max() >= n_samples
-    ):
-        raise ValueError(
-            f"queries must be a list of indices from 0 to {n_samples - 1}, got "
-            f"{queries.tolist()!r}."
-        )
-    return queries.astype(np.int64)
+def _as_items(X):
+    """Return samples as items that show them, or None for rows."""
+    return X if find_kind(X).is_image else None

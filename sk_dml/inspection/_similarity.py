@@ -1,6 +1,7 @@
 """Displays of cosine similarities within and between classes."""
 
-from numbers import Integral
+from dataclasses import KW_ONLY, dataclass
+from typing import Any
 
 import numpy as np
 from sklearn import get_config
@@ -9,13 +10,9 @@ from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils.random import sample_without_replacement
 
 from sk_dml.inspection import _base
-from sk_dml.inspection._base import (
-    FromEstimatorMixin,
-    check_embeddings,
-    draw_sample,
-    warn_left_out,
-)
+from sk_dml.inspection._base import FromEstimatorMixin, check_embeddings, draw_sample
 from sk_dml.metrics import sample_pairs
+from sk_dml.neighbors._validation import check_choice, check_positive
 
 KINDS = ("density", "plane")
 NEGATIVES = ("hardest", "sampled")
@@ -31,25 +28,15 @@ def sampled_pairs(rows, codes, n_pairs, random_state):
             "labels must have 2 or more classes, one with 2 or more samples, got "
             f"{n_same} pairs of one class and {n_other} of two."
         )
-    first, second, is_same = sample_pairs(
-        codes, n_pairs=n_pairs, random_state=random_state
-    )
+    draws = {"n_pairs": n_pairs, "random_state": random_state}
+    first, second, is_same = sample_pairs(codes, **draws)
+    parts = gen_batches(len(first), 2**14)
     similarities = np.concatenate(
-        [
-            np.einsum("ij,ij->i", rows[first[part]], rows[second[part]])
-            for part in gen_batches(len(first), 2**14)
-        ]
+        [np.einsum("ij,ij->i", rows[first[i]], rows[second[i]]) for i in parts]
     )
-    drawn = [
-        f"{n_pairs:,} of {total:,} pairs {where}"
-        for total, where in ((n_same, "within"), (n_other, "between"))
-        if total > n_pairs
-    ]
-    note = "all pairs"
-    if drawn:
-        note = f"{' and '.join(drawn)} classes, drawn at random"
-        note += ", all others" if len(drawn) == 1 else ""
-    return similarities[is_same], similarities[~is_same], note
+    same, other = similarities[is_same], similarities[~is_same]
+    note = f"{len(same):,} of {n_same:,} pairs within classes, "
+    return same, other, note + f"{len(other):,} of {n_other:,} between them"
 
 
 def anchor_pairs(rows, codes, *, negatives, n_anchors, n_pairs, random_state):
@@ -58,13 +45,8 @@ def anchor_pairs(rows, codes, *, negatives, n_anchors, n_pairs, random_state):
     The positive is the least similar sample of the anchor's class.
     """
     sizes = np.bincount(codes)[codes]
-    possible = np.flatnonzero((sizes > 1) & (sizes < len(codes)))
-    if not len(possible):
-        raise ValueError(
-            "labels must have 2 or more classes, one with 2 or more samples, got no "
-            "sample to compare with both."
-        )
-    warn_left_out(len(codes) - len(possible), len(codes))
+    needed = "2 or more classes, one with 2 or more samples"
+    possible = _base.usable((sizes > 1) & (sizes < len(codes)), needed)
     anchors = possible[draw_sample(len(possible), n_anchors, random_state)]
     n_negatives = max(1, n_pairs // len(anchors))
     positive_parts, negative_parts = [], []
@@ -88,22 +70,21 @@ def anchor_pairs(rows, codes, *, negatives, n_anchors, n_pairs, random_state):
             )
             negative_parts.append(others[drawn])
             positive_parts.append(np.full(n_drawn, own))
-    note = f"{len(anchors):,} anchors"
-    if len(anchors) < len(possible):
-        note = f"{len(anchors):,} of {len(possible):,} anchors, drawn at random"
+    note = f"{len(anchors):,} of {len(possible):,} anchors"
     if negatives == "sampled":
-        counts = sorted({len(values) for values in negative_parts})
-        each = f"{counts[0]:,}" + (f" to {counts[-1]:,}" if len(counts) > 1 else "")
-        note += f", with {each} of other classes each"
+        counts = [len(values) for values in negative_parts]
+        note += f", with {min(counts):,} to {max(counts):,} of other classes each"
     return np.concatenate(positive_parts), np.concatenate(negative_parts), note
 
 
+@_base.documented
+@dataclass(eq=False, repr=False)
 class SimilarityDisplay(FromEstimatorMixin):
     """Cosine similarities within classes beside those between classes.
 
     The less the two overlap, the better a threshold decides whether two samples are of
-    one class. It is recommended to use :meth:`from_estimator` or
-    :meth:`from_embeddings`. All parameters are stored as attributes.
+    one class. Use :meth:`from_estimator` or :meth:`from_embeddings` to make one; all
+    parameters are stored as attributes.
 
     Parameters
     ----------
@@ -112,19 +93,15 @@ class SimilarityDisplay(FromEstimatorMixin):
     negative_similarities : ndarray of shape (n_negatives,), float
         Similarities of samples of two classes. For the plane, element i is of the same
         anchor as element i of the positive ones.
-    kind : {"density", "plane"}, default="density"
-        Picture to draw, as in :meth:`from_embeddings`.
-    negatives : {"hardest", "sampled"}, default="hardest"
-        For the plane: samples of other classes that anchors are compared with.
+    kind, negatives : str
+        As in :meth:`from_embeddings`.
     note : str, default=""
         Note written above the picture.
 
     Attributes
     ----------
-    ax_ : matplotlib Axes
-        The axes drawn on.
-    figure_ : matplotlib Figure
-        Their figure.
+    ax_, figure_ : matplotlib Axes and Figure
+        The axes drawn on, and their figure.
     histograms_ : list of two lists of matplotlib patches
         The densities within and between classes; empty for the plane.
     scatter_ : matplotlib PathCollection or None
@@ -147,60 +124,34 @@ class SimilarityDisplay(FromEstimatorMixin):
     (3675, 7500)
     >>> bool(display.positive_similarities.mean() > 0.5)
     True
-    >>> bool(display.negative_similarities.mean() < 0)
-    True
     """
 
-    def __init__(
-        self,
-        positive_similarities,
-        negative_similarities,
-        *,
-        kind="density",
-        negatives="hardest",
-        note="",
-    ):
-        self.positive_similarities = positive_similarities
-        self.negative_similarities = negative_similarities
-        self.kind = kind
-        self.negatives = negatives
-        self.note = note
+    positive_similarities: Any
+    negative_similarities: Any
+    _: KW_ONLY
+    kind: Any = "density"
+    negatives: Any = "hardest"
+    note: Any = ""
 
     def plot(
-        self,
-        ax=None,
-        *,
-        margin=None,
-        n_bins=60,
-        hist_kwargs=None,
-        scatter_kwargs=None,
+        self, ax=None, *, margin=None, n_bins=60, hist_kwargs=None, scatter_kwargs=None
     ):
         """Draw the densities, or the plane.
 
         Parameters
         ----------
-        ax : matplotlib Axes or None, default=None
-            Axes to draw on. None makes a figure.
+        {ax}
         margin : float or None, default=None
             For the plane: draws the decision boundary of the Circle loss of this
             margin, ``max(s_n, -margin)**2 + (s_p - 1)**2 = 2 * margin**2``: an arc [1]_
             and, where s_n is so small that the pair has no weight, a horizontal line.
         n_bins : int, default=60
             Number of bins of the densities.
-        hist_kwargs : dict or None, default=None
-            Other arguments of ``ax.hist``, for the densities.
-        scatter_kwargs : dict or None, default=None
-            Other arguments of ``ax.scatter``, for the plane.
+        hist_kwargs, scatter_kwargs : dict or None, default=None
+            Other arguments of ``ax.hist``, for the densities, or ``ax.scatter``, for
+            the plane.
 
-        Returns
-        -------
-        self : object
-            The display.
-
-        Raises
-        ------
-        ImportError
-            If matplotlib is not installed.
+        {display}
         ValueError
             If a margin is given with densities, or is not above 0.
         """
@@ -216,7 +167,6 @@ class SimilarityDisplay(FromEstimatorMixin):
         return self
 
     def _draw_densities(self, n_bins, hist_kwargs):
-        """Draw the densities of similarities within and between classes."""
         from matplotlib.colors import to_rgba
         from matplotlib.patches import Patch
 
@@ -232,15 +182,9 @@ class SimilarityDisplay(FromEstimatorMixin):
             (same, _base.SAME, "-", "same class"),
             (other, _base.OTHER, "--", "different classes"),
         ):
-            style = {
-                "facecolor": to_rgba(color, 0.25),
-                "edgecolor": color,
-                "linestyle": line,
-                "linewidth": 1.5,
-                "bins": edges,
-                "density": True,
-                "histtype": "stepfilled",
-            }
+            style: dict[str, Any] = {"facecolor": to_rgba(color, 0.25)}
+            style |= {"edgecolor": color, "linestyle": line, "linewidth": 1.5}
+            style |= {"bins": edges, "density": True, "histtype": "stepfilled"}
             style = _base.styled(style, hist_kwargs, Patch)
             self.histograms_.append(ax.hist(values, **style)[2])
             names.append(f"{which}: {len(values):,} pairs, mean {values.mean():.2f}")
@@ -278,15 +222,11 @@ class SimilarityDisplay(FromEstimatorMixin):
             across = np.linspace(-margin, np.sqrt(2) * margin, 200)
             up = 1 - np.sqrt(np.maximum(2 * margin**2 - across**2, 0))
             crossed = np.maximum(n, -margin) ** 2 + (p - 1) ** 2 <= 2 * margin**2
-            style = {
-                "color": _base.OTHER,
-                "linestyle": "--",
-                "label": (
-                    f"margin {margin:g}; beyond it {crossed.mean():.0%} of the points"
-                ),
-            }
+            share = f"beyond it {crossed.mean():.0%} of the points"
+            style = {"color": _base.OTHER, "linestyle": "--", "linewidth": 2}
+            style["label"] = f"margin {margin:g}; {share}"
             line = [min(low, -margin), *across], [up[0], *up]
-            (self.boundary_,) = ax.plot(*line, linewidth=2, **style)
+            (self.boundary_,) = ax.plot(*line, **style)
             handles.append(self.boundary_)
         near = "most similar sample" if is_hardest else "samples"
         ax.set(
@@ -349,20 +289,11 @@ class SimilarityDisplay(FromEstimatorMixin):
             Seed of the drawn pairs and anchors.
         n_bins : int, default=60
             Number of bins of the densities.
-        ax : matplotlib Axes or None, default=None
-            Axes to draw on. None makes a figure.
+        {ax}
         hist_kwargs, scatter_kwargs : dict or None, default=None
             As for :meth:`plot`.
 
-        Returns
-        -------
-        SimilarityDisplay
-            The display, drawn.
-
-        Raises
-        ------
-        ImportError
-            If matplotlib is not installed.
+        {display}
         ValueError
             If shapes or values are invalid, or there are no pairs of one kind.
 
@@ -373,10 +304,8 @@ class SimilarityDisplay(FromEstimatorMixin):
         """
         _base.check_matplotlib_support(f"{cls.__name__}.from_embeddings")
         _check_choices(kind, negatives, margin)
-        if not isinstance(n_pairs, Integral) or n_pairs < 1:
-            raise ValueError(f"n_pairs must be an integer >= 1, got {n_pairs!r}.")
-        if n_anchors is not None and n_anchors < 1:
-            raise ValueError(f"n_anchors must be >= 1 or None, got {n_anchors}.")
+        check_positive(n_pairs, "n_pairs")
+        _base.check_least(n_anchors=n_anchors)
         X, _, codes = check_embeddings(X, labels)
         rows = normalize(X)
         random_state = check_random_state(random_state)
@@ -384,30 +313,18 @@ class SimilarityDisplay(FromEstimatorMixin):
             same, other, note = sampled_pairs(rows, codes, n_pairs, random_state)
             note = f"{len(X):,} samples: {note}"
         else:
+            draws = {"n_anchors": n_anchors, "n_pairs": n_pairs}
             same, other, note = anchor_pairs(
-                rows,
-                codes,
-                negatives=negatives,
-                n_anchors=n_anchors,
-                n_pairs=n_pairs,
-                random_state=random_state,
+                rows, codes, negatives=negatives, random_state=random_state, **draws
             )
         display = cls(same, other, kind=kind, negatives=negatives, note=note)
-        return display.plot(
-            ax,
-            margin=margin,
-            n_bins=n_bins,
-            hist_kwargs=hist_kwargs,
-            scatter_kwargs=scatter_kwargs,
-        )
+        style = {"hist_kwargs": hist_kwargs, "scatter_kwargs": scatter_kwargs}
+        return display.plot(ax, margin=margin, n_bins=n_bins, **style)
 
 
 def _check_choices(kind, negatives, margin):
-    """Check the arguments that depend on each other."""
-    if kind not in KINDS:
-        raise ValueError(f"kind must be one of {KINDS}, got {kind!r}.")
-    if negatives not in NEGATIVES:
-        raise ValueError(f"negatives must be one of {NEGATIVES}, got {negatives!r}.")
+    check_choice(kind, KINDS, "kind")
+    check_choice(negatives, NEGATIVES, "negatives")
     if margin is not None and (kind != "plane" or margin <= 0):
         raise ValueError(
             f"margin must be None, or above 0 with kind='plane'; got {margin} with "

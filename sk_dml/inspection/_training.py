@@ -1,6 +1,8 @@
 """Curves of a training."""
 
+from dataclasses import KW_ONLY, dataclass
 from numbers import Real
+from typing import Any
 
 import numpy as np
 from sklearn.pipeline import Pipeline
@@ -10,19 +12,17 @@ from sk_dml.inspection import _base
 PARTS = ("train", "valid")  # prefixes of the keys of a history
 LEFT_OUT = ("epoch", "duration")
 DIAGNOSTICS = (
-    "active_share",
-    "mean_similarity",
-    "effective_rank",
-    "gradient_norm",
-    "skipped_steps",
+    *("active_share", "mean_similarity", "effective_rank"),
+    *("gradient_norm", "skipped_steps"),
 )
 
 
+@_base.documented
+@dataclass(eq=False, repr=False)
 class TrainingDisplay:
     """Loss and all other numbers of a training's history by epoch.
 
-    It is recommended to use :meth:`from_estimator`. All parameters are stored as
-    attributes.
+    Use :meth:`from_estimator` to make one; all parameters are stored as attributes.
 
     Parameters
     ----------
@@ -42,12 +42,10 @@ class TrainingDisplay:
 
     Attributes
     ----------
-    ax_ : matplotlib Axes
-        The axes of the first panel.
     axes_ : ndarray of shape (n_panels,) of matplotlib Axes
         The panels from the top: the loss, and one for every other quantity.
-    figure_ : matplotlib Figure
-        Their figure.
+    ax_, figure_ : matplotlib Axes and Figure
+        The first panel, and the figure of all.
     lines_ : dict of str to matplotlib Line2D
         The curves, by their key in the history.
     best_lines_ : list of matplotlib Line2D
@@ -65,11 +63,11 @@ class TrainingDisplay:
     ['lr', 'train_loss']
     """
 
-    def __init__(self, history, *, name=None, diagnostics=False, best_epoch=None):
-        self.history = history
-        self.name = name
-        self.diagnostics = diagnostics
-        self.best_epoch = best_epoch
+    history: Any
+    _: KW_ONLY
+    name: Any = None
+    diagnostics: Any = False
+    best_epoch: Any = None
 
     def plot(self, ax=None, *, line_kwargs=None):
         """Draw the curves.
@@ -82,15 +80,7 @@ class TrainingDisplay:
         line_kwargs : dict or None, default=None
             Other arguments of ``ax.plot``.
 
-        Returns
-        -------
-        self : object
-            The display.
-
-        Raises
-        ------
-        ImportError
-            If matplotlib is not installed.
+        {display}
         ValueError
             If the history is empty or lacks ``best_epoch``, or the number of axes is
             not that of the quantities.
@@ -98,21 +88,23 @@ class TrainingDisplay:
         panels = _panels(self.history, () if self.diagnostics else DIAGNOSTICS)
         if ax is not None:
             ax = _base.check_axes(ax, len(panels), f" for {list(panels)}")
-        best = self._best_row()
+        rows = {row.get("epoch", n): row for n, row in enumerate(self.history, start=1)}
+        best = rows.get(self.best_epoch)
+        if best is None and self.best_epoch is not None:
+            raise ValueError(
+                f"best_epoch must be an epoch of the history or None, got "
+                f"{self.best_epoch!r}; the history ends with epoch {max(rows)}."
+            )
+        n = len(panels)
+        sizes = {"figsize": (6, 1.4 + 1.8 * n), "height_ratios": [1.6] + [1] * (n - 1)}
         with _base.axes_for(
-            self,
-            ax,
-            nrows=len(panels),
-            figsize=(6, 3.2 + 1.8 * (len(panels) - 1)),
-            sharex=True,
-            squeeze=False,
-            height_ratios=[1.6] + [1] * (len(panels) - 1),
+            self, ax, nrows=n, sharex=True, squeeze=False, **sizes
         ) as axes:
             self.axes_ = axes.ravel()
             self.ax_, self.figure_ = self.axes_[0], self.axes_[0].figure
             self.lines_ = {}
             for panel, (quantity, keys) in zip(self.axes_, panels.items(), strict=True):
-                self._draw_panel(panel, quantity, keys, line_kwargs)
+                self._draw_panel(panel, quantity, keys, rows, line_kwargs)
             self.best_lines_ = [
                 panel.axvline(self.best_epoch, color="0.5", linestyle=":", zorder=1)
                 for panel in (self.axes_ if best is not None else ())
@@ -129,53 +121,31 @@ class TrainingDisplay:
             _base.describe(self.ax_, _base.plain(title, 60), note)
         return self
 
-    def _best_row(self):
-        """Return the row of the best epoch, or None."""
-        if self.best_epoch is None:
-            return None
-        rows = {row.get("epoch", n): row for n, row in enumerate(self.history, start=1)}
-        if self.best_epoch not in rows:
-            raise ValueError(
-                f"best_epoch must be an epoch of the history or None, got "
-                f"{self.best_epoch!r}; the history ends with epoch {max(rows)}."
-            )
-        return rows[self.best_epoch]
-
-    def _draw_panel(self, panel, quantity, keys, line_kwargs):
-        """Draw all curves of one quantity."""
+    def _draw_panel(self, panel, quantity, keys, rows, line_kwargs):
+        from matplotlib.lines import Line2D
         from matplotlib.ticker import MaxNLocator
 
+        names = [_base.plain(key.replace("_", " ")) for key in keys]
         for index, key in enumerate(keys):
-            self._draw_line(panel, key, index, line_kwargs)
-        label = keys[0] if len(keys) == 1 else quantity
-        _base.write(panel.yaxis.label, _base.plain(label.replace("_", " "), 40))
+            points = [(epoch, row[key]) for epoch, row in rows.items() if key in row]
+            style = {
+                "color": _base.COLORS[(0, 6, 4, 2)[index % 4]],
+                "linestyle": _base.LINES[index % len(_base.LINES)],
+                "marker": "o" if len(points) <= 30 else "",
+                "markersize": 3,
+            }
+            style = _base.styled(style, line_kwargs, Line2D)
+            (self.lines_[key],) = panel.plot(*zip(*points, strict=True), **style)
+            self.lines_[key].set_label(names[index])
+        label = names[0] if len(keys) == 1 else quantity.replace("_", " ")
+        _base.write(panel.yaxis.label, _base.plain(label, 40))
         panel.grid(color="0.9")
         panel.set_axisbelow(True)
         panel.margins(y=0.08)
         panel.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         if len(keys) > 1:
             lines = [self.lines_[key] for key in keys]
-            names = [line.get_label() for line in lines]
             _base.add_legend(panel, lines, names, fontsize="small")
-
-    def _draw_line(self, panel, key, index, line_kwargs):
-        """Draw the curve of one key."""
-        from matplotlib.lines import Line2D
-
-        points = [
-            (row.get("epoch", epoch), row[key])
-            for epoch, row in enumerate(self.history, start=1)
-            if key in row
-        ]
-        style = {
-            "color": _base.COLORS[(0, 6, 4, 2)[index % 4]],
-            "linestyle": _base.LINES[index % len(_base.LINES)],
-            "marker": "o" if len(points) <= 30 else "",
-            "markersize": 3,
-        }
-        style = _base.styled(style, line_kwargs, Line2D)
-        (self.lines_[key],) = panel.plot(*zip(*points, strict=True), **style)
-        self.lines_[key].set_label(_base.plain(key.replace("_", " ")))
 
     @classmethod
     def from_estimator(cls, estimator, *, diagnostics=False, ax=None, line_kwargs=None):
@@ -193,13 +163,7 @@ class TrainingDisplay:
         line_kwargs : dict or None, default=None
             Other arguments of ``ax.plot``.
 
-        Returns
-        -------
-        TrainingDisplay
-            The display, drawn.
-
-        Raises
-        ------
+        {display}
         TypeError
             If there is no embedder with a ``history_``.
         """
@@ -210,10 +174,9 @@ class TrainingDisplay:
                 "estimator must be a fitted embedder, or a fitted Pipeline or search "
                 f"that holds one, got {estimator!r}, which has no history_."
             )
-        name = type(embedder).__name__
         display = cls(
             embedder.history_,
-            name=name,
+            name=type(embedder).__name__,
             diagnostics=diagnostics,
             best_epoch=getattr(embedder, "best_epoch_", None),
         )
@@ -222,19 +185,11 @@ class TrainingDisplay:
 
 def _find_trained(estimator):
     """Return the embedder with a history in an estimator, or None."""
-    if hasattr(estimator, "history_"):
-        return estimator
-    if hasattr(estimator, "best_estimator_"):
-        return _find_trained(estimator.best_estimator_)
+    estimator = getattr(estimator, "best_estimator_", estimator)
     if isinstance(estimator, Pipeline):
         trained = (_find_trained(step) for _, step in reversed(estimator.steps))
         return next((step for step in trained if step is not None), None)
-    return None
-
-
-def _is_number(value):
-    """Return whether a value is a real number and not a bool."""
-    return isinstance(value, Real) and np.asarray(value).dtype.kind in "iuf"
+    return estimator if hasattr(estimator, "history_") else None
 
 
 def _panels(history, left_out):
@@ -243,7 +198,8 @@ def _panels(history, left_out):
         key: None
         for row in history
         for key, value in row.items()
-        if key not in (*LEFT_OUT, *left_out) and _is_number(value)
+        if isinstance(value, Real) and np.asarray(value).dtype.kind in "iuf"
+        if key not in (*LEFT_OUT, *left_out)
     }
     if not keys:
         raise ValueError(

@@ -99,7 +99,7 @@ def evaluate(
     wants_recall=False,
 ):
     """Return the Evaluation of metrics of single queries, from one search."""
-    X, codes, gallery, gallery_codes = _check_data(X, labels, gallery, gallery_labels)
+    X, codes, gallery, gallery_codes = check_data(X, labels, gallery, gallery_labels)
     is_self = gallery is None
     if n_classes is not None:
         _check_n_classes(n_classes, np.bincount(gallery_codes), is_self, names)
@@ -212,7 +212,7 @@ def _deal(gallery_codes, n_classes, n_repeats, rng):
             yield order.take(np.arange(start, start + n_classes), mode="wrap")
 
 
-def _check_data(X, labels, gallery, gallery_labels):
+def check_data(X, labels, gallery, gallery_labels):
     if (gallery is None) != (gallery_labels is None):
         given = "gallery" if gallery_labels is None else "gallery_labels"
         raise ValueError(f"gallery and gallery_labels go together, got only {given}.")

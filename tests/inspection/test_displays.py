@@ -149,8 +149,9 @@ def with_text(text):
     }
 
 
-@pytest.mark.parametrize("text", HOSTILE)
-@pytest.mark.parametrize("name", [*DISPLAYS, "training"])
+@pytest.mark.parametrize(
+    ("name", "text"), list(zip([*DISPLAYS, "training"], HOSTILE, strict=True))
+)
 def test_no_text_reaches_tex(name, text):
     display, n_texts = with_text(text)[name]
     display.plot()
@@ -191,7 +192,6 @@ def test_failed_drawings_leave_no_figure(name, blobs):
     [
         ("map", {"scatter_kwargs": {"color": "k", "lw": 3}}),
         ("map", {"scatter_kwargs": {"fc": "k", "linewidths": 3}}),
-        ("map", {"scatter_kwargs": {"c": "k", "linewidth": 3}}),
         ("plane", {"scatter_kwargs": {"color": "k", "linewidth": 3}}),
         ("density", {"hist_kwargs": {"fc": "k", "lw": 3}}),
         ("density", {"hist_kwargs": {"color": "k", "linewidth": 3}}),

@@ -12,6 +12,8 @@ from sklearn.utils import check_random_state
 from sk_dml.inspection import EmbeddingDisplay, _embedding
 from sk_dml.inspection._base import COLORS, OTHER, SAME
 
+draw = EmbeddingDisplay.from_embeddings
+
 
 def points(n_samples, n_classes):
     rng = np.random.default_rng(0)
@@ -27,29 +29,21 @@ def style_of(scatter):
     return to_hex(scatter.get_facecolor()[0]), shape
 
 
-def test_few_classes_have_a_color_and_a_shape_each():
-    X, labels = points(100, 10)
-    display = EmbeddingDisplay.from_embeddings(X, labels)
-    assert [t.get_text() for t in display.legend_.get_texts()] == [*map(str, range(10))]
-    colors, shapes = zip(*map(style_of, display.scatters_), strict=True)
-    assert colors == COLORS
-    assert len(set(shapes)) == 10
-    for label, scatter in enumerate(display.scatters_):
-        expected = display.positions[labels == label]
-        np.testing.assert_allclose(scatter.get_offsets(), expected)
-
-
-@pytest.mark.parametrize("n_classes", [11, 30, 31, 100])
-def test_more_classes_differ_in_color_or_shape(n_classes):
+@pytest.mark.parametrize("n_classes", [10, 30, 31, 100])
+def test_classes_differ_in_color_or_shape(n_classes):
     X, labels = points(300, n_classes)
-    display = EmbeddingDisplay.from_embeddings(X, labels)
-    styles = {style_of(scatter) for scatter in display.scatters_}
-    assert len(styles) == n_classes
+    display = draw(X, labels)
+    styles = [style_of(scatter) for scatter in display.scatters_]
+    assert len({*styles}) == n_classes
+    colors, shapes = zip(*styles, strict=True)
+    assert colors[:10] == COLORS
+    assert len({*shapes[:10]}) == 10
     for label, scatter in enumerate(display.scatters_):
         expected = display.positions[labels == label]
         np.testing.assert_allclose(scatter.get_offsets(), expected)
     if n_classes <= 30:
-        assert len(display.legend_.get_texts()) == n_classes
+        names = [text.get_text() for text in display.legend_.get_texts()]
+        assert names == [*map(str, range(n_classes))]
         figure = display.figure_
         figure.draw_without_rendering()
         box, room = display.legend_.get_window_extent(), figure.bbox
@@ -64,7 +58,7 @@ def test_very_many_classes_show_the_class_of_the_neighbor(n_classes):
     X, labels = points(600, n_classes)
     X[:300] += 30 * np.eye(n_classes)[:, :4][labels[:300]] + 9 * labels[:300, None]
     images = np.zeros((600, 4, 4)) if n_classes < 100 else None
-    display = EmbeddingDisplay.from_embeddings(
+    display = draw(
         X, labels, images=images, max_samples=200, n_thumbnails=3, random_state=0
     )
     # The neighbor is searched among all samples, drawn or not, in all dimensions.
@@ -79,9 +73,7 @@ def test_very_many_classes_show_the_class_of_the_neighbor(n_classes):
     assert to_hex(own.get_facecolor()[0]) == SAME
     assert to_hex(other.get_facecolor()[0]) == OTHER
     assert len(own.get_offsets()) == display.is_near_own.sum()
-    everything = EmbeddingDisplay.from_embeddings(
-        X, labels, images=images, n_thumbnails=0, max_samples=None
-    )
+    everything = draw(X, labels, images=images, n_thumbnails=0, max_samples=None)
     np.testing.assert_array_equal(everything.is_near_own, is_own)
     names = [text.get_text() for text in display.legend_.get_texts()]
     assert names == ["its own class", "another class"]
@@ -99,7 +91,7 @@ def test_a_map_of_many_classes_alone_claims_nothing():
 
 def test_chosen_classes_stand_out():
     X, labels = points(3000, 1000)
-    display = EmbeddingDisplay.from_embeddings(X, labels, highlight=[7, 990])
+    display = draw(X, labels, highlight=[7, 990])
     assert [t.get_text() for t in display.legend_.get_texts()] == ["7", "990"]
     assert [len(s.get_offsets()) for s in display.scatters_] == [3, 3]
     assert "2 of 1,000 classes in color" in note_of(display)
@@ -111,12 +103,12 @@ def test_chosen_classes_stand_out():
         display.plot(highlight=range(9))
 
 
-@pytest.mark.parametrize("max_samples", [2, 5, 60])
+@pytest.mark.parametrize("max_samples", [2, 60])
 def test_chosen_classes_are_always_in_the_sample(max_samples):
     X, labels = points(3000, 1000)
     labels[:50] = 7
-    for seed in range(5):
-        display = EmbeddingDisplay.from_embeddings(
+    for seed in range(3):
+        display = draw(
             X, labels, highlight=[990, 7], max_samples=max_samples, random_state=seed
         )
         sizes = [len(scatter.get_offsets()) for scatter in display.scatters_]
@@ -126,27 +118,33 @@ def test_chosen_classes_are_always_in_the_sample(max_samples):
 
 
 @pytest.mark.parametrize(
-    ("highlight", "message"),
+    ("options", "message"),
     [
-        ([1000], r"got 1, different: 1, unknown: \[1000\]"),
-        ([7, 7], "got 2, different: 1"),
-        ([], "got 0"),
-        ("dog", "highlight must be a list of labels, got 'dog'"),
-        (7, "highlight must be a list of labels, got 7"),
+        ({"highlight": [1000]}, r"got 1, different and known 0: \[1000\]"),
+        ({"highlight": [7, 7]}, "got 2, different and known 1"),
+        ({"highlight": []}, "got 0"),
+        ({"highlight": "dog"}, "highlight must be a list of labels, got 'dog'"),
+        ({"highlight": 7}, "highlight must be a list of labels, got 7"),
+        ({"highlight": [0, 1, 2], "max_samples": 2}, "max_samples must be >= 3"),
+        ({"max_samples": 1}, "max_samples must be >= 2, got 1"),
+        ({"method": "lda"}, r"method must be one of .*got 'lda'"),
+        ({"n_thumbnails": -1}, "n_thumbnails must be >= 0, got -1"),
+        ({"images": np.zeros((3, 4, 4))}, "must be 30, one for each sample, got 3"),
+        ({"images": [f"{i}.png" for i in range(30)]}, r"30 are not, first '0\.png'"),
+        ({"X": np.zeros((30, 1))}, "2 or more features, got shape"),
     ],
 )
-def test_bad_choices_are_refused_before_the_work(highlight, message, monkeypatch):
+def test_bad_input_is_refused_before_the_work(options, message, monkeypatch):
     monkeypatch.setattr(_embedding, "reduce", None)
+    X, labels = points(30, 10)
     with pytest.raises(ValueError, match=message):
-        EmbeddingDisplay.from_embeddings(*points(3000, 1000), highlight=highlight)
+        draw(**{"X": X, "labels": labels, **options})
 
 
 def test_large_inputs_are_sampled():
     X, labels = points(300, 5)
     images = np.arange(300)[:, None, None] * np.ones((1, 4, 4))
-    display = EmbeddingDisplay.from_embeddings(
-        X, labels, images=images, max_samples=50, random_state=0
-    )
+    display = draw(X, labels, images=images, max_samples=50, random_state=0)
     assert display.positions.shape == (50, 2)
     assert note_of(display).startswith("50 of 300 samples, drawn at random")
     # No image is copied, and those of the points are of the same samples.
@@ -159,13 +157,11 @@ def test_large_inputs_are_sampled():
         np.testing.assert_allclose(box.offsetbox.get_data(), expected)
 
 
-@pytest.mark.parametrize("n_thumbnails", [0, 1, 9, 500])
+@pytest.mark.parametrize("n_thumbnails", [0, 9, 500])
 def test_thumbnails_do_not_cover_each_other(n_thumbnails):
     X, labels = points(400, 9)
     images = np.random.default_rng(0).random((400, 8, 8))
-    display = EmbeddingDisplay.from_embeddings(
-        X, labels, images=images, n_thumbnails=n_thumbnails
-    )
+    display = draw(X, labels, images=images, n_thumbnails=n_thumbnails)
     figure = display.figure_
     figure.savefig(io.BytesIO())
     boxes = [box.get_window_extent() for box in display.thumbnails_]
@@ -184,9 +180,7 @@ def test_thumbnails_do_not_cover_each_other(n_thumbnails):
 def test_sub_figures_hold_thumbnails_too():
     X, labels = points(50, 3)
     left, right = Figure().subfigures(1, 2)
-    display = EmbeddingDisplay.from_embeddings(
-        X, labels, images=np.zeros((50, 3, 3)), ax=right.subplots()
-    )
+    display = draw(X, labels, images=np.zeros((50, 3, 3)), ax=right.subplots())
     assert display.figure_ is right
     assert display.thumbnails_
     assert not left.axes
@@ -194,31 +188,12 @@ def test_sub_figures_hold_thumbnails_too():
 
 def test_maps_without_a_scale_have_no_ticks():
     X, labels = points(30, 3)
-    display = EmbeddingDisplay.from_embeddings(X, labels, method="tsne", random_state=0)
+    display = draw(X, labels, method="tsne", random_state=0)
     assert display.ax_.get_xlabel() == "t-SNE 1"
     assert not len(display.ax_.get_xticks())
-    display = EmbeddingDisplay.from_embeddings(X, labels)
+    display = draw(X, labels)
     assert display.ax_.get_aspect() == 1
     assert len(display.ax_.get_xticks())
-
-
-def test_bad_input():
-    X, labels = points(30, 3)
-    with pytest.raises(ValueError, match=r"method must be one of .*got 'lda'"):
-        EmbeddingDisplay.from_embeddings(X, labels, method="lda")
-    with pytest.raises(ValueError, match="max_samples must be >= 2 or None, got 1"):
-        EmbeddingDisplay.from_embeddings(X, labels, max_samples=1)
-    with pytest.raises(ValueError, match="at least 2 features, got 1"):
-        EmbeddingDisplay.from_embeddings(X[:, :1], labels)
-    with pytest.raises(ValueError, match="an entry for each of 30 samples, got 3"):
-        EmbeddingDisplay.from_embeddings(X, labels, images=np.zeros((3, 4, 4)))
-    with pytest.raises(ValueError, match="n_thumbnails must be >= 0, got -1"):
-        EmbeddingDisplay.from_embeddings(X, labels, n_thumbnails=-1)
-    with pytest.raises(ValueError, match="max_samples must be >= 3"):
-        EmbeddingDisplay.from_embeddings(X, labels, max_samples=2, highlight=[0, 1, 2])
-    paths = [f"{i}.png" for i in range(30)]
-    with pytest.raises(ValueError, match=r"30 of 30 are not, first '0\.png'"):
-        EmbeddingDisplay.from_embeddings(X, labels, images=paths)
 
 
 def test_pca_is_scikit_learns(blobs):
@@ -231,7 +206,7 @@ def test_pca_is_scikit_learns(blobs):
     assert names[1] == f"principal component 2 ({share:.0%} of the variance)"
 
 
-@pytest.mark.parametrize("n_samples", [2, 5, 42])
+@pytest.mark.parametrize("n_samples", [2, 42])
 def test_tsne_takes_few_samples(blobs, n_samples):
     X = blobs[0][:n_samples]
     first = _embedding.reduce(X, "tsne", check_random_state(0))[0]
@@ -241,32 +216,28 @@ def test_tsne_takes_few_samples(blobs, n_samples):
     np.testing.assert_array_equal(first, again)
 
 
-def test_tsne_draws_from_the_random_state(blobs, monkeypatch):
-    given, state = {}, check_random_state(0)
+@pytest.fixture
+def given(monkeypatch):
+    """Replace the reducers; return the arguments that they are given."""
+    given = {}
+    reducer = SimpleNamespace(fit_transform=lambda X: X[:, :2].astype(np.float32))
 
-    class Mapped:
-        def __init__(self, **kwargs):
-            given.update(kwargs)
+    def make(**kwargs):
+        given.update(kwargs)
+        return reducer
 
-        def fit_transform(self, X):
-            return X[:, :2]
+    monkeypatch.setattr(_embedding, "TSNE", make)
+    monkeypatch.setitem(sys.modules, "umap", SimpleNamespace(UMAP=make))
+    return given
 
-    monkeypatch.setattr(_embedding, "TSNE", Mapped)
+
+def test_tsne_draws_from_the_random_state(blobs, given):
+    state = check_random_state(0)
     _embedding.reduce(blobs[0], "tsne", state)
     assert given["random_state"] is state
 
 
-def test_umap_is_called_with_a_seed(blobs, monkeypatch):
-    given = {}
-
-    class UMAP:
-        def __init__(self, **kwargs):
-            given.update(kwargs)
-
-        def fit_transform(self, X):
-            return X[:, :2].astype(np.float32)
-
-    monkeypatch.setitem(sys.modules, "umap", SimpleNamespace(UMAP=UMAP))
+def test_umap_is_called_with_a_seed(blobs, given, monkeypatch):
     positions, names = _embedding.reduce(blobs[0], "umap", check_random_state(0))
     assert positions.shape == (42, 2)
     assert positions.dtype == np.float64
@@ -275,9 +246,6 @@ def test_umap_is_called_with_a_seed(blobs, monkeypatch):
     assert given == {"n_neighbors": 15, "random_state": seed, "n_jobs": 1}
     with pytest.raises(ValueError, match="'umap' needs 4 or more samples, got 3"):
         _embedding.reduce(blobs[0][:3], "umap", check_random_state(0))
-
-
-def test_error_without_umap(blobs, monkeypatch):
     monkeypatch.setitem(sys.modules, "umap", None)
     with pytest.raises(ImportError, match="pip install umap-learn"):
         _embedding.reduce(blobs[0], "umap", check_random_state(0))
@@ -290,7 +258,7 @@ def test_warning_about_one_point(method):
     np.testing.assert_array_equal(positions, np.zeros((9, 2)))
 
 
-@pytest.mark.parametrize("n_chosen", [0, 1, 2, 20, 200])
+@pytest.mark.parametrize("n_chosen", [0, 1, 20, 200])
 def test_chosen_points_are_apart(n_chosen):
     points = np.random.default_rng(0).normal(size=(300, 2))
     chosen, spacing = _embedding.spread(points, n_chosen, smallest=0.25)
@@ -307,7 +275,4 @@ def test_chosen_points_are_apart(n_chosen):
     else:  # No room for another one.
         left = np.abs(points[:, None] - points[chosen]).max(axis=2).min(axis=1)
         assert left.max() < 0.25
-
-
-def test_equal_points_are_chosen_once():
-    assert len(_embedding.spread(np.ones((5, 2)), 3, smallest=0)[0]) == 1
+    assert len(_embedding.spread(np.ones((5, 2)), n_chosen, 0)[0]) == min(n_chosen, 1)

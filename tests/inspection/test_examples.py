@@ -40,10 +40,9 @@ def test_unseen_characters(run, capsys):
     assert "learned: {'precision_at_1': " in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_only_map_at_r_tells_embeddings_apart(seed):
+def test_only_map_at_r_tells_embeddings_apart():
     example = runpy.run_path(str(EXAMPLES / "why_map_at_r.py"))
-    spaces, labels = example["make_spaces"](seed)
+    spaces, labels = example["make_spaces"](0)
     assert list(spaces) == ["in pieces", "side by side", "apart"]
     rated = [example["rate"](embedding, labels) for embedding in spaces.values()]
     for name in ("precision_at_1", "nmi", "pairwise_f1"):
@@ -71,12 +70,9 @@ def test_compare_methods(run, tmp_path_factory, capsys):
     few = "--trials 1 --folds 2 --repeats 2 --max-epochs 1 --max-samples 6 --widths 8,8"
     methods = ["--methods", "triplet,softmax"]
     left = run("compare_methods.py", path, *methods, *few.split())
-    pictures, tables = (
-        ["plot.png", "trials.png"],
-        ["repeats.csv", "results.csv", "trials.csv"],
-    )
-    files = [*pictures, *tables, "report.html", "settings.json", "trials.db"]
-    assert left == [f"comparison/{name}" for name in sorted(files)]
+    files = "plot.png repeats.csv report.html results.csv settings.json trials.csv "
+    files = f"{files} trials.db trials.png".split()
+    assert left == [f"comparison/{name}" for name in files]
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2 + 2 + 6  # methods and baselines
     scores = [float(line.split(" | ")[1]) for line in lines[2:]]
@@ -108,11 +104,9 @@ def birds(tmp_path_factory):
 
 QUICK = {
     "torchvision/googlenet": "conv",
-    "image_size = 224": "image_size = 24",
-    "image_size = 227": "image_size = 24",
     "batch_size = 32": "batch_size = 8",
-    "max_epochs = 50": "max_epochs = 1",
-    "max_epochs = 300": "max_epochs = 1",
+    **{f"image_size = {size}": "image_size = 24" for size in (224, 227)},
+    **{f"max_epochs = {epochs}": "max_epochs = 1" for epochs in (300, 50)},
     "n_trials = 50": "n_trials = 2",
     "n_folds = 4": "n_folds = 2",
     "n_repeats = 10": "n_repeats = 2",
@@ -180,8 +174,7 @@ def test_settings_of_the_reproduction():
         "tau": 0.2,
         "margin": 0.01,
     }
-    found = embedder.get_params()
-    assert {name: found[name] for name in expected} == expected
+    assert expected.items() <= embedder.get_params().items()
     twin, check = read(EXAMPLES / "soft_triple_cub200_reality_check.toml")
     assert type(twin) is type(embedder) is SoftTripleEmbedder
     assert (check.n_trials, check.n_folds, check.n_repeats) == (50, 4, 10)

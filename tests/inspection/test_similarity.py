@@ -10,6 +10,8 @@ from sk_dml.inspection import SimilarityDisplay
 from sk_dml.inspection._similarity import anchor_pairs, sampled_pairs
 from sk_dml.losses import CircleLoss
 
+draw = SimilarityDisplay.from_embeddings
+
 
 def legend(display):
     return [text.get_text() for text in display.ax_.get_legend().get_texts()]
@@ -17,17 +19,14 @@ def legend(display):
 
 def test_densities_are_those_of_the_pairs(blobs):
     X, labels = blobs
-    display = SimilarityDisplay.from_embeddings(X, labels)
+    display = draw(X, labels)
     similarities = normalize(X) @ normalize(X).T
     i, j = np.triu_indices(42, 1)
     same = labels[i] == labels[j]
     pairs = similarities[i, j]
-    np.testing.assert_allclose(
-        np.sort(display.positive_similarities), np.sort(pairs[same])
-    )
-    np.testing.assert_allclose(
-        np.sort(display.negative_similarities), np.sort(pairs[~same])
-    )
+    positives, negatives = display.positive_similarities, display.negative_similarities
+    for values, own in ((positives, same), (negatives, ~same)):
+        np.testing.assert_allclose(np.sort(values), np.sort(pairs[own]))
     assert legend(display) == [
         f"same class: 126 pairs, mean {pairs[same].mean():.2f}",
         f"different classes: 735 pairs, mean {pairs[~same].mean():.2f}",
@@ -50,9 +49,9 @@ def logit(s_p, s_n, margin):
     return float(torch.log(torch.expm1(loss)))
 
 
-@pytest.mark.parametrize("margin", [0.25, 0.4, 0.8])
+@pytest.mark.parametrize("margin", [0.25, 0.8])
 def test_boundary_is_where_the_loss_turns(margin, blobs):
-    display = SimilarityDisplay.from_embeddings(*blobs, kind="plane", margin=margin)
+    display = draw(*blobs, kind="plane", margin=margin)
     s_n, s_p = display.boundary_.get_data()
     on_plane = np.abs(s_n) < 1
     s_n, s_p = s_n[on_plane], s_p[on_plane]
@@ -66,7 +65,7 @@ def test_boundary_is_where_the_loss_turns(margin, blobs):
     )
 
 
-@pytest.mark.parametrize("margin", [0.25, 0.4, 0.8])
+@pytest.mark.parametrize("margin", [0.25, 0.8])
 def test_plane_counts_points_beyond_the_boundary(margin):
     rng = np.random.default_rng(0)
     s_p, s_n = rng.uniform(-1, 1, 60), rng.uniform(-1, 0.6, 60)
@@ -79,39 +78,29 @@ def test_plane_counts_points_beyond_the_boundary(margin):
     assert equal.endswith(f"above it {np.mean(s_p > s_n):.0%} of the points")
     assert display.plot(Figure().subplots()).boundary_ is None
     assert len(legend(display)) == 2
-
-
-def test_very_dissimilar_classes_are_beyond_the_boundary():
-    display = SimilarityDisplay(
-        np.array([0.95, 1.0]), np.array([-0.6, -0.9]), kind="plane"
-    ).plot(margin=0.4)
-    assert legend(display)[2].endswith("beyond it 100% of the points")
+    far = SimilarityDisplay(np.array([0.95, 1.0]), np.array([-0.6, -0.9]), kind="plane")
+    text = legend(far.plot(Figure().subplots(), margin=0.4))[2]
+    assert text.endswith("beyond it 100% of the points")
 
 
 def test_sampled_negatives(blobs):
-    display = SimilarityDisplay.from_embeddings(
-        *blobs,
-        kind="plane",
-        negatives="sampled",
-        n_pairs=100,
-        n_anchors=10,
-        random_state=0,
-    )
+    options = {"negatives": "sampled", "n_pairs": 100, "n_anchors": 10}
+    display = draw(*blobs, kind="plane", random_state=0, **options)
     assert display.scatter_.get_offsets().shape == (100, 2)
     assert len(np.unique(display.positive_similarities)) == 10
     assert "10 of 42 anchors" in display.note
-    assert "with 10 of other classes each" in display.note
+    assert "with 10 to 10 of other classes each" in display.note
     assert "most similar" not in display.ax_.get_xlabel()
 
 
 def test_zero_rows_and_one_point():
     labels = list("aabb")
-    zeros = SimilarityDisplay.from_embeddings(np.zeros((4, 2)), labels)
+    zeros = draw(np.zeros((4, 2)), labels)
     assert not np.any(zeros.positive_similarities)
-    ones = SimilarityDisplay.from_embeddings(np.ones((4, 2)), labels)
+    ones = draw(np.ones((4, 2)), labels)
     np.testing.assert_allclose(ones.negative_similarities, 1)
     ones.figure_.draw_without_rendering()
-    plane = SimilarityDisplay.from_embeddings(np.ones((4, 2)), labels, kind="plane")
+    plane = draw(np.ones((4, 2)), labels, kind="plane")
     plane.figure_.draw_without_rendering()
 
 
@@ -121,22 +110,17 @@ def test_zero_rows_and_one_point():
         ({"kind": "circle"}, r"kind must be one of .*got 'circle'"),
         ({"negatives": "all"}, r"negatives must be one of .*got 'all'"),
         ({"n_pairs": 0}, "n_pairs must be an integer >= 1, got 0"),
-        ({"n_anchors": 0}, "n_anchors must be >= 1 or None, got 0"),
+        ({"n_anchors": 0}, "n_anchors must be >= 1, got 0"),
         ({"margin": 0.4}, "margin must be None, or above 0 with kind='plane'"),
         ({"margin": -1, "kind": "plane"}, "margin must be None, or above 0"),
     ],
 )
 def test_bad_input(blobs, options, message):
     with pytest.raises(ValueError, match=message):
-        SimilarityDisplay.from_embeddings(*blobs, **options)
-
-
-@pytest.mark.parametrize(
-    ("labels", "counts"), [("aaa", "3.*and 0"), ("abc", "0.*and 3")]
-)
-def test_no_pairs(labels, counts):
-    with pytest.raises(ValueError, match=f"labels must .*got {counts} of two"):
-        SimilarityDisplay.from_embeddings(np.eye(3), list(labels))
+        draw(*blobs, **options)
+    for labels, counts in (("aaa", "3.*and 0"), ("abc", "0.*and 3")):
+        with pytest.raises(ValueError, match=f"labels must .*got {counts} of two"):
+            draw(np.eye(3), list(labels))
 
 
 @pytest.fixture
@@ -156,15 +140,14 @@ def all_pairs(rows, codes):
 @pytest.mark.parametrize(
     ("n_pairs", "note"),
     [
-        (1000, "all pairs"),
-        (143, "all pairs"),
-        (100, "100 of 143 pairs between classes, drawn at random, all others"),
-        (40, "40 of 47 pairs within and 40 of 143 pairs between classes, drawn at"),
+        (143, "47 of 47 pairs within classes, 143 of 143 between them"),
+        (100, "47 of 47 pairs within classes, 100 of 143 between them"),
+        (40, "40 of 47 pairs within classes, 40 of 143 between them"),
     ],
 )
 def test_pairs_are_drawn_without_replacement(rows, n_pairs, note):
     parts = sampled_pairs(*rows, n_pairs, check_random_state(0))
-    assert parts[2].startswith(note)
+    assert parts[2] == note
     for values, pairs in zip(parts, all_pairs(*rows), strict=False):
         assert len(values) == min(n_pairs, len(pairs))
         # Similarities of these rows say which samples a pair is of.
@@ -198,7 +181,7 @@ def test_hardest_pairs_of_every_anchor(rows, working_memory):
         pytest.warns(UserWarning, match="1 of 20 samples are left out"),
     ):
         positives, negatives, note = anchors_of(*rows)
-    assert note == "19 anchors"
+    assert note == "19 of 19 anchors"
     pairs = np.stack([positives, negatives], axis=1)
     np.testing.assert_allclose(pairs, list(hardest(*rows)), atol=1e-14)
 
@@ -221,24 +204,24 @@ def test_sampled_negatives_are_different_samples_of_other_classes(rows, n_pairs)
         assert len(set(gaps.argmin(axis=1))) == n_drawn
         start += n_drawn
     assert len(positives) == len(negatives) == start
-    each = "3" if n_pairs == 60 else "11 to 17"
-    assert note == f"19 anchors, with {each} of other classes each"
+    each = "3 to 3" if n_pairs == 60 else "11 to 17"
+    assert note == f"19 of 19 anchors, with {each} of other classes each"
 
 
 def test_anchors_are_drawn(rows):
     X, codes = rows[0], np.arange(20) % 4
     positives, negatives, note = anchors_of(X, codes, n_anchors=6)
     assert len(positives) == len(negatives) == 6
-    assert note == "6 of 20 anchors, drawn at random"
+    assert note == "6 of 20 anchors"
     expected = np.array(list(hardest(X, codes)))
     for pair in zip(positives, negatives, strict=True):
         assert np.abs(expected - pair).max(axis=1).min() < 1e-14
     # The pairs are dealt out among the anchors drawn, not among all samples.
     _, _, note = anchors_of(X, codes, n_anchors=6, n_pairs=30, negatives="sampled")
-    assert note.endswith("with 5 of other classes each")
+    assert note.endswith("with 5 to 5 of other classes each")
 
 
 @pytest.mark.parametrize("codes", [np.zeros(20, int), np.arange(20)])
 def test_nothing_to_compare(rows, codes):
-    with pytest.raises(ValueError, match=r"labels must .*got no sample"):
+    with pytest.raises(ValueError, match=r"labels must .*got none among 20 samples"):
         anchors_of(rows[0], codes)
