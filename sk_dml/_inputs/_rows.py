@@ -28,8 +28,9 @@ class Rows(Source):
             )
         if n_axes == 2 and _holds_paths(X):
             raise ValueError(
-                f"X is a table of paths, of shape {np.shape(X)}; {name} takes one "
-                "axis: X[:, 0] or frame['name']."
+                f"X is a table of strings or paths, of shape {np.shape(X)}; {name} "
+                "takes tables of numbers, and paths of images in one axis: X[:, 0] or "
+                "frame['name']."
             )
         if n_axes == 2 and fitted is not None and fitted["noun"] != self.noun:
             raise ValueError(

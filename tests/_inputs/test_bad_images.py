@@ -200,8 +200,10 @@ def test_an_image_that_breaks_later_stops_the_training(files, tmp_path):
 def test_wrong_data(files, decoded, monkeypatch):
     paths, y = files
     for X in (paths[:, None], pd.DataFrame({"path": paths}), [[p] for p in paths]):
-        with pytest.raises(ValueError, match=r"table of paths.*\(48, 1\).*X\[:, 0\]"):
+        with pytest.raises(ValueError, match=r"or paths, .*\(48, 1\).*X\[:, 0\]"):
             quick().fit(X, y)
+    with pytest.raises(ValueError, match=r"table of strings .* takes tables of num"):
+        quick().fit(np.full((48, 2), "red"), y)
     mixed = paths.astype(object)
     mixed[[3, 5]] = None, 3.5
     with pytest.raises(ValueError, match=r"paths and 2 entries .* None, at index 3"):
