@@ -235,7 +235,8 @@ def locked(directory):
         ) from error
     except OSError as error:
         if error.errno not in NO_LOCKS:
-            raise _failure(f"{given} cannot be used", error) from error
+            kept = " It must be a directory." if os.path.isfile(directory) else ""
+            raise _failure(f"{given} cannot be used", error, kept) from error
         warn(f"{given} cannot be locked ({error.strerror}): let no other fit use it.")
     try:
         yield

@@ -461,6 +461,8 @@ def test_directories_that_cannot_be_used(tmp_path):
     for path in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(OSError, match=r"checkpoint_dir='.*file.*' cannot be used"):
             embedder(checkpoint_dir=path).fit(X, y)
+    with pytest.raises(OSError, match=r"File exists\. It must be a directory\.$"):
+        embedder(checkpoint_dir=tmp_path / "file").fit(X, y)
     (tmp_path / NAME).mkdir()
     with pytest.raises(OSError, match=r"^checkpoint_dir: .* cannot be read"):
         embedder(checkpoint_dir=tmp_path).fit(X, y)
