@@ -103,10 +103,15 @@ class PairLoss(Loss):
         """Check a batch; return rows, gallery, both masks, and the labels if needed."""
         if positives is not None or negatives is not None:
             _check_both(positives=positives, negatives=negatives)
-            if not (labels is references is reference_labels is None):
+            if labels is not None:
                 raise ValueError(
-                    "positives and negatives replace labels, and references need "
-                    "labels: give either labels or masks."
+                    "positives and negatives replace labels: give either labels or "
+                    "masks."
+                )
+            if not (references is reference_labels is None):
+                raise ValueError(
+                    "references need labels: they cannot be given with positives and "
+                    "negatives."
                 )
             if self.needs_labels:
                 raise ValueError(
