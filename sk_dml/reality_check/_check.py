@@ -306,7 +306,13 @@ class RealityCheck(BaseEstimator):
             estimator = clone(estimator)
             if isinstance(embedder, BaseEmbedder):
                 params = {**(self.embedder_params or {}), "early_stopping": True}
-                estimator.set_params(**{f"{prefix}{n}": v for n, v in params.items()})
+                params = {f"{prefix}{n}": v for n, v in params.items()}
+                try:
+                    estimator.set_params(**params)
+                except ValueError as error:
+                    raise ValueError(
+                        f"embedder_params do not fit {name}: {error}"
+                    ) from error
             space = spaces.pop(name, None)
             space = default_space(estimator) if space is None else space
             dimensions = translate_space(name, estimator, space)

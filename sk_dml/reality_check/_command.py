@@ -49,7 +49,8 @@ def add_arguments(parser):
         action="store_true",
         help="end trials after a fold where they fall behind the median of the others",
     )
-    add("--test-size", type=float, default=0.5, help="share of classes (default: .5)")
+    text = "share of the classes for test (.25), or number (3) (default: .5)"
+    add("--test-size", type=share_or_number, default=0.5, help=text)
     add("--time-limit", type=seconds, help="of the search, such as 2h, 90m or 1h30m")
     add("--storage", help="a database URL (default: a file in the folder)")
     add("--jobs", type=int, help="trials at once in this process (default: 1)")
@@ -122,6 +123,16 @@ def seconds(text):
     if not total:
         raise ArgumentTypeError(message)
     return total
+
+
+def share_or_number(text):
+    """Return 3 as an int and .5 as a float."""
+    try:
+        return int(text) if text.isdecimal() else float(text)
+    except ValueError as error:
+        raise ArgumentTypeError(
+            f"must be a share such as .5 or a number such as 3, got {text!r}"
+        ) from error
 
 
 def load(source, target):

@@ -363,6 +363,11 @@ def test_groups_stay_on_one_side_of_classes_that_are_listed():
             y,
             r"search_spaces\['Triplet'\] has the unknown parameter 'margn'",
         ),
+        (
+            {"embedder_params": {"max_epoch": 2}},
+            y,
+            "embedder_params do not fit Triplet: Invalid parameter 'max_epoch'",
+        ),
         ({"search_spaces": {"Circle": {}}}, y, r"unknown methods \['Circle'\]"),
         ({"n_folds": 3}, y, "n_folds=3 takes two classes .* there are 4 classes"),
         ({"n_folds": 9}, y, "n_folds=9 takes two classes .* there are 4 classes"),

@@ -148,6 +148,8 @@ def test_bad_durations(text):
         ("--data digits --out {x}", "cannot hold, got '{x}'"),
         ("--data digits --folds 9", "n_folds=9 takes two classes"),
         ("--data digits --folds 2 --test-size .7", "Choose a smaller test_size, or"),
+        ("--data digits --folds 2 --test-size 7", "Choose a smaller test_size, or"),
+        ("--data digits --test-size few", "or a number such as 3, got 'few'"),
         (
             "--data digits --time-limit soon",
             "a duration above 0 such as 2h, 1h30m or 45s, got 'soon'",
