@@ -2,7 +2,7 @@
 
 import copy
 import inspect
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import KW_ONLY, dataclass
 from numbers import Integral, Real
 from os import PathLike
@@ -429,105 +429,78 @@ class BaseEmbedder(
         is_partial=False,
         sklearn_callbacks=None,
     ):
-        """Train a net; if that fails, what was learned before stays."""
+        """Train a net, from the one that is there if it is to go on."""
         net_params = check_net_params(self)
         if self.callbacks:
             check_are_callbacks(self.callbacks)
         if self.scoring != BaseEmbedder.scoring:  # the default is valid
             check_scoring(self.scoring)
-        before = dict(vars(self))
-        try:
-            with ExitStack() as stack:
-                return self._train_net(
-                    X,
-                    y,
-                    net_params,
-                    stack,
-                    validation_data=validation_data,
-                    classes=classes,
-                    is_partial=is_partial,
-                    sklearn_callbacks=sklearn_callbacks,
+        with ExitStack() as stack:
+            stack.enter_context(unchanged_on_error(self))
+            previous = vars(self).get("net_")
+            known = vars(self).get("classes_") if previous else None
+            if previous:
+                previous.check_training_readiness()
+            X, own_classes, targets = self._check_data(X, y, reset=previous is None)
+            if self.n_components == 1:
+                warn(
+                    "n_components=1 leaves rows of length one but two values, 1 and "
+                    "-1, and most methods no gradient. Use 2 or more."
                 )
-        except BaseException:
-            drop_fitted(self)
-            self.__dict__.update(before)
-            raise
-
-    def _train_net(
-        self,
-        X,
-        y,
-        net_params,
-        stack,
-        *,
-        validation_data,
-        classes,
-        is_partial,
-        sklearn_callbacks,
-    ):
-        """Train a net, from the one that is there if it is to go on."""
-        previous = vars(self).get("net_")
-        known = vars(self).get("classes_") if previous else None
-        if previous:
-            previous.check_training_readiness()
-        X, own_classes, targets = self._check_data(X, y, reset=previous is None)
-        if self.n_components == 1:
-            warn(
-                "n_components=1 leaves rows of length one but two values, 1 and -1, "
-                "and most methods no gradient. Use 2 or more."
+            self.device_ = resolve_device(self.device)
+            if self.precision != "float32":
+                check_precision(self.precision, self.device_)
+            random_state = check_random_state(self.random_state)
+            seeds = random_state.randint(np.iinfo(np.int32).max, size=2).tolist()
+            data = {"X": X, "y": targets, "classes": own_classes}
+            if validation_data is not None:
+                validation_data = check_validation_data(
+                    self, validation_data, own_classes
+                )
+                data["validation X"], data["validation y"] = validation_data
+            checkpoint = None
+            if self.checkpoint_dir is not None:
+                checkpoint = stack.enter_context(
+                    open_checkpoint(self, data, seeds, self.device_)
+                )
+                seeds = checkpoint.seeds
+            if self.early_stopping and validation_data is None and not is_partial:
+                X, own_classes, targets, validation_data = split_validation(
+                    self, X, own_classes, targets, seeds[1]
+                )
+            batch_size = check_batch_size(self, own_classes, targets)
+            self.classes_, targets, indices = merge_classes(
+                own_classes, targets, known=known, classes=classes
             )
-        self.device_ = resolve_device(self.device)
-        if self.precision != "float32":
-            check_precision(self.precision, self.device_)
-        random_state = check_random_state(self.random_state)
-        seeds = random_state.randint(np.iinfo(np.int32).max, size=2).tolist()
-        data = {"X": X, "y": targets, "classes": own_classes}
-        if validation_data is not None:
-            validation_data = check_validation_data(self, validation_data, own_classes)
-            data["validation X"], data["validation y"] = validation_data
-        checkpoint = None
-        if self.checkpoint_dir is not None:
-            checkpoint = stack.enter_context(
-                open_checkpoint(self, data, seeds, self.device_)
-            )
-            seeds = checkpoint.seeds
-        if self.early_stopping and validation_data is None and not is_partial:
-            X, own_classes, targets, validation_data = split_validation(
-                self, X, own_classes, targets, seeds[1]
-            )
-        batch_size = check_batch_size(self, own_classes, targets)
-        self.classes_, targets, indices = merge_classes(
-            own_classes, targets, known=known, classes=classes
-        )
-        validation = validation_data and Validation(self, *validation_data)
-        stack.enter_context(torch_seed(seeds[0], self.device_))
-        net = self._make_net(
-            X,
-            len(self.classes_),
-            net_params,
-            # Where the training goes on, the head is there.
-            sample=None if previous else lambda: training_sample(X, targets),
-            batch_size=batch_size,
-            sampling_seed=seeds[1],
-            is_partial=is_partial,
-        ).initialize()
-        if self.callbacks:
-            check_callbacks(net, validates=validation is not None)
-        if previous:
-            carry_over(self, previous, net, indices, optimizer=is_partial)
-        elif self.backbone_lr == 0:
-            self._warn_if_random_weights_stay(net)
-        n_before = len(net.history)
-        late_callbacks = [sklearn_callbacks]
-        if self.verbose:
-            late_callbacks.append(progress(type(self).__name__, self.verbose))
-        if checkpoint is not None:
-            n_before = checkpoint.begin(n_before)
-            net.checkpoint_ = checkpoint
-            late_callbacks.append(SaveCheckpoint())
-        net.add_callbacks(before=[Diagnostics(), validation], after=late_callbacks)
-        net.partial_fit(X, targets)
-        return self._keep(net, n_before, validation, checkpoint)
+            validation = validation_data and Validation(self, *validation_data)
+            stack.enter_context(torch_seed(seeds[0], self.device_))
+            net = self._make_net(
+                X,
+                len(self.classes_),
+                net_params,
+                # Where the training goes on, the head is there.
+                sample=None if previous else lambda: training_sample(X, targets),
+                batch_size=batch_size,
+                sampling_seed=seeds[1],
+                is_partial=is_partial,
+            ).initialize()
+            if self.callbacks:
+                check_callbacks(net, validates=validation is not None)
+            if previous:
+                carry_over(self, previous, net, indices, optimizer=is_partial)
+            elif self.backbone_lr == 0:
+                self._warn_if_random_weights_stay(net)
+            n_before = len(net.history)
+            late_callbacks = [sklearn_callbacks]
+            if self.verbose:
+                late_callbacks.append(progress(type(self).__name__, self.verbose))
+            if checkpoint is not None:
+                n_before = checkpoint.begin(n_before)
+                net.checkpoint_ = checkpoint
+                late_callbacks.append(SaveCheckpoint())
+            net.add_callbacks(before=[Diagnostics(), validation], after=late_callbacks)
+            net.partial_fit(X, targets)
+            return self._keep(net, n_before, validation, checkpoint)
 
     def _check_data(self, X, y, *, reset):
         """Check the samples; return those that can be read, with numbered classes."""
@@ -650,3 +623,15 @@ def drop_fitted(embedder):
     for name in [*vars(embedder)]:
         if name.endswith("_") or name.startswith(("_held_out", "_interrupted")):
             delattr(embedder, name)
+
+
+@contextmanager
+def unchanged_on_error(embedder):
+    """Leave an embedder as it was before if anything raises, in a block."""
+    before = dict(vars(embedder))
+    try:
+        yield
+    except BaseException:
+        drop_fitted(embedder)
+        vars(embedder).update(before)
+        raise
