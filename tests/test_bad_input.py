@@ -91,7 +91,7 @@ with_nan[3, 1], with_inf[3, 1] = np.nan, np.inf
         ),
         (X_small, y_small, {"module": "resnet"}, InvalidParameterError, "module"),
         (X_small, y_small, {"augment": "flip"}, InvalidParameterError, "augment"),
-        (X_small, y_small, {"augment": "crop"}, ValueError, "is for images, got rows"),
+        (X_small, y_small, {"augment": "crop"}, ValueError, "is for images; for other"),
         (X_small, y_small, {"optimizer": "lion"}, InvalidParameterError, "optimizer"),
         (X_small, y_small, {"net_params": 3}, InvalidParameterError, "net_params"),
     ],

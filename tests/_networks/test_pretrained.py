@@ -15,7 +15,7 @@ from torch import nn
 from sk_dml import CircleEmbedder
 from sk_dml._inputs._images import ArrayImages
 from sk_dml._inputs._rows import Rows
-from sk_dml._networks import _pretrained
+from sk_dml._networks import _build, _pretrained
 from sk_dml._networks._build import build_network, fine_tuning
 from sk_dml._training._optimizer import find_head
 
@@ -337,7 +337,7 @@ def test_values_of_another_scale_are_refused(with_weights, low, high, message):
 def test_settings_for_pretrained_networks(with_weights):
     pretrained = build(SHUFFLENET, weights="DEFAULT")
     backbone_lr, settings = fine_tuning(pretrained, 1e-2, None)
-    assert backbone_lr == pytest.approx(1e-2 * _pretrained.BACKBONE_SHARE)
+    assert backbone_lr == pytest.approx(1e-2 * _build.BACKBONE_SHARE)
     assert settings == {"freeze_batch_norm": True}
     assert fine_tuning(pretrained, 1e-2, 0) == (0, settings)
     assert fine_tuning(build(SHUFFLENET), 1e-2, None) == (None, {})
@@ -369,7 +369,7 @@ def test_fit_trains_the_body_and_keeps_its_batch_norms(with_weights):
     assert not {n for n in moved if n.startswith("conv1.1.")}  # a batch norm
     rates = {group["lr"] for group in embedder.net_.optimizer_.param_groups}
     assert len(rates) == 2
-    assert max(rates) == pytest.approx(min(rates) / _pretrained.BACKBONE_SHARE)
+    assert max(rates) == pytest.approx(min(rates) / _build.BACKBONE_SHARE)
     given = {"backbone_lr": 1e-3, "net_params": {"freeze_batch_norm": False}}
     embedder = CircleEmbedder(4, **SMALL, **given).fit(X, y)
     maps = embedder.net_.module_.backbone.body.maps.state_dict()
