@@ -110,7 +110,7 @@ def effective_rank(rows):
 
 
 def warn_of_failures(history, n_components):
-    """Warn of the way in which training failed, by the rows of its epochs."""
+    """Warn of each way in which training failed, by the rows of its epochs."""
     halves = [row for row in history if "skipped_steps" in row]
     n_skipped = sum(row["skipped_steps"] for row in halves)
     n_steps = sum(row["train_batch_count"] for row in halves)
@@ -127,13 +127,8 @@ def warn_of_failures(history, n_components):
     similarity = last.get("mean_similarity", -1)
     rank = last.get("effective_rank", n_components)
     on_line = n_components > 2 and last.get("batch_classes", 0) >= LINE_CLASSES
-    if all(row["train_loss"] == 0 for row in history):
-        warn(
-            "The loss was 0 in every epoch, so nothing was learned: no pair or triplet "
-            "of a batch had a loss. Take larger batches, a larger margin, or another "
-            "mining."
-        )
-    elif similarity > COLLAPSED_SIMILARITY or rank == 0:
+    is_point = similarity > COLLAPSED_SIMILARITY
+    if is_point or rank == 0:
         likeness = f"samples of different classes have mean cosine {similarity:.4f}"
         warn(
             "The embedding has collapsed to a point: "
@@ -145,6 +140,14 @@ def warn_of_failures(history, n_components):
             f"The embedding has collapsed to a line: its effective rank is {rank:.2f} "
             f"of {n_components}. Lower lr or weight_decay, or take another method."
         )
+    if all(row["train_loss"] == 0 for row in history):
+        warn(
+            "The loss was 0 in every epoch, so nothing was learned: no pair or triplet "
+            "of a batch had a loss. Take larger batches, a larger margin, or another "
+            "mining."
+        )
+    elif is_point:  # where distances, and their gradients, are 0 or rounding errors
+        return
     elif all(_is_dead(row) for row in history[-2:]) and not _is_learned(history):
         warn(
             "The gradient is dead: it is zero while the loss is not "
