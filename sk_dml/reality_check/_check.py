@@ -674,9 +674,7 @@ def _describe_settings(check, methods, development, test, *, metrics, reference)
         "pruner": describe_pruner(check.pruner),
         "time_limit": check.time_limit,
         "storage": check.storage and hide_password(check.storage),
-        "test_classes": listed
-        if isinstance(listed, str)
-        else [str(label) for label in listed],
+        "test_classes": listed if isinstance(listed, str) else [*map(str, listed)],
         "metrics": list(metrics),
         "reference": reference,
         "n_development_samples": len(development[1]),
