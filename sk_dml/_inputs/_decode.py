@@ -61,7 +61,7 @@ def load_square(item, side, *, column="image"):
 
 
 def load_image(item, smallest_side=None, *, column="image"):
-    """Load an image as a Pillow image of mode "RGB", as it is to be looked at.
+    """Load an image as a Pillow image of mode "RGB", upright.
 
     It is turned as its EXIF orientation says. Gray values become three equal channels,
     those of 16 bits are divided by 257; transparent pixels are laid on white. Of an

@@ -178,7 +178,7 @@ class Source:
 
     @property
     def default_augment(self):
-        """What augment="auto" stands for."""
+        """The value that augment="auto" selects."""
         return None
 
     @property
