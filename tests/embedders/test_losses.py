@@ -133,7 +133,7 @@ def test_empty_batch_is_zero(method):
     loss = make_loss(method)
     embeddings = torch.zeros(0, N_FEATURES, dtype=torch.float64)
     value, _ = value_and_gradient(loss, embeddings, torch.zeros(0).long())
-    # The regulariser of the centres is there without samples too.
+    # The regularizer of the centers is there without samples too.
     has_regulariser = hasattr(loss, "tau")
     expected = 0.0
     if has_regulariser and loss.proxies.shape[1] > 1:

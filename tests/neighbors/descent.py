@@ -7,7 +7,7 @@ import numpy as np
 
 
 class Descent:
-    """Finds the true neighbours, but for every seventh query that it gets stuck at."""
+    """Finds the true neighbors, but for every seventh query that it gets stuck at."""
 
     n_built = 0
     seeds: list = []
