@@ -66,7 +66,7 @@ def peer_embedder(cls):
     """Return a subclass of an embedder that minimizes the peer's loss."""
     name = cls.__name__.removesuffix("Embedder") + "Loss"
 
-    def make_loss(self, n_classes):
+    def make_loss(self, n_classes, n_samples):
         return peer_loss(name, n_classes, self.n_components)
 
     return type(f"Peer{cls.__name__}", (cls,), {"_make_loss": make_loss})

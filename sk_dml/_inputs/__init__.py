@@ -7,13 +7,16 @@ from sk_dml._inputs._images import ArrayImages, StoredImages
 from sk_dml._inputs._rows import Rows
 from sk_dml._inputs._source import Source
 
-# All kinds of X. The last one that accepts X reads it; rows are what is left.
-KINDS: list[type[Source]] = [Rows, ArrayImages, StoredImages, DecodedImages]
+# The kinds of X besides rows. The last one that accepts X reads it.
+KINDS: list[type[Source]] = [ArrayImages, StoredImages, DecodedImages]
 
 
 def find_kind(X):
-    """Return the Source class that reads X."""
-    return next(kind for kind in reversed(KINDS) if kind.accepts(X))
+    """Return the Source class that reads X: that of rows if no other accepts it."""
+    for kind in reversed(KINDS):
+        if kind.accepts(X):
+            return kind
+    return Rows
 
 
 def make_source(embedder, X, *, reset):

@@ -155,9 +155,13 @@ class DecodedImages(Images):
         kinds = (ImageSequence, Dataset, Mapping, Iterator)
         if isinstance(X, kinds) or is_path(X) or _is_of_hub(X):
             return True
-        if not _is_sequence(X):
+        if hasattr(X, "dtype") or hasattr(X, "dtypes"):  # an array, or a data frame
+            is_sequence = len(getattr(X, "shape", ())) == 1
+        else:
+            is_sequence = hasattr(X, "__len__") and hasattr(X, "__getitem__")
+        if not is_sequence or not len(X):
             return False
-        first = next(iter(X), None)
+        first = next(iter(X))
         return is_path(first) or isinstance(first, bytes) or _holds_image(first)
 
     @property
@@ -221,7 +225,8 @@ class DecodedImages(Images):
             digest.update(self.images.indices.tobytes())
             digest.update(self.take(evenly_spaced(len(self), N_COMPARED))[0])
         what = "files" if self.are_files else "items"
-        return f"{len(self)} {what} read as {self.sample_shape}, {digest.hexdigest()}"
+        text = f"{len(self)} {what} read as {self.sample_shape}"
+        return f"{text}, {digest.hexdigest()[:16]}"
 
     def _decode(self, index):
         item = self.images[int(index)]
@@ -256,8 +261,8 @@ def check_image_size(embedder):
             "their own size. Allowed for them is None; ImageSequence(X) is scaled."
         )
     raise ValueError(
-        f"image_size={given}, but the network that is to be trained further sees "
-        f"images of {seen} x {seen}. Allowed are {seen} and None."
+        f"image_size={given}, but training goes on with a network for images of "
+        f"{seen} x {seen}. Allowed are {seen} and None."
     )
 
 
@@ -301,14 +306,6 @@ def _as_sequence(X):
 def _is_of_hub(X):
     """Return whether X is a Dataset of Hugging Face."""
     return hasattr(X, "features") and hasattr(X, "column_names")
-
-
-def _is_sequence(X):
-    """Return whether X has one axis, and is no data frame."""
-    if hasattr(X, "dtype") or hasattr(X, "dtypes"):
-        return len(getattr(X, "shape", ())) == 1
-    is_indexed = hasattr(X, "__len__") and hasattr(X, "__getitem__")
-    return is_indexed and len(X) > 0 and not isinstance(X, (str, bytes))
 
 
 def _check_paths(X):

@@ -23,6 +23,7 @@ class Images(Source):
     noun = "images"
     is_image = True
     default_module = "conv"
+    size_names = ("n_channels",)
     pooled_axes = (2, 3)
 
     @property
@@ -34,11 +35,6 @@ class Images(Source):
     def white(self):
         """255 for uint8, 1 for floats."""
         return 255 if self.dtype == np.uint8 else 1
-
-    @property
-    def module_sizes(self):
-        """The number of channels."""
-        return {"n_channels": self.sample_shape[0]}
 
     @property
     def inference_size(self):

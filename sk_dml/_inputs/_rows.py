@@ -18,6 +18,7 @@ class Rows(Source):
 
     noun = "rows"
     limit = 3.0
+    size_names = ("n_features",)
 
     def __init__(self, X, embedder, fitted=None):
         name, n_axes = type(embedder).__name__, count_axes(X)
@@ -26,12 +27,14 @@ class Rows(Source):
                 f"Found array with dim {n_axes} for X; {name} takes rows (2 axes) or "
                 "images (3 or 4 axes)."
             )
-        if n_axes == 2 and _holds_paths(X):
-            raise ValueError(
-                f"X is a table of strings or paths, of shape {np.shape(X)}; {name} "
-                "takes tables of numbers, and paths of images in one axis: X[:, 0] or "
-                "frame['name']."
-            )
+        if n_axes == 2 and not issparse(X):
+            first = np.asarray(X[:1], dtype=object)
+            if first.size and all(map(is_path, first.ravel())):
+                raise ValueError(
+                    f"X is a table of strings or paths, of shape {np.shape(X)}; {name} "
+                    "takes tables of numbers, and paths of images in one axis: "
+                    "X[:, 0] or frame['name']."
+                )
         if n_axes == 2 and fitted is not None and fitted["noun"] != self.noun:
             raise ValueError(
                 f"X has shape {np.shape(X)}, but {name} was fitted with "
@@ -40,11 +43,6 @@ class Rows(Source):
         self.array = validate_data(
             embedder, X, dtype=[np.float64, np.float32], reset=fitted is None
         )
-
-    @classmethod
-    def accepts(cls, X):
-        """Return True."""
-        return True
 
     def statistics(self):
         """Return the mean and the scale of every feature, in float64."""
@@ -60,15 +58,3 @@ class Rows(Source):
                 "a standard deviation; divide them by a constant."
             )
         return torch.from_numpy(scaler.mean_), torch.from_numpy(scaler.scale_)
-
-    @property
-    def module_sizes(self):
-        """The number of features."""
-        return {"n_features": self.sample_shape[0]}
-
-
-def _holds_paths(X):
-    if issparse(X):
-        return False
-    first = np.asarray(X[:1], dtype=object)
-    return first.size > 0 and all(map(is_path, first.ravel()))

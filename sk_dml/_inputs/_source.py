@@ -17,6 +17,8 @@ from sklearn.utils import gen_batches
 N_SAMPLED, SAMPLED_BYTES = 1000, 2**26
 # Values that statistics take at once, at most, and bytes that fingerprints do.
 STATISTICS_BLOCK, HASHED_BLOCK = 2**21, 2**24
+# Samples from which the head of a pretrained network begins, and of these at once.
+N_FOR_HEAD, HEAD_BLOCK = 2048, 32
 # Samples that are embedded at once outside training, and values of these, at most.
 INFERENCE_SAMPLES, INFERENCE_VALUES = 512, 2**21
 
@@ -63,6 +65,12 @@ class Source:
     in_threads = False
     # The network of module=None: a name, or the class of a torch Module.
     default_module: Any = "mlp"
+    # What constructors of networks may call the axes of a sample, besides input_shape.
+    size_names: tuple[str, ...] = ()
+    # The value that augment="auto" selects.
+    default_augment: Any = None
+    # The value of white, for images.
+    white: Any = None
     # Axes of a batch over which statistics are taken, besides that of the samples.
     pooled_axes: tuple[int, ...] = ()
     # Soft bound of standardized values, in standard deviations.
@@ -171,25 +179,16 @@ class Source:
         """
         known = fitted["noun"], fitted["sample_shape"]
         if (self.noun, self.sample_shape) != known:
-            raise ValueError(
+            message = (
                 f"X holds {self.noun} of shape {self.sample_shape}, but {name} was "
                 "fitted with {} of shape {}.".format(*known)
             )
-
-    @property
-    def default_augment(self):
-        """The value that augment="auto" selects."""
-        return None
-
-    @property
-    def white(self):
-        """The value of white, for images."""
-        return None
-
-    @property
-    def module_sizes(self):
-        """Arguments that constructors of networks may name, besides input_shape."""
-        return {}
+            if fitted["image_size"] is not None:
+                message += (
+                    " Those were files or a dataset, scaled for image_size="
+                    f"{fitted['image_size']}; ImageSequence(X) is scaled, too."
+                )
+            raise ValueError(message)
 
     @property
     def inference_size(self):
@@ -226,10 +225,10 @@ class Source:
         return max(1, prod(self.sample_shape) * self.dtype.itemsize)
 
 
-def training_sample(source, y, n_wanted=2048, size=32):
+def training_sample(source, y):
     """Yield blocks (samples, labels) of evenly spaced training data, as tensors."""
-    indices = evenly_spaced(len(source), n_wanted)
-    for block in gen_batches(len(indices), size):
+    indices = evenly_spaced(len(source), N_FOR_HEAD)
+    for block in gen_batches(len(indices), HEAD_BLOCK):
         some = indices[block]
         yield torch.from_numpy(source.take(some)[0]), torch.from_numpy(y[some])
 

@@ -47,11 +47,8 @@ class RandomAffine(nn.Module):
     which images are bent smoothly, as a share of the sides.
     """
 
-    # The defaults were chosen by class-disjoint validation on drawn characters.
-    def __init__(self, degrees=10.0, scale=0.15, shear=0.15, shift=0.1, bend=0.03):
-        super().__init__()
-        self.degrees, self.scale = degrees, scale
-        self.shear, self.shift, self.bend = shear, shift, bend
+    # Chosen by class-disjoint validation on drawn characters.
+    degrees, scale, shear, shift, bend = 10.0, 0.15, 0.15, 0.1, 0.03
 
     def forward(self, images):
         """Return a changed batch (n, C, H, W) in training, the same one otherwise."""
@@ -85,10 +82,12 @@ class RandomResizedCrop(nn.Module):
     and does not average: parts more than twice as large as ``size`` lose detail.
     """
 
-    # The defaults are those of A Metric Learning Reality Check.
-    def __init__(self, size=None, area=(0.16, 1.0), ratio=4 / 3):
+    # As in A Metric Learning Reality Check.
+    area, ratio = (0.16, 1.0), 4 / 3
+
+    def __init__(self, size=None):
         super().__init__()
-        self.size, self.area, self.ratio = size, area, ratio
+        self.size = size
 
     def forward(self, images):
         """Return a changed batch (n, C, H, W) in training, the same one otherwise."""

@@ -39,8 +39,8 @@ def build_network(
     ----------
     module : None, str, type or torch.nn.Module
         None picks the source's default. A class is called with ``params`` and with
-        those of ``n_components``, ``input_shape`` and the source's ``module_sizes``
-        that its constructor names. An instance is deep-copied. "torchvision/NAME" and
+        those of ``n_components``, ``input_shape`` and the source's ``size_names`` that
+        its constructor names. An instance is deep-copied. "torchvision/NAME" and
         "timm/NAME" are networks of these libraries.
     params : dict
         Arguments for the constructor of the backbone.
@@ -164,8 +164,8 @@ def _build_backbone(module, params, source, input_shape, n_components):
             f"height, width) or (n, height, width, channels), got {source.noun} of "
             f"shape {input_shape}; use 'mlp' or 'linear'."
         )
-    sizes = source.module_sizes
-    offered = {"n_components": n_components, "input_shape": input_shape, **sizes}
+    offered = dict(zip(source.size_names, input_shape, strict=False))
+    offered |= {"n_components": n_components, "input_shape": input_shape}
     return _construct(NETWORKS.get(module, module), params, offered)
 
 

@@ -8,7 +8,8 @@ this order, so that each finds what those before it have recorded:
 3. Validation: the score, and whether to stop early
 4. MoveRates: the schedule and the duration; now the row of the epoch is complete
 5. the user's callbacks, given as ``callbacks``
-6. UsersDone: from here on, Ctrl-C is not taken for a callback that stops the training
+6. UsersDone, if there are any: from here on, Ctrl-C is not taken for a callback that
+   stops the training
 7. SklearnCallbacks: those of ``set_callbacks``
 8. Progress: a bar, or a line per epoch
 9. SaveCheckpoint: the state after all the others
@@ -62,24 +63,13 @@ class OwnCallback(Callback):
     """A callback that belongs to the package."""
 
     lasts = False  # whether it stays in the net after the training
-
-    def close(self):
-        """Release what the training needed, however it ended."""
+    close: Any = None  # a method that releases what it needed, however training ended
 
 
 class Record(OwnCallback):
     """Record the mean loss of an epoch and its last learning rate."""
 
     lasts = True
-
-    def on_epoch_begin(self, net, **kwargs):
-        """Forget the batches of earlier epochs."""
-        for row in net.history[-2:-1]:
-            row.pop("batches", None)
-
-    def on_batch_end(self, net, **kwargs):
-        """Keep the learning rate of the step."""
-        self.lr = net.optimizer_.param_groups[0]["lr"]
 
     def on_epoch_end(self, net, **kwargs):
         """Record the epoch; ``train_loss_best`` as skorch does."""
@@ -89,7 +79,7 @@ class Record(OwnCallback):
         earlier = (row.get("train_loss", np.inf) for row in net.history[:-1])
         net.history.record("train_loss", loss)
         net.history.record("train_loss_best", bool(loss < min(earlier, default=np.inf)))
-        net.history.record("lr", self.lr)
+        net.history.record("lr", net.history[-1, "batches", -1, "lr"])
 
 
 def complete_epochs(history):
@@ -116,19 +106,23 @@ class MoveRates(OwnCallback):
     lasts = True
 
     def on_epoch_begin(self, net, **kwargs):
-        """Start the clock."""
+        """Forget the batches of earlier epochs, and start the clock."""
+        for row in net.history[-2:-1]:
+            row.pop("batches", None)
         net.may_stop_ = False  # in a net that is trained directly, without UsersDone
         self.start = time.perf_counter()
 
     def on_batch_end(self, net, **kwargs):
-        """Move the rates."""
+        """Record the learning rate of the step, and move the rates."""
+        net.history.record_batch("lr", net.optimizer_.param_groups[0]["lr"])
         net.schedule_.step()
 
     def on_epoch_end(self, net, **kwargs):
         """Complete the row of the epoch: from now on the user's callbacks may stop."""
-        net.schedule_.end_epoch(net.history[-1])
+        if net.schedule_.plateau is not None:
+            net.schedule_.end_epoch(net.history[-1])
         net.history.record("duration", time.perf_counter() - self.start)
-        net.may_stop_ = True
+        net.may_stop_ = bool(net.callbacks)
 
 
 class UsersDone(OwnCallback):

@@ -433,7 +433,9 @@ class Checkpoint:
         try:
             with safetensors.safe_open(self.path, "pt") as file:
                 metadata = file.metadata() or {}
-                text = metadata.get("sk_dml", "")
+                if "sk_dml" not in metadata:
+                    raise ValueError("sk_dml did not write it")
+                text = metadata["sk_dml"]
                 header = json.loads(text)
                 # Clones: what is read in place depends on the file.
                 names = file.keys()
@@ -446,8 +448,8 @@ class Checkpoint:
             raise _failure(f"{given} cannot be read", error) from error
         except (SafetensorError, KeyError, TypeError, ValueError) as error:
             raise ValueError(
-                f"{given} is damaged or no checkpoint ({error}). Delete it to train "
-                "from the beginning."
+                f"{given} is damaged or foreign ({error}). Delete it to train from the "
+                "beginning."
             ) from error
         raise ValueError(
             f"{given} has the format {header['format']}, and this version of sk_dml "

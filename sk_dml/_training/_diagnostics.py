@@ -31,15 +31,17 @@ def total_norm(network):
 class Diagnostics(OwnCallback):
     """Look at the last batch of every epoch: no step of the training costs more."""
 
-    def on_batch_end(self, net, batch, y_pred, **kwargs):
-        """Keep the batch."""
-        self.embeddings, self.labels = y_pred, batch[1]
-
     def on_epoch_end(self, net, **kwargs):
         """Record what the last batch says; end a training that has diverged."""
-        check_finite(net)
-        described = describe_batch(net.criterion_, self.embeddings, self.labels)
-        for name, value in described.items():
+        tensors = [*net.module_.parameters(), *net.criterion_.parameters()]
+        is_finite = np.isfinite(net.history[-1, "train_loss"])
+        if not is_finite or not all(tensor.isfinite().all() for tensor in tensors):
+            raise ValueError(
+                f"Training diverged in epoch {len(net.history)}: the loss or the "
+                "weights are no longer finite. The learning rate is the likely cause: "
+                f"lower lr (now {net.lr}) or, for a loss with proxies, proxy_lr."
+            )
+        for name, value in describe_batch(net.criterion_, *net.last_batch_).items():
             net.history.record(name, value)
         net.history.record("batch_loss", net.history[-1, "batches", -1, "train_loss"])
         norm = net.gradient_norm_
@@ -52,29 +54,18 @@ class Diagnostics(OwnCallback):
             net.n_skipped_ = 0
 
 
-def check_finite(net):
-    """Check that the loss of an epoch and all weights are finite."""
-    tensors = [*net.module_.parameters(), *net.criterion_.parameters()]
-    is_finite = np.isfinite(net.history[-1, "train_loss"])
-    if not is_finite or not all(tensor.isfinite().all() for tensor in tensors):
-        raise ValueError(
-            f"Training diverged in epoch {len(net.history)}: the loss or the weights "
-            "are no longer finite. The learning rate is the likely cause: lower lr "
-            f"(now {net.lr}) or, for a loss with proxies, proxy_lr."
-        )
-
-
 @torch.no_grad()
 def describe_batch(criterion, embeddings, labels):
     """Return numbers by name that describe embeddings (n, n_components), labels (n,).
 
-    ``mean_similarity`` needs two classes, and ``active_share`` a loss that has it.
+    ``mean_similarity`` needs two classes, and ``active_share`` a loss that leaves pairs
+    or triplets out.
     """
     embeddings, labels = embeddings[:LARGEST_SAMPLE].float(), labels[:LARGEST_SAMPLE]
     described = {}
     # A memory holds the loss.
     loss = getattr(criterion, "loss", criterion)
-    if hasattr(loss, "active_share"):
+    if getattr(loss, "_count_active", None) is not None:
         share = loss.active_share(embeddings, labels.to(embeddings.device))
         if share is not None:
             described["active_share"] = share
@@ -109,8 +100,11 @@ def effective_rank(rows):
     return float(np.exp(-(shares * np.log(shares)).sum()))
 
 
-def warn_of_failures(history, n_components):
-    """Warn of each way in which training failed, by the rows of its epochs."""
+def warn_of_failures(history, n_components, of_loss=()):
+    """Warn of each way in which training failed, by the rows of its epochs.
+
+    ``of_loss`` are texts of the loss's parameters, such as "margin=0.4".
+    """
     halves = [row for row in history if "skipped_steps" in row]
     n_skipped = sum(row["skipped_steps"] for row in halves)
     n_steps = sum(row["train_batch_count"] for row in halves)
@@ -152,7 +146,8 @@ def warn_of_failures(history, n_components):
         warn(
             "The gradient is dead: it is zero while the loss is not "
             f"({last['batch_loss']:.4g}). Lower lr, scale the inputs as the module "
-            "expects, or take a module whose activations do not saturate."
+            "expects, or take a module whose activations do not saturate"
+            f"{'; or change ' + ', '.join(of_loss) if of_loss else ''}."
         )
 
 

@@ -2,7 +2,7 @@
 
 import copy
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -18,19 +18,15 @@ from sk_dml._inputs._source import INFERENCE_SAMPLES, Source
 from sk_dml._training._callbacks import MoveRates, OwnCallback, Record, UsersDone
 from sk_dml._training._diagnostics import total_norm
 from sk_dml._training._optimizer import (
+    OPTIMIZERS,
+    WAYS,
     Schedule,
     batch_norms,
-    build_optimizer,
-    frozen_modules,
+    freeze,
     parameter_groups,
     trained_parameters,
-    without_gradients,
 )
-from sk_dml._training._precision import (
-    autocast,
-    cached_gradients,
-    make_scaler,
-)
+from sk_dml._training._precision import autocast, cached_gradients, make_scaler
 from sk_dml._training._sampling import ClassBatches, ShuffledBatches
 from sk_dml._utils._torch import RandomNumbers
 from sk_dml._utils._warn import warn
@@ -118,34 +114,31 @@ class EmbeddingNet(NeuralNet):
     schedule_: Any = None
     scaler_: Any = None
     gradient_norm_: Any = None  # that of the network before clipping, if it clips
+    last_batch_: Any = None  # embeddings and labels of the latest step
+    frozen_: Any = None  # modules that stay in evaluation mode
     n_skipped_ = 0  # steps of the epoch whose gradients overflowed
     may_stop_ = False  # whether a KeyboardInterrupt is that of a callback
     stopped_ = interrupted_ = False
+
+    # Classes, which skorch initializes for every net.
+    _default_callbacks: ClassVar = [
+        ("sk_dml.Record", Record),
+        ("sk_dml.MoveRates", MoveRates),
+    ]
 
     def initialize(self):
         """Begin with fresh weights and random numbers."""
         self.random_ = RandomNumbers(self.sampling_seed, self.device)
         return super().initialize()
 
-    @property
-    def _default_callbacks(self):
-        return [("sk_dml.Record", Record()), ("sk_dml.MoveRates", MoveRates())]
-
     def add_callbacks(self, before, after):
         """Let callbacks take part in the next training, before and after the user's."""
         record, move_rates, *users = self.callbacks_
         before, after = (
             [(f"sk_dml.{type(c).__name__}", c) for c in callbacks if c is not None]
-            for callbacks in (before, [UsersDone(), *after])
+            for callbacks in (before, [UsersDone() if self.callbacks else None, *after])
         )
         self.callbacks_ = [record, *before, move_rates, *users, *after]
-
-    def end_training(self):
-        """Let go of all that is for training alone: it holds data, and weights."""
-        for _, callback in self.callbacks_:
-            if isinstance(callback, OwnCallback):
-                callback.close()
-        self.__dict__.update(self._idle_state())
 
     def _idle_state(self):
         """Return what attributes for training are outside of it."""
@@ -154,7 +147,10 @@ class EmbeddingNet(NeuralNet):
             for name, callback in self.callbacks_
             if not isinstance(callback, OwnCallback) or callback.lasts
         ]
-        in_training = ("checkpoint_", "schedule_", "scaler_", "gradient_norm_")
+        in_training = (
+            *("checkpoint_", "schedule_", "scaler_"),
+            *("gradient_norm_", "last_batch_", "frozen_"),
+        )
         return {"callbacks_": callbacks, **dict.fromkeys(in_training)}
 
     def stop(self):
@@ -168,17 +164,20 @@ class EmbeddingNet(NeuralNet):
             raise KeyboardInterrupt
 
     def partial_fit(self, X, y=None, classes=None, **fit_params):
-        """Go on training, and leave nothing that is for training alone."""
+        """Go on training; then let go of what holds data or weights for it alone."""
         try:
             return super().partial_fit(X, y, classes, **fit_params)
         finally:
-            self.end_training()
+            for _, callback in self.callbacks_:
+                if isinstance(callback, OwnCallback) and callback.close is not None:
+                    callback.close()
+            self.__dict__.update(self._idle_state())
 
     def fit_loop(self, X, y=None, epochs=None, **fit_params):
         """Train, from the checkpoint if there is one, until a callback or Ctrl-C."""
         self.check_training_readiness()
         epochs = self.max_epochs if epochs is None else epochs
-        self.n_batches_ = len(self._batches(len(X), y))
+        self.n_batches_ = len(self._batches(X, y))
         self.interrupted_, self.stopped_, self.may_stop_ = True, False, False
         self.schedule_ = Schedule(
             self.lr_schedule,
@@ -189,41 +188,34 @@ class EmbeddingNet(NeuralNet):
         )
         if self.precision == "float16":
             self.scaler_ = make_scaler(torch.device(self.device))
-        self._check_step()
         self._set_training(False)  # so that the first step freezes what it is to
         if self.checkpoint_ is not None:
             epochs -= self.checkpoint_.restore(self, epochs)
         self.last_epoch_ = len(self.history) + epochs
-        try:
-            trained = trained_parameters(self.optimizer_)
-            with without_gradients(self.module_, trained):
+        with freeze(
+            self.module_,
+            trained_parameters(self.optimizer_),
+            backbone_lr=self.backbone_lr,
+            freeze_batch_norm=self.freeze_batch_norm,
+        ) as self.frozen_:
+            if self.micro_batch_size is not None:
+                self._check_pieces()
+            try:
                 super().fit_loop(X, y, epochs, **fit_params)
-        except KeyboardInterrupt:
-            # skorch's callbacks stop a training so; that within ours is Ctrl-C.
-            self.stopped_ |= self.may_stop_
-            if not self.stopped_:
-                raise
-        finally:
-            self.random_state_ = self.random_.state_dict()
+            except KeyboardInterrupt:
+                # skorch's callbacks stop a training so; that within ours is Ctrl-C.
+                self.stopped_ |= self.may_stop_
+                if not self.stopped_:
+                    raise
+            finally:
+                self.random_state_ = self.random_.state_dict()
         self.interrupted_ = False
         return self
 
-    def _check_step(self):
-        """Check micro batches and frozen batch norms against the network."""
+    def _check_pieces(self):
+        """Warn of batch norms that see pieces of batches."""
         size, norms = self.micro_batch_size, batch_norms(self.module_)
-        if size is not None and size > self.batch_size:
-            raise ValueError(
-                f"micro_batch_size={size} is larger than the batches of "
-                f"{self.batch_size} samples that it splits. Allowed are at most that, "
-                "and None."
-            )
-        if self.freeze_batch_norm and not norms:
-            raise ValueError(
-                "net_params holds freeze_batch_norm=True, but the network has no batch "
-                "norm. Allowed is False."
-            )
-        is_split = size is not None and size < self.batch_size
-        if is_split and not set(self._frozen_modules()).issuperset(norms):
+        if size < self.batch_size and not set(self.frozen_).issuperset(norms):
             warn(
                 f"micro_batch_size={size} changes what the network's "
                 f"{len(norms)} batch norms do: they normalize over the pieces instead "
@@ -232,16 +224,12 @@ class EmbeddingNet(NeuralNet):
                 "for a pretrained one."
             )
 
-    def train_step(self, batch, **fit_params):
-        """Train on a batch, within ``fit`` or ``partial_fit``."""
+    def train_step_single(self, batch, **fit_params):
+        """Compute the loss of a batch, and the gradients to step along."""
         if self.schedule_ is None:
             raise SkorchTrainingImpossibleError(
                 "train_step is a part of fit and partial_fit: call one of these."
             )
-        return super().train_step(batch, **fit_params)
-
-    def train_step_single(self, batch, **fit_params):
-        """Compute the loss of a batch, and the gradients to step along."""
         self._set_training(True)
         inputs, labels = batch
         size = self.micro_batch_size
@@ -249,15 +237,16 @@ class EmbeddingNet(NeuralNet):
             loss, embeddings = cached_gradients(
                 self.module_,
                 inputs,
-                lambda embeddings: self._scaled_loss(embeddings, labels),
+                lambda embeddings: self.get_loss(embeddings, labels, training=True),
                 self.infer,
                 micro_batch_size=size,
                 device=torch.device(self.device),
+                scaler=self.scaler_,
             )
         else:
             embeddings = self.infer(inputs)
-            loss, scaled = self._scaled_loss(embeddings, labels)
-            scaled.backward()
+            loss = self.get_loss(embeddings, labels, training=True)
+            (loss if self.scaler_ is None else self.scaler_.scale(loss)).backward()
         if self.scaler_ is not None:
             self.scaler_.unscale_(self.optimizer_)
         if self.gradient_clip_value is not None:
@@ -267,12 +256,8 @@ class EmbeddingNet(NeuralNet):
                 self.gradient_clip_value,
                 norm_type=self.gradient_clip_norm_type,
             )
-        return {"loss": loss, "y_pred": embeddings.detach()}
-
-    def _scaled_loss(self, embeddings, labels):
-        """Return the loss, in full precision, and what to differentiate."""
-        loss = self.get_loss(embeddings, labels, training=True)
-        return loss, loss if self.scaler_ is None else self.scaler_.scale(loss)
+        self.last_batch_ = embeddings.detach(), labels
+        return {"loss": loss, "y_pred": self.last_batch_[0]}
 
     def infer(self, x, **fit_params):
         """Compute the outputs of a batch; in training, in the precision of that."""
@@ -294,10 +279,6 @@ class EmbeddingNet(NeuralNet):
         self.scaler_.update()
         # It is lowered where the gradients were not finite, to 0 in the end.
         self.n_skipped_ += self.scaler_.get_scale() < scale or scale == 0
-
-    def get_loss(self, y_pred, y_true, X=None, training=False):
-        """Call the criterion with embeddings and labels."""
-        return self.criterion_(y_pred, y_true.to(y_pred.device))
 
     def evaluation_step(self, batch, training=False):
         """Return the outputs of a batch, without gradients."""
@@ -353,10 +334,10 @@ class EmbeddingNet(NeuralNet):
         params = self.get_params_for(prefix)
         size = params.pop("batch_size", None)
         if training:
-            batches: Any = self._batches(len(dataset), dataset.y)
+            batches: Any = self._batches(dataset.X, dataset.y)
             self.random_.loader = params.setdefault("generator", self.random_.loader)
         else:
-            batches = batches_in_order(len(dataset), size or dataset.X.inference_size)
+            batches = batches_in_order(len(dataset.X), size or dataset.X.inference_size)
         factory, device = getattr(self, prefix), torch.device(self.device)
         return make_loader(factory, dataset, batches, params, device)
 
@@ -366,10 +347,10 @@ class EmbeddingNet(NeuralNet):
             module.compile(**self.get_params_for("compile"))
         return module
 
-    def _batches(self, n_samples, y):
+    def _batches(self, X, y):
         rng = self.random_.sampling
         if self.samples_per_class is None:
-            return ShuffledBatches(n_samples, self.batch_size, rng)
+            return ShuffledBatches(len(X), self.batch_size, rng)
         if not np.bincount(y).all():  # there are more classes than here
             y = np.unique(y, return_inverse=True)[1]
         return ClassBatches(y, self.batch_size, self.samples_per_class, rng)
@@ -388,23 +369,26 @@ class EmbeddingNet(NeuralNet):
             freeze_batch_norm=self.freeze_batch_norm,
             patterns=params.pop("param_groups", ()),
         )
-        self.optimizer_ = build_optimizer(self.optimizer, groups, params)
+        if not WAYS & params.keys() and self.optimizer in OPTIMIZERS.values():
+            # RMSprop has no fused steps.
+            way = "foreach" if self.optimizer is torch.optim.RMSprop else "fused"
+            params[way] = True
+        try:
+            self.optimizer_ = self.optimizer(groups, **params)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise ValueError(
+                f"optimizer {self.optimizer.__name__} cannot be built with the "
+                f"settings {params} (net_params gives them as optimizer__*) for the "
+                f"parameters of the network and the loss: {error}"
+            ) from error
         return self
 
     def _set_training(self, training=True):
         # Walking through the layers costs as much as a small step: only on a change.
         if self.module_.training != training:
             super()._set_training(training)
-            for module in self._frozen_modules() if training else ():
+            for module in (self.frozen_ or ()) if training else ():
                 module.training = False
-
-    def _frozen_modules(self):
-        return frozen_modules(
-            self.module_,
-            trained_parameters(self.optimizer_),
-            backbone_lr=self.backbone_lr,
-            freeze_batch_norm=self.freeze_batch_norm,
-        )
 
     def embed(self, X):
         """Return unit rows of shape (n, n_components), float32; NaN for bad images."""

@@ -5,6 +5,7 @@ import warnings
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from numbers import Integral, Real
+from typing import Any
 
 import torch
 from sklearn.utils._param_validation import Interval
@@ -33,22 +34,6 @@ def resolve_optimizer(optimizer):
             f"that takes parameter groups (not LBFGS), got {optimizer!r}."
         )
     return optimizer
-
-
-def build_optimizer(optimizer, groups, settings):
-    """Build an optimizer of a class, for groups of parameters."""
-    if not WAYS & settings.keys() and optimizer in OPTIMIZERS.values():
-        # RMSprop has no fused steps.
-        way = "foreach" if optimizer is torch.optim.RMSprop else "fused"
-        settings = {way: True, **settings}
-    try:
-        return optimizer(groups, **settings)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(
-            f"optimizer {optimizer.__name__} cannot be built with the settings "
-            f"{settings} (net_params gives them as optimizer__*) for the parameters of "
-            f"the network and the loss: {error}"
-        ) from error
 
 
 def find_head(backbone):
@@ -96,6 +81,11 @@ def parameter_groups(
             )
         in_head = set(head.parameters())
     frozen = batch_norms(backbone) if freeze_batch_norm else []
+    if freeze_batch_norm and not frozen:
+        raise ValueError(
+            "net_params holds freeze_batch_norm=True, but the network has no batch "
+            "norm. Allowed is False."
+        )
     left_out = {parameter for norm in frozen for parameter in norm.parameters()}
     groups: dict = {}
     matched = set()
@@ -136,11 +126,14 @@ def trained_parameters(optimizer):
     return {p for group in optimizer.param_groups for p in group["params"]}
 
 
-def frozen_modules(network, trained, *, backbone_lr, freeze_batch_norm):
-    """Return the modules that training leaves in evaluation mode.
+@contextmanager
+def freeze(network, trained, *, backbone_lr, freeze_batch_norm):
+    """Freeze what is not trained, in a block; yield the modules to keep in evaluation.
 
     With ``backbone_lr=0`` these are all of the backbone but its head, and but for
     modules all of whose parameters are in the set ``trained``, by rates of their own.
+    Gradients of parameters that are not trained would add up from step to step, as no
+    optimizer sets them to zero, and count where gradients are clipped.
     """
     backbone = getattr(network, "backbone", network)
     frozen = []
@@ -154,31 +147,21 @@ def frozen_modules(network, trained, *, backbone_lr, freeze_batch_norm):
         frozen += [m for m in backbone.modules() if m not in kept]
     if freeze_batch_norm:
         frozen += batch_norms(backbone)
-    return frozen
-
-
-def batch_norms(network):
-    """Return the batch norms of a network."""
-    return [module for module in network.modules() if isinstance(module, _BatchNorm)]
-
-
-@contextmanager
-def without_gradients(network, trained):
-    """Compute gradients of trained parameters only, in a block.
-
-    Those of others would add up from step to step, as no optimizer sets them to zero,
-    and count where gradients are clipped.
-    """
     parameters = [
         p for p in network.parameters() if p.requires_grad and p not in trained
     ]
     try:
         for parameter in parameters:
             parameter.requires_grad_(False)
-        yield
+        yield frozen
     finally:
         for parameter in parameters:
             parameter.requires_grad_(True)
+
+
+def batch_norms(network):
+    """Return the batch norms of a network."""
+    return [module for module in network.modules() if isinstance(module, _BatchNorm)]
 
 
 SCHEDULES = ("cosine", "onecycle", "step", "plateau")
@@ -252,7 +235,8 @@ class Schedule:
         else:
             self.rise = (warmup or 0) * n_batches
         self.drop_every, self.gamma = step_size * n_batches, gamma
-        self.by_step = self.plateau = None
+        self.by_step: Any = None
+        self.plateau: Any = None
         is_short_cycle = name == "onecycle" and self.n_steps < SHORTEST_CYCLE
         if is_short_cycle or (name is None and not self.rise):
             return  # rates that stay are left to callbacks
@@ -281,8 +265,7 @@ class Schedule:
     def end_epoch(self, row):
         """Let "plateau" look at the epoch's row: ``valid_score``, or ``train_loss``."""
         plateau, by_step = self.plateau, self.by_step
-        # Without a step, it is an epoch before this schedule.
-        if plateau is None or by_step is None or not by_step.last_epoch:
+        if not by_step.last_epoch:  # it is an epoch before this schedule
             return
         score = row.get("valid_score")
         if math.isfinite(plateau.best):  # torch's relative threshold needs values > 0
@@ -304,9 +287,13 @@ class Schedule:
 
     def _factor(self, step):
         """Return what the rates are multiplied by in a step, the first being 0."""
-        step = min(step, self.n_steps - 1)
+        last = self.n_steps - 1
+        step = min(step, last)
         if self.name == "onecycle":
-            return self._one_cycle(step)
+            top = self.rise - 1
+            if step <= top:
+                return _half_wave(ONECYCLE_START, 1.0, step / top if top else 1.0)
+            return _half_wave(1.0, ONECYCLE_END, (step - top) / (last - top))
         factor = min(1.0, (step + 1) / self.rise) if self.rise else 1.0
         if self.name == "cosine" and step >= self.rise:
             left = (step - self.rise) / (self.n_steps - self.rise)
@@ -314,12 +301,6 @@ class Schedule:
         elif self.name == "step":
             factor *= self.gamma ** (step // self.drop_every)
         return factor
-
-    def _one_cycle(self, step):
-        top, last = self.rise - 1, self.n_steps - 1
-        if step <= top:
-            return _half_wave(ONECYCLE_START, 1.0, step / top if top else 1.0)
-        return _half_wave(1.0, ONECYCLE_END, (step - top) / (last - top))
 
 
 def _half_wave(start, end, share):

@@ -68,13 +68,14 @@ def _is_supported(precision, device):
 # under Memory Limited Setup". RepL4NLP 2021.
 
 
-def cached_gradients(network, inputs, loss_of, embed, *, micro_batch_size, device):
+def cached_gradients(
+    network, inputs, loss_of, embed, *, micro_batch_size, device, scaler=None
+):
     """Add the gradients of a batch, of shape (n, ...), to the network's, in pieces.
 
-    ``embed`` takes a piece; ``loss_of`` takes the embeddings, of shape (n,
-    n_components), and returns the loss and the tensor to differentiate. A piece has
-    at least 2 samples, so one more than ``micro_batch_size`` where one would be left.
-    Return the loss and the embeddings.
+    ``embed`` takes a piece, and ``loss_of`` the embeddings, of shape (n, n_components).
+    A piece has at least 2 samples, so one more than ``micro_batch_size`` where one
+    would be left. Return the loss and the embeddings.
     """
     n_pieces = max(1, min(-(-len(inputs) // micro_batch_size), len(inputs) // 2))
     pieces = inputs.tensor_split(n_pieces)
@@ -84,8 +85,8 @@ def cached_gradients(network, inputs, loss_of, embed, *, micro_batch_size, devic
             states.append(get_torch_state(device))
             rows.append(embed(piece))
     embeddings = torch.cat(rows).float().requires_grad_()
-    loss, start = loss_of(embeddings)
-    start.backward()
+    loss = loss_of(embeddings)
+    (loss if scaler is None else scaler.scale(loss)).backward()
     if embeddings.grad is None:
         raise ValueError("The loss does not depend on the embeddings of the batch.")
     after = get_torch_state(device)

@@ -77,10 +77,6 @@ class ClassBatches:
 
     def __iter__(self):
         # Drawn with the first batch: a DataLoader with workers begins twice.
-        yield from self._epoch()
-
-    def _epoch(self):
-        """Return the indices of the samples, of shape (n_batches, batch_size)."""
         n_classes = len(self.class_sizes)
         n_slots = self.n_batches * self.n_slots
         slots_of_class = np.full(n_classes, n_slots // n_classes)
@@ -104,7 +100,7 @@ class ClassBatches:
         first = np.cumsum(self.class_sizes) - self.class_sizes  # sample of each class
         samples = shuffled[first[slot_class][:, None] + within]
         batches = samples.reshape(self.n_batches, -1)
-        return batches[self.rng.permutation(self.n_batches)]
+        yield from batches[self.rng.permutation(self.n_batches)]
 
 
 def check_batch_size(embedder, classes, targets):
@@ -146,15 +142,21 @@ def check_batch_size(embedder, classes, targets):
             )
         size = min(max(n_samples // AUTO_BATCHES, SMALLEST_AUTO), LARGEST_AUTO)
         size = min(size, n_samples) // unit * unit
-        return max(size, 2 * unit if per_class else 1)
-    if batch_size > n_samples:
+        batch_size = max(size, 2 * unit if per_class else 1)
+    elif batch_size > n_samples:
         raise ValueError(
             f"batch_size={batch_size} is larger than the number of samples to "
             f"learn from, n_samples={n_samples}; give at most that, or 'auto'."
         )
-    if per_class and (batch_size % unit or batch_size < 2 * unit):
+    elif per_class and (batch_size % unit or batch_size < 2 * unit):
         raise ValueError(
             f"batch_size={batch_size} must be a multiple of samples_per_class={unit} "
             f"and hold at least 2 classes: {2 * unit}, {3 * unit}, ..."
+        )
+    pieces = embedder.micro_batch_size
+    if pieces is not None and pieces > batch_size:
+        raise ValueError(
+            f"micro_batch_size={pieces} is larger than the batches of {batch_size} "
+            "samples that it splits. Allowed are at most that, and None."
         )
     return batch_size

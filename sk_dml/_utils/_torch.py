@@ -38,11 +38,10 @@ def torch_seed(seed, device):
     devices = [] if device.type == "cpu" else [device]
     with _LOCK, torch.random.fork_rng(devices, device_type=device.type):
         # Not torch.manual_seed, which seeds devices that are not restored too.
-        states = [
-            torch.Generator(one).manual_seed(seed).get_state()
-            for one in ("cpu", device)
-        ]
-        set_torch_state(states, device)
+        torch.default_generator.manual_seed(seed)
+        if device.type != "cpu":
+            on_device = torch.Generator(device).manual_seed(seed).get_state()
+            set_torch_state((torch.get_rng_state(), on_device), device)
         yield
 
 

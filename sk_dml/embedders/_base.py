@@ -80,6 +80,8 @@ class BaseEmbedder(
     """
 
     loss_class: ClassVar[Any] = None
+    # Whether the loss compares the samples of a batch with each other.
+    _compares_samples: ClassVar[Any] = False
 
     n_components: int = 64
     _: KW_ONLY
@@ -392,26 +394,20 @@ class BaseEmbedder(
         return tags
 
     @property
-    def _compares_samples(self):
-        """Whether the loss compares the samples of a batch with each other."""
-        return False
-
-    @property
     def _depends_on_max_epochs(self):
         """The parameters that make every epoch depend on ``max_epochs``."""
         schedule = [f"lr_schedule={self.lr_schedule!r}"]
         return schedule if self.lr_schedule in SPREAD_SCHEDULES else []
 
-    def _make_loss(self, n_classes):
-        """Build the loss from the parameters that its constructor names."""
-        sizes = {"n_classes": n_classes, "n_features": self.n_components}
-        given = {**self.get_params(deep=False), **sizes}
-        names = inspect.signature(self.loss_class).parameters
-        return self.loss_class(**{name: given[name] for name in names if name in given})
+    def _make_loss(self, n_classes, n_samples):
+        """Build the loss from the parameters that its constructor names.
 
-    def _make_criterion(self, n_classes, n_samples):
-        """Build the loss, and around it the cross-batch memory if there is one."""
-        loss = self._make_loss(n_classes)
+        ``n_classes`` is None for a form of the loss that knows no classes.
+        """
+        n_features = None if n_classes is None else self.n_components
+        given = {**vars(self), "n_classes": n_classes, "n_features": n_features}
+        names = inspect.signature(self.loss_class).parameters
+        loss = self.loss_class(**{name: given[name] for name in names if name in given})
         if self.proxy_lr is not None and not list(loss.parameters()):
             raise ValueError(
                 f"proxy_lr={self.proxy_lr} has no effect: {type(loss).__name__} learns "
@@ -469,9 +465,11 @@ class BaseEmbedder(
                     self, X, own_classes, targets, seeds[1]
                 )
             batch_size = check_batch_size(self, own_classes, targets)
-            self.classes_, targets, indices = merge_classes(
-                own_classes, targets, known=known, classes=classes
-            )
+            self.classes_ = own_classes
+            if previous or classes is not None:
+                self.classes_, targets, indices = merge_classes(
+                    own_classes, targets, known=known, classes=classes
+                )
             validation = validation_data and Validation(self, *validation_data)
             stack.enter_context(torch_seed(seeds[0], self.device_))
             net = self._make_net(
@@ -540,7 +538,7 @@ class BaseEmbedder(
         backbone_lr, frozen = fine_tuning(network, self.lr, self.backbone_lr)
         return EmbeddingNet(
             network,
-            criterion=self._make_criterion(n_classes, len(X)),
+            criterion=self._make_loss(n_classes, len(X)),
             max_epochs=1 if is_partial else self.max_epochs,
             optimizer=resolve_optimizer(self.optimizer),
             lr=self.lr,
@@ -602,7 +600,9 @@ class BaseEmbedder(
         epochs = complete_epochs(net.history)
         if validation and self.early_stopping:
             epochs = epochs[: self.best_epoch_]  # the later ones are thrown away
-        warn_of_failures(epochs, self.n_components)
+        names = inspect.signature(self.loss_class).parameters
+        own = [f"{n}={getattr(self, n)!r}" for n in names if hasattr(self, n)]
+        warn_of_failures(epochs, self.n_components, own)
         return self
 
     def _fitted_attributes(self, net):

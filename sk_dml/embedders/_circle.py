@@ -87,20 +87,10 @@ class CircleLoss(PairLoss):
         if n_classes is not None:
             self.proxies = nn.Parameter(F.random_directions(n_classes, n_features))
 
-    def _make_pairs(
-        self,
-        embeddings,
-        labels,
-        positives,
-        negatives,
-        references=None,
-        reference_labels=None,
-    ):
+    def _make_pairs(self, embeddings, labels, *others):
         if self.proxies is None:
-            return super()._make_pairs(
-                embeddings, labels, positives, negatives, references, reference_labels
-            )
-        if not (positives is negatives is references is reference_labels is None):
+            return super()._make_pairs(embeddings, labels, *others)
+        if any(other is not None for other in others):
             raise ValueError(
                 "references, reference_labels, positives and negatives must be None "
                 "for a loss with proxies."
@@ -194,12 +184,12 @@ class CircleEmbedder(PairEmbedder):
     def _compares_samples(self):
         return self.supervision == "pair"
 
-    def _make_loss(self, n_classes):
+    def _make_loss(self, n_classes, n_samples):
         if self.supervision == "pair":
-            return CircleLoss(self.margin, self.gamma)
-        if self.memory_size:
+            n_classes = None
+        elif self.memory_size:
             raise ValueError(
                 f"memory_size={self.memory_size} needs supervision='pair', got "
                 "'class'; allowed is 0."
             )
-        return super()._make_loss(n_classes)
+        return super()._make_loss(n_classes, n_samples)

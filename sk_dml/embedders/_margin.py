@@ -83,10 +83,12 @@ class MarginLoss(PairLoss):
         super().__init__()
         # Only a boundary for each class needs to know the class of an anchor.
         self.needs_labels = learn_beta == "class"
-        if self.needs_labels and n_classes is None:
-            raise ValueError(
-                "n_classes must be given for learn_beta='class', got None."
-            )
+        if self.needs_labels:
+            if n_classes is None:
+                raise ValueError(
+                    "n_classes must be given for learn_beta='class', got None."
+                )
+            self._n_classes = n_classes
         self.margin = margin
         first = torch.full((n_classes,) if self.needs_labels else (), float(beta))
         if learn_beta:
@@ -110,7 +112,6 @@ class MarginLoss(PairLoss):
     def _hinges(self, distances, labels):
         beta = self.beta.to(distances.dtype)
         if self.needs_labels:
-            F.check_batch(distances, labels, n_classes=len(beta))
             beta = beta[labels][:, None]
         return distances - beta + self.margin, beta + self.margin - distances
 

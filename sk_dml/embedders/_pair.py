@@ -2,7 +2,7 @@
 
 from dataclasses import KW_ONLY, dataclass
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from sklearn.utils import check_scalar
@@ -32,8 +32,10 @@ class PairLoss(Loss):
     # A loss that leaves pairs or triplets out defines it, with the arguments of
     # _compare: it returns the number that have a loss, and of all that could.
     _count_active: Any = None
-    # Whether the rows are scaled to length one before they are compared.
-    _normalizes = True
+    # What is done to the rows before they are compared: scaled to length one.
+    _prepare = staticmethod(F.unit_rows)
+    # Number of classes, if labels must be below it.
+    _n_classes: int | None = None
 
     @F.full_precision
     def forward(
@@ -85,7 +87,7 @@ class PairLoss(Loss):
             labels.
         """
         rows, gallery, *masks, labels = self._make_pairs(
-            embeddings, labels, positives, negatives, references, reference_labels
+            embeddings, labels, references, reference_labels, positives, negatives
         )
         value = self._compare(rows, gallery, *masks, **labels)
         # Masked sums hide NaN; adding 0 * sum makes it visible.
@@ -95,10 +97,10 @@ class PairLoss(Loss):
         self,
         embeddings,
         labels,
-        positives,
-        negatives,
         references=None,
         reference_labels=None,
+        positives=None,
+        negatives=None,
     ):
         """Check a batch; return rows, gallery, both masks, and the labels if needed."""
         if positives is not None or negatives is not None:
@@ -123,7 +125,7 @@ class PairLoss(Loss):
             return rows, rows, positives, negatives, {}
         if labels is None:
             raise TypeError("labels, or positives and negatives, must be given.")
-        rows, labels = F.check_batch(embeddings, labels)
+        rows, labels = F.check_batch(embeddings, labels, n_classes=self._n_classes)
         rows = self._prepare(rows)
         gallery, gallery_labels = rows, labels
         if references is not None or reference_labels is not None:
@@ -140,25 +142,20 @@ class PairLoss(Loss):
         needed = {"labels": labels, "gallery_labels": gallery_labels}
         return rows, gallery, *masks, needed if self.needs_labels else {}
 
-    def _prepare(self, rows):
-        return F.unit_rows(rows) if self._normalizes else rows
-
     def _compare(self, rows, gallery, positives, negatives):
         """Compute the loss: rows (n, d), gallery (m, d), masks (n, m) to a scalar."""
         raise NotImplementedError
 
     @torch.no_grad()
-    def active_share(self, embeddings, labels=None, *, positives=None, negatives=None):
+    def active_share(self, embeddings, labels):
         """Compute the share of the pairs or triplets of a batch that have a loss.
 
         Parameters
         ----------
         embeddings : tensor of shape (n, d), floating point
             Rows of any length.
-        labels : tensor of shape (n,), int, or None
-            The classes. None if masks are given.
-        positives, negatives : tensors of shape (n, n), bool, or None
-            The masks of the pairs, as in :meth:`forward`.
+        labels : tensor of shape (n,), int
+            The classes.
 
         Returns
         -------
@@ -169,10 +166,8 @@ class PairLoss(Loss):
         """
         if self._count_active is None:
             return None
-        rows, gallery, *masks, labels = self._make_pairs(
-            embeddings, labels, positives, negatives
-        )
-        counts = self._count_active(rows, gallery, *masks, **labels)
+        rows, gallery, *masks, needed = self._make_pairs(embeddings, labels)
+        counts = self._count_active(rows, gallery, *masks, **needed)
         active, counted = map(float, counts)
         return active / counted if counted else None
 
@@ -348,10 +343,7 @@ class PairEmbedder(BaseEmbedder):
         "memory_size": [Interval(Integral, 0, None, closed="left")],
         "memory_warm_up": [Interval(Real, 0, 1, closed="left")],
     }
-
-    @property
-    def _compares_samples(self):
-        return True
+    _compares_samples: ClassVar[Any] = True
 
     @property
     def _depends_on_max_epochs(self):
@@ -359,8 +351,8 @@ class PairEmbedder(BaseEmbedder):
         memory = [f"memory_warm_up={self.memory_warm_up}"] if waits else []
         return [*super()._depends_on_max_epochs, *memory]
 
-    def _make_criterion(self, n_classes, n_samples):
-        loss = super()._make_criterion(n_classes, n_samples)
+    def _make_loss(self, n_classes, n_samples):
+        loss = super()._make_loss(n_classes, n_samples)
         if not self.memory_size:
             return loss
         warm_up = int(self.memory_warm_up * self.max_epochs * n_samples)

@@ -28,6 +28,7 @@ from sk_dml.reality_check._result import RealityCheckResult
 from sk_dml.reality_check._search import (
     Method,
     TrialQueue,
+    count_random,
     default_space,
     describe_pruner,
     describe_space,
@@ -35,7 +36,6 @@ from sk_dml.reality_check._search import (
     import_optuna,
     is_plain,
     method_seed,
-    n_random,
     name_estimators,
     opened_storage,
     plain,
@@ -492,7 +492,7 @@ def _search(check, storage, methods, development, folds, descriptions):
                     **({} if pruner is None else {"pruner": pruner}),
                 },
                 dimensions=method.dimensions,
-                n_random=n_random(check.n_trials),
+                n_random=count_random(check.n_trials),
                 seed=method_seed(check.random_state, method.name),
                 pruner=check.pruner,
             )
@@ -670,7 +670,7 @@ def _describe_settings(check, methods, development, test, *, metrics, reference)
     listed = check.test_classes
     versions = {n: importlib.import_module(n).__version__ for n in PACKAGES}
     return settings | {
-        "n_random_trials": n_random(check.n_trials),
+        "n_random_trials": count_random(check.n_trials),
         "pruner": describe_pruner(check.pruner),
         "time_limit": check.time_limit,
         "storage": check.storage and hide_password(check.storage),

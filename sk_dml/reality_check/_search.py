@@ -490,7 +490,7 @@ class TrialQueue:
         self.held.pop(trial.number, None)
 
 
-def n_random(n_trials):
+def count_random(n_trials):
     """Return how many trials are drawn at random before others learn from them."""
     return min(10, (n_trials + 1) // 2)
 

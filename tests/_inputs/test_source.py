@@ -100,8 +100,8 @@ def test_evenly_spaced(n, wanted):
 
 def test_samples_of_training_come_in_blocks_with_their_classes():
     source = Source.from_array(np.arange(100.0)[:, None])
-    blocks = list(training_sample(source, np.arange(100), n_wanted=50, size=20))
-    assert [len(rows) for rows, _ in blocks] == [20, 20, 10]
+    blocks = list(training_sample(source, np.arange(100)))
+    assert [len(rows) for rows, _ in blocks] == [32, 32, 32, 4]
     for rows, labels in blocks:
         assert (rows[:, 0] == labels).all()
     assert blocks[-1][1][-1] - blocks[0][1][0] > 90

@@ -23,6 +23,12 @@ def seeded():
         yield
 
 
+def with_settings(kind, **settings):
+    made = kind()
+    vars(made).update(settings)
+    return made
+
+
 def ramp(n=50, height=16, width=24, axis=-1):
     """Return images whose values are the index along an axis."""
     size = (height, width)[axis]
@@ -99,11 +105,11 @@ def test_gradients_flow_and_autocast_costs_no_digits(kind):
 def test_affine_changes_one_by_one():
     none = {"degrees": 0, "scale": 0, "shear": 0, "shift": 0, "bend": 0}
     images = torch.rand(20, 1, 30, 40)
-    torch.testing.assert_close(RandomAffine(**none)(images), images)
+    torch.testing.assert_close(with_settings(RandomAffine, **none)(images), images)
 
     def slopes(**change):
         """Return the slopes of values in the middle, by pixel right and down."""
-        made = RandomAffine(**{**none, **change})
+        made = with_settings(RandomAffine, **{**none, **change})
         torch.manual_seed(0)
         across = made(ramp(400, 30, 40, axis=-1))[:, 0, 10:20, 15:25]
         torch.manual_seed(0)
@@ -132,12 +138,13 @@ def test_affine_changes_one_by_one():
     assert 0.19 < x[:, 1].abs().max() <= 0.201
     torch.testing.assert_close(y[:, 1], ones, atol=1e-3, rtol=0)
     # Shifts are a share of either side.
-    shifts = RandomAffine(**{**none, "shift": 0.1})(ramp(400, 30, 40))
+    shifts = with_settings(RandomAffine, **{**none, "shift": 0.1})(ramp(400, 30, 40))
     shifts = shifts[:, 0, 15, 20] - 20
     assert 3.9 < shifts.max() <= 4.001
     assert -4.001 <= shifts.min() < -3.9
     # Bends move points by a share of the sides, and differ within an image.
-    moved = RandomAffine(**{**none, "bend": 0.02})(ramp(2000, 30, 100))[:, 0]
+    bent = with_settings(RandomAffine, **{**none, "bend": 0.02})
+    moved = bent(ramp(2000, 30, 100))[:, 0]
     moved = moved[:, :, 30:70] - torch.arange(30, 70)
     assert 0.01 < moved.std() / 100 < 0.02
     assert moved.std(dim=(1, 2)).mean() / 100 > 0.005
@@ -145,7 +152,7 @@ def test_affine_changes_one_by_one():
 
 def test_crops_lie_within_images_and_have_the_given_shares():
     height, width, n = 32, 48, 2000
-    crop = RandomResizedCrop(area=(0.2, 0.6), ratio=4 / 3)
+    crop = with_settings(RandomResizedCrop, area=(0.2, 0.6))
     torch.manual_seed(0)
     x = crop(ramp(n, height, width, axis=-1))[:, 0]
     torch.manual_seed(0)
@@ -183,7 +190,7 @@ def test_clamped_points_have_the_color_of_the_border(shape):
 
 
 def test_a_crop_is_no_larger_than_the_image():
-    whole = RandomResizedCrop(area=(1.0, 1.0), ratio=2.0)
+    whole = with_settings(RandomResizedCrop, area=(1.0, 1.0), ratio=2.0)
     positions = whole(ramp(200, 20, 20))
     assert positions.min() == 0
     assert positions.max() == 19

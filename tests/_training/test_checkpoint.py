@@ -405,7 +405,7 @@ def test_fewer_epochs_than_are_done_are_refused(tmp_path):
 
 def assert_damaged(file, content, reason=""):
     file.write_bytes(content)
-    message = rf"damaged or no checkpoint.*{reason}.*Delete it"
+    message = rf"damaged or foreign.*{reason}.*Delete it"
     with pytest.raises(ValueError, match=message):
         _checkpoint.Checkpoint(file.parent, {}, [])
 
@@ -417,7 +417,7 @@ def test_damaged_and_foreign_files_are_refused(finished, tmp_path):
     for size in (0, 5, 8, n_header // 2, n_header, len(content) - 1):
         assert_damaged(file, content[:size])
     assert_damaged(file, pickle.dumps(embedder()))
-    assert_damaged(file, struct.pack("<Q", 2) + b"{}")  # safetensors, but not ours
+    assert_damaged(file, struct.pack("<Q", 2) + b"{}", "sk_dml did not write it")
     metadata = {"__metadata__": {"sk_dml": json.dumps({"format": FORMAT, "seeds": []})}}
     text = json.dumps(metadata).encode()
     assert_damaged(file, struct.pack("<Q", len(text)) + text, "the checksum does not")

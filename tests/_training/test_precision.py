@@ -17,8 +17,8 @@ N_STEPS = 3 * 2  # of a small embedder's fit
 class Steep(ContrastiveEmbedder):
     """Its gradients overflow float16 by far, and its loss does not."""
 
-    def _make_loss(self, n_classes):
-        return Times(super()._make_loss(n_classes), 1e30)
+    def _make_loss(self, n_classes, n_samples):
+        return Times(super()._make_loss(n_classes, n_samples), 1e30)
 
 
 class Times(nn.Module):

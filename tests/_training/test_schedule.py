@@ -28,9 +28,10 @@ def rates_of(name, n_batches=4, n_epochs=10, losses=None, scores=None, **setting
             optimizer.step()
             schedule.step()
         row = {"train_loss": 1.0 if losses is None else losses[epoch]}
-        schedule.end_epoch(
-            row | ({} if scores is None else {"valid_score": scores[epoch]})
-        )
+        if schedule.plateau is not None:
+            schedule.end_epoch(
+                row | ({} if scores is None else {"valid_score": scores[epoch]})
+            )
     return np.array(rates)
 
 
@@ -128,7 +129,8 @@ def test_a_state_continues(name):
                 optimizer.step()
                 schedule.step()
                 rates.append([group["lr"] for group in optimizer.param_groups])
-            schedule.end_epoch({"train_loss": float(loss)})
+            if schedule.plateau is not None:
+                schedule.end_epoch({"train_loss": float(loss)})
         return rates
 
     settings = {"patience": 0} if name == "plateau" else {"warmup": 1}

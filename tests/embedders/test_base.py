@@ -412,7 +412,7 @@ def test_values_drawn_are_allowed(cls):
     for params in ParameterSampler(cls.search_space(), 40, random_state=0):
         embedder = cls(**params)
         embedder._validate_params()
-        embedder._make_criterion(3, 12)
+        embedder._make_loss(3, 12)
 
 
 @pytest.mark.parametrize("name", KNOWN)

@@ -279,8 +279,6 @@ def test_masks_equal_the_labels_to_the_bit(method):
         expected = value_and_gradient(loss, embeddings, labels.long())
         found = value_and_gradient(loss, embeddings, **masks_of(labels))
         assert all(map(torch.equal, found, expected)), name
-        share = loss.active_share(embeddings, labels.long())
-        assert loss.active_share(embeddings, **masks_of(labels)) == share
 
 
 @mask_methods

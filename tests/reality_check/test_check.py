@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 from sk_dml import SoftmaxEmbedder, TripletEmbedder
 from sk_dml.datasets import ImageSequence
 from sk_dml.reality_check import RealityCheck, _check, _workers
-from sk_dml.reality_check._search import make_seed, n_random
+from sk_dml.reality_check._search import count_random, make_seed
 from tests.random_state import global_state
 from tests.reality_check.small import QUICK, data, outcome, small
 
@@ -187,7 +187,7 @@ def test_jobs_share_the_trials():
     assert outcome(two) == outcome(again)
     assert [trial["trial"] for trial in two.trials] == list(range(12))
     # Those that are drawn at random do not depend on what else runs.
-    random = slice(n_random(12))
+    random = slice(count_random(12))
     assert outcome(two)["trials"][random] == outcome(one)["trials"][random]
 
 

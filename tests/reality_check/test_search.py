@@ -16,13 +16,13 @@ from sk_dml.reality_check import RealityCheck, _search
 from sk_dml.reality_check._search import (
     Method,
     TrialQueue,
+    count_random,
     create_study,
     default_space,
     describe_pruner,
     describe_space,
     hide_password,
     make_seed,
-    n_random,
     name_estimators,
     opened_storage,
     translate,
@@ -298,7 +298,7 @@ def test_parameters_depend_on_the_number_and_the_trials_before(storage):
 def test_the_first_trial_that_may_learn_does():
     def proposed(n_trials, seed, best):
         """Propose a value if the score is the higher the nearer to the best."""
-        index = n_random(n_trials)
+        index = count_random(n_trials)
         storage = optuna.storages.InMemoryStorage()
         dimensions = {"x": X_TO_1["x"]}
         settings = {"dimensions": dimensions, "n_random": index, "seed": (seed,)}
