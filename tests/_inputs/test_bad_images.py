@@ -255,4 +255,6 @@ def test_wrong_data(files, decoded, monkeypatch):
 def test_rows_for_an_embedder_of_images_change_nothing(fitted, files, decoded):
     with pytest.raises(ValueError, match=re.escape("fitted with images of shape")):
         fitted.transform(np.zeros((3, 5)))
+    with pytest.raises(ValueError, match=r"image_size=16; ImageSequence\(X\) is"):
+        fitted.transform(np.zeros((3, 16, 16), np.uint8))
     np.testing.assert_array_equal(fitted.transform(files[0]), decoded[1])
