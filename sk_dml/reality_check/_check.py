@@ -53,13 +53,6 @@ from sk_dml.reality_check._workers import (
 METRICS = ("map_at_r", "precision_at_1", "r_precision", "nmi", "pairwise_f1")
 REFERENCE = "Contrastive"
 PACKAGES = ("sk_dml", "numpy", "scipy", "sklearn", "torch", "skorch", "optuna")
-STATES = {
-    "COMPLETE": "complete",
-    "PRUNED": "pruned",
-    "FAIL": "failed",
-    "RUNNING": "running",
-    "WAITING": "waiting",
-}
 NO_TRIAL = "the time limit came before the end of its first trial"
 
 
@@ -600,12 +593,13 @@ def _trial_rows(search):
     rows = []
     for name, queue in search.queues.items():
         for trial in queue.trials():
+            state = trial.state.name.lower()
             begun, ended = trial.datetime_start, trial.datetime_complete
             rows.append(
                 {
                     "method": name,
                     "trial": trial.number,
-                    "state": STATES[trial.state.name],
+                    "state": "failed" if state == "fail" else state,
                     "value": trial.value,
                     "fold_scores": trial.user_attrs.get("fold_scores"),
                     "params": search.methods[name].show(trial.params),

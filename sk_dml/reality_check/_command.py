@@ -53,7 +53,7 @@ def add_arguments(parser):
     add("--test-size", type=share_or_number, default=0.5, help=text)
     add("--time-limit", type=seconds, help="of the search, such as 2h, 90m or 1h30m")
     add("--storage", help="a database URL (default: a file in the folder)")
-    add("--jobs", type=int, help="trials at once in this process (default: 1)")
+    add("--jobs", type=jobs, help="trials at once in this process (default: 1)")
     add("--random-state", type=int, default=0, help="seed of everything (default: 0)")
     add("--out", default="reality-check", help="the folder (default: reality-check)")
 
@@ -70,7 +70,13 @@ def run(arguments):
                 "out must be a folder without ? % { } in its path, which database URLs "
                 f"cannot hold, got {arguments.out!r}. Or choose another storage."
             )
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(
+            "argument --out: must be a folder that exists or can be made, got "
+            f"{arguments.out!r} ({error.strerror})"
+        ) from error
     epochs = arguments.max_epochs
     check = RealityCheck(
         estimators=arguments.methods and arguments.methods.split(","),
@@ -123,6 +129,15 @@ def seconds(text):
     if not total:
         raise ArgumentTypeError(message)
     return total
+
+
+def jobs(text):
+    """Return a number of jobs, as joblib counts them."""
+    if not re.fullmatch(r"-?0*[1-9]\d*", text):
+        raise ArgumentTypeError(
+            f"must be a number from 1 on, or -1 for all processors, got {text!r}"
+        )
+    return int(text)
 
 
 def share_or_number(text):

@@ -18,6 +18,7 @@ from sklearn.utils import _safe_indexing, check_random_state, get_tags, indexabl
 from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
+from skorch.callbacks import Callback
 
 from sk_dml._utils._embed import embed
 from sk_dml._utils._labels import as_labels
@@ -223,22 +224,37 @@ def seeded(estimator, seed, **params):
     return estimator.set_params(**dict(zip(names, states, strict=True)))
 
 
+class RaiseInterrupt(Callback):
+    """Raise Ctrl-C, after which a training would keep what it has learned."""
+
+    def on_train_end(self, net, **kwargs):
+        """Raise it again, if it came."""
+        if net.interrupted_:
+            raise KeyboardInterrupt
+
+
 def fit_fold(estimator, X, y, train, valid):
     """Fit an estimator on one part; an embedder that stops early watches the other.
 
     In a Pipeline, the steps before the embedder are fitted on the training part and
-    transform the other. Ctrl-C, after which an embedder keeps what it has learned, is
-    raised. X: (n_samples, ...); y: (n_samples,); train, valid: indices.
+    transform the other. Ctrl-C in a training is raised, also in Pipelines and searches.
+    X: (n_samples, ...); y: (n_samples,); train, valid: indices.
     """
     X_train, y_train = _safe_indexing(X, train), _safe_indexing(y, train)
     _, embedder = last_step(estimator)
-    if isinstance(embedder, BaseEmbedder) and embedder.early_stopping:
-        validation_data = _safe_indexing(X, valid), _safe_indexing(y, valid)
-        _fit_validated(estimator, X_train, y_train, *validation_data)
-    else:
-        estimator.fit(X_train, y_train)
-    if _was_interrupted(estimator):
-        raise KeyboardInterrupt
+    parts = [estimator, *estimator.get_params().values()]
+    callbacks = {e: e.callbacks for e in parts if isinstance(e, BaseEmbedder)}
+    for part, given in callbacks.items():
+        part.callbacks = [*(given or []), RaiseInterrupt()]
+    try:
+        if isinstance(embedder, BaseEmbedder) and embedder.early_stopping:
+            validation_data = _safe_indexing(X, valid), _safe_indexing(y, valid)
+            _fit_validated(estimator, X_train, y_train, *validation_data)
+        else:
+            estimator.fit(X_train, y_train)
+    finally:
+        for part, given in callbacks.items():
+            part.callbacks = given
     return estimator
 
 
@@ -252,10 +268,3 @@ def _fit_validated(estimator, X, y, X_valid, y_valid):
         X, X_valid = before.fit_transform(X, y), before.transform(X_valid)
         estimator.steps[:-1] = before.steps
     _fit_validated(estimator.steps[-1][1], X, y, X_valid, y_valid)
-
-
-def _was_interrupted(estimator):
-    """Return whether Ctrl-C ended the training of an embedder, in Pipelines too."""
-    if isinstance(estimator, Pipeline):
-        return any(_was_interrupted(step) for _, step in estimator.steps)
-    return bool(getattr(getattr(estimator, "net_", None), "interrupted_", False))

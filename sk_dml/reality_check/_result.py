@@ -371,8 +371,8 @@ class RealityCheckResult:
             "the test classes.",
             "Intervals hold the mean over the repeats with 95 % confidence "
             "(t-distribution). With few repeats they are wide, and may leave the range "
-            "of the metric. Methods are compared with "
-            f"{s['reference']} by paired t-tests over the repeats, with p-values "
+            "of the metric. Where there are two repeats or more, methods are "
+            f"compared with {s['reference']} by paired t-tests over them; p-values are "
             "corrected by Holm's method. All this measures the noise of seeds, not "
             "what another search, other classes or another split would change.",
         ]

@@ -4,6 +4,7 @@ import contextlib
 import copy
 import importlib
 import logging
+import os
 import re
 import threading
 import time
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from filelock import FileLock
 
 from sk_dml.embedders import all_embedders
 from sk_dml.embedders._base import BaseEmbedder
@@ -111,10 +113,15 @@ class Method:
 
 @dataclass
 class Dimension:
-    """An Optuna distribution, and the function from its values to parameters."""
+    """What Optuna suggests, and the function from its values to parameters."""
 
-    distribution: Any
+    kind: str  # float, int or categorical
+    range: dict
     decode: Any
+
+    def suggest(self, trial, name):
+        """Return the value that Optuna suggests for a trial."""
+        return getattr(trial, f"suggest_{self.kind}")(name, **self.range)
 
 
 def translate(name, space):
@@ -123,8 +130,6 @@ def translate(name, space):
     Uniform, log-uniform and integer distributions are drawn from directly, others by
     their quantiles.
     """
-    from optuna import distributions
-
     if isinstance(space, list | tuple):
         return _translate_list(name, list(space))
     if not hasattr(space, "dist") or not hasattr(space, "ppf"):
@@ -135,14 +140,14 @@ def translate(name, space):
     kind = space.dist.name
     low, high = space.support()
     if kind == "uniform":
-        return Dimension(distributions.FloatDistribution(low, high), float)
+        return Dimension("float", {"low": low, "high": high}, float)
     if kind in ("loguniform", "reciprocal") and not _is_shifted(space):
-        return Dimension(distributions.FloatDistribution(low, high, log=True), float)
+        return Dimension("float", {"low": low, "high": high, "log": True}, float)
     if kind == "randint":
-        return Dimension(distributions.IntDistribution(int(low), int(high)), int)
-    quantile = distributions.FloatDistribution(TAIL, 1 - TAIL)
+        return Dimension("int", {"low": int(low), "high": int(high)}, int)
+    quantiles = {"low": TAIL, "high": 1 - TAIL}
     number = float if hasattr(space, "pdf") else int
-    return Dimension(quantile, lambda share: number(space.ppf(share)))
+    return Dimension("float", quantiles, lambda share: number(space.ppf(share)))
 
 
 def is_plain(value):
@@ -156,16 +161,14 @@ def _is_shifted(space):
 
 
 def _translate_list(name, values):
-    from optuna import distributions
-
     if not values:
         raise ValueError(f"search space of {name!r} is an empty list.")
     if all(map(is_plain, values)):
-        return Dimension(distributions.CategoricalDistribution(values), lambda v: v)
+        return Dimension("categorical", {"choices": values}, lambda v: v)
     # Other values are not stored, but labels with their index in the list.
     labels = [f"{i}: {shown:.200}" for i, shown in enumerate(map(_show, values))]
     by_label = dict(zip(labels, values, strict=True))
-    return Dimension(distributions.CategoricalDistribution(labels), by_label.get)
+    return Dimension("categorical", {"choices": labels}, by_label.get)
 
 
 def translate_space(method, estimator, space):
@@ -328,6 +331,11 @@ def _quiet(*names):
 # HyperbandPruner count it beside its copy, so that a comparison that was killed once
 # would end otherwise than one that was not.
 #
+# Optuna can take a waiting trial or add one, but cannot add one only if there are fewer
+# than so many: a lock beside the file of sqlite lets one process ask at a time. Without
+# it, as on a server, two that ask for the last trial at once may add one too many; it
+# stays WAITING and is run if n_trials grows.
+#
 # One process that is killed and started again ends with the same result as one that
 # nothing disturbed: new trials wait until those that it finds running are settled,
 # unless they depend on no other trial.
@@ -364,6 +372,10 @@ class TrialQueue:
         self.noticed: set[int] = set()
         self.start = time.monotonic()
         self.is_shared = hasattr(storage, "record_heartbeat")
+        self.lock: Any = contextlib.nullcontext()
+        database = storage.engine.url.database if self.is_shared else None
+        if database and os.path.isfile(database):
+            self.lock = FileLock(f"{database}.lock")
         self.running_at_start = self._running_elsewhere(self.trials())
         self._requeue_stale(self.running_at_start)
 
@@ -387,6 +399,14 @@ class TrialQueue:
 
     def ask(self):
         """Return the next trial with its parameters, or None if none may begin now."""
+        with self.lock:
+            trial = self._take()
+        if trial is not None:
+            self._choose_parameters(trial)
+        return trial
+
+    def _take(self):
+        """Take a waiting trial or add one; return it, or None if none may begin now."""
         trials = self.trials()
         running = self._running_elsewhere(trials)
         if self._requeue_stale(running):
@@ -400,11 +420,10 @@ class TrialQueue:
             self.storage.record_heartbeat(trial_id)  # the old one may look stale
         with warnings.catch_warnings(action="ignore"):  # heartbeats are for optimize
             trial = self.study.ask()
-            self.held[trial.number] = trial
-            if trial.number >= self.n_trials:  # another process took the last one
-                self._requeue(trial)
-                return None
-            self._choose_parameters(trial)
+        self.held[trial.number] = trial
+        if trial.number >= self.n_trials:  # without a lock, another took the last one
+            self._requeue(trial)
+            return None
         return trial
 
     def _running_elsewhere(self, trials):
@@ -456,7 +475,7 @@ class TrialQueue:
             if name is None:
                 _ = trial.relative_params  # those that are drawn jointly
             else:
-                trial._suggest(name, self.dimensions[name].distribution)
+                self.dimensions[name].suggest(trial, name)
 
     def is_pruned(self, trial, step, value):
         """Report the mean score after so many folds; return whether to stop."""

@@ -192,17 +192,14 @@ def test_jobs_share_the_trials():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", ["loky", "dask"])
-def test_jobs_in_processes(backend):
+def test_jobs_in_processes():
     check = small(**QUICK, n_jobs=2)
     with joblib.parallel_config("threading"):
         expected = outcome(check.run(X, y))
-    if backend == "loky":
-        assert outcome(check.run(X, y)) == expected
-        return
+    assert outcome(check.run(X, y)) == expected
     distributed = pytest.importorskip("distributed")
     with (
-        distributed.LocalCluster(n_workers=2, threads_per_worker=1) as cluster,
+        distributed.LocalCluster(n_workers=1, threads_per_worker=2) as cluster,
         distributed.Client(cluster),
         joblib.parallel_config("dask"),
     ):

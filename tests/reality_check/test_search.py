@@ -52,8 +52,8 @@ def draw(space, n=400):
     sampler = optuna.samplers.RandomSampler(seed=0)
     study = create_study(optuna.storages.InMemoryStorage(), "draw")
     study.sampler = sampler
-    trials = [study.ask({"x": dimension.distribution}) for _ in range(n)]
-    return [dimension.decode(trial.params["x"]) for trial in trials]
+    values = [dimension.suggest(study.ask(), "x") for _ in range(n)]
+    return [dimension.decode(value) for value in values]
 
 
 @pytest.mark.parametrize(
@@ -105,8 +105,8 @@ def test_every_method_translates(cls):
     study = create_study(optuna.storages.InMemoryStorage(), "draw")
     study.sampler = optuna.samplers.RandomSampler(seed=0)
     for _ in range(9):
-        trial = study.ask({n: d.distribution for n, d in dimensions.items()})
-        params = {n: d.decode(trial.params[n]) for n, d in dimensions.items()}
+        trial = study.ask()
+        params = {n: d.decode(d.suggest(trial, n)) for n, d in dimensions.items()}
         cls(**params)._validate_params()
 
 
@@ -127,7 +127,7 @@ def test_values_are_shown_without_addresses():
     (shown,) = describe_space(space).values()
     assert " at 0x" not in shown
     assert "(func=<function draw>), PCA(n_components=2)" in shown
-    labels = translate("func", space["func"]).distribution.choices
+    labels = translate("func", space["func"]).range["choices"]
     assert labels[1] == "1: functools.partial(<function draw>, n=3)"
 
 
@@ -307,7 +307,7 @@ def test_the_first_trial_that_may_learn_does():
             queue.study.add_trial(
                 optuna.trial.create_trial(
                     params={"x": x},
-                    distributions={"x": dimensions["x"].distribution},
+                    distributions={"x": optuna.distributions.FloatDistribution(0, 1)},
                     value=-abs(x - best),
                 )
             )
