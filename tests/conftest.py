@@ -6,7 +6,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 
 # Files that take longest come first, so that no process waits for another at the end.
-LONGEST = ("test_readme.py", "test_approximate.py", "test_main.py", "test_common.py")
+LONGEST = ("test_readme.py", "test_main.py", "test_common.py")
 
 
 def pytest_collection_modifyitems(items):

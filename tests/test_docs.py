@@ -160,11 +160,10 @@ def test_example_of_a_metric_works(monkeypatch):
     head = "def score_ranking(relevant, name):\n    n_relevant = sum(relevant)\n"
     monkeypatch.setattr(reference, "score_ranking", None)
     exec(head + of_a_ranking, vars(reference))
-    expected = reference.score(
-        reference.exact_distances(X, X),
-        *(labels, labels, "second_tier"),
-        leave_one_out=True,
-    )
+    distances = reference.exact_distances(X, X)
+    names = ("second_tier",)
+    expected = reference.scores(distances, labels, labels, names, leave_one_out=True)
+    expected = expected["second_tier"]
     assert 0 < expected < 1
     assert score(X, labels) == pytest.approx(expected)
     scorer = namespace["second_tier"]

@@ -208,11 +208,11 @@ class EmbeddingDisplay(FromEstimatorMixin):
     --------
     >>> from sklearn.datasets import load_digits
     >>> from sk_dml.inspection import EmbeddingDisplay
-    >>> X, y = load_digits(return_X_y=True)
+    >>> X, y = load_digits(n_class=3, return_X_y=True)
     >>> images = X.reshape(-1, 8, 8)
     >>> display = EmbeddingDisplay.from_embeddings(X, y, images=images, random_state=0)
     >>> display.positions.shape, len(display.scatters_)
-    ((1797, 2), 10)
+    ((537, 2), 3)
     """
 
     positions: Any

@@ -9,24 +9,23 @@ from sk_dml._networks._default import CenterCrop, ConvNet
 SIDE = 18  # of what is decoded for a network that sees 16
 
 
+WIDTHS = (8, 16)
+
+
 def quick(cls=CircleEmbedder, **params):
-    return cls(
-        **{
-            "image_size": 16,
-            "augment": None,
-            "max_epochs": 2,
-            "batch_size": 16,
-            "random_state": 0,
-            **params,
-        }
-    )
+    """Return an embedder that trains a small network on images for 2 epochs."""
+    small = {"image_size": 16, "augment": None, "max_epochs": 2, "batch_size": 16}
+    if params.get("module") is None:
+        given = params.get("net_params") or {}
+        params["net_params"] = {"module__widths": WIDTHS, **given}
+    return cls(**{**small, "random_state": 0, **params})
 
 
 class Cropped(torch.nn.Sequential):
     """What an embedder of files makes of squares that are decoded already."""
 
     def __init__(self, n_components):
-        super().__init__(CenterCrop(16), ConvNet((3, 16, 16), n_components))
+        super().__init__(CenterCrop(16), ConvNet((3, 16, 16), n_components, WIDTHS))
 
 
 def of_arrays(cls=CircleEmbedder, **params):

@@ -239,7 +239,7 @@ def test_wrong_data(files, decoded, monkeypatch):
     for X in (decoded[0], decoded[0].reshape(48, -1)):
         with pytest.raises(ValueError, match=r"image_size=16 is for files.*None"):
             quick().fit(X, y)
-        arrays = quick(image_size=None).fit(X, y)
+        arrays = quick(image_size=None, module="linear").fit(X, y)
         with pytest.raises(
             ValueError, match=r"files or a dataset .*fitted with arrays"
         ):

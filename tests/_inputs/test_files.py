@@ -268,8 +268,9 @@ def test_folders_go_straight_into_fit(files, tmp_path):
 
 def test_files_are_learned(files):
     paths, y = files
-    untrained = quick(lr=1e-9, max_epochs=1).fit(paths, y)
-    embedder = quick(max_epochs=15).fit(paths, y)
+    wide = {"net_params": {"module__widths": (32, 64, 128)}}
+    untrained = quick(**wide, lr=1e-9, max_epochs=1).fit(paths, y)
+    embedder = quick(**wide, max_epochs=15).fit(paths, y)
     score = map_at_r(embedder, paths, y)
     assert score > 0.95
     assert score > map_at_r(untrained, paths, y) + 0.05

@@ -7,7 +7,6 @@ from sklearn.datasets import load_iris
 from torch import nn
 
 from sk_dml import (
-    CircleEmbedder,
     ContrastiveEmbedder,
     NormalizedSoftmaxEmbedder,
     TripletEmbedder,
@@ -28,6 +27,7 @@ from sk_dml.losses import (
     SNRContrastiveLoss,
     TripletLoss,
 )
+from tests.quick import quick
 
 rng = np.random.default_rng(0)
 LABELS = np.repeat(np.arange(4), 3)
@@ -211,10 +211,6 @@ def test_batches_without_a_triplet(mining):
 @pytest.fixture(scope="module")
 def iris():
     return load_iris(return_X_y=True)
-
-
-def quick(cls=CircleEmbedder, **params):
-    return cls(4, **{"max_epochs": 3, "random_state": 0, "module": "linear", **params})
 
 
 def test_history_tells_of_the_last_batch(iris):

@@ -19,16 +19,13 @@ from sk_dml._training._net import EmbeddingNet
 from sk_dml._training._validation import hold_out, resolve_patience
 from sk_dml.scorers import retrieval_scorer
 from tests._training.small import Interrupted, Script
+from tests.quick import quick
 from tests.random_state import global_state
 
 rng = np.random.default_rng(0)
 X_many = rng.normal(size=(240, 4)) + 3 * rng.normal(size=(60, 4)).repeat(4, axis=0)
 y_many = np.repeat([f"class {i:02}" for i in range(60)], 4)
 X_iris, y_iris = load_iris(return_X_y=True)
-
-
-def quick(cls=CircleEmbedder, **params):
-    return cls(4, **{"max_epochs": 3, "random_state": 0, "module": "linear", **params})
 
 
 @pytest.fixture(scope="module")

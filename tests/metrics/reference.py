@@ -1,5 +1,6 @@
 """Retrieval metrics by brute force: every order of tied neighbors, one by one."""
 
+from collections import Counter
 from fractions import Fraction
 from itertools import groupby, permutations, product
 
@@ -49,12 +50,12 @@ def score_ranking(relevant, name):
     return Fraction(hits, int(k)) if kind == "precision" else Fraction(hits > 0)
 
 
-def score(distances, query_labels, gallery_labels, name, *, leave_one_out):
-    """Average over the queries that have something to find.
+def scores(distances, query_labels, gallery_labels, names, *, leave_one_out):
+    """Average each metric over the queries that have something to find.
 
     ``distances[i][j]`` must be exact, so that equal distances are equal.
     """
-    values = []
+    values = {name: [] for name in names}
     for i, label in enumerate(query_labels):
         gallery = [
             j for j in range(len(gallery_labels)) if not (leave_one_out and i == j)
@@ -62,12 +63,18 @@ def score(distances, query_labels, gallery_labels, name, *, leave_one_out):
         is_relevant = [bool(gallery_labels[j] == label) for j in gallery]
         if not any(is_relevant):
             continue
-        scores = [
-            score_ranking([is_relevant[j] for j in order], name)
+        # Many orders differ in items only that are relevant both, or neither.
+        rankings = Counter(
+            tuple(is_relevant[j] for j in order)
             for order in orders([distances[i][j] for j in gallery])
-        ]
-        values.append(sum(scores) / len(scores))
-    return float(sum(values) / len(values))
+        )
+        for name in names:
+            total = sum(
+                score_ranking(list(ranking), name) * n
+                for ranking, n in rankings.items()
+            )
+            values[name].append(total / rankings.total())
+    return {name: float(sum(each) / len(each)) for name, each in values.items()}
 
 
 def exact_distances(queries, gallery):

@@ -113,7 +113,7 @@ def fitted():
     )
 
 
-@pytest.mark.xdist_group("numba")
+@pytest.mark.slow
 def test_pynndescent_finds_most_is_seeded_and_pickled(fitted, monkeypatch):
     assert type(fitted._search) is ApproximateSearch
     assert fitted._search.index is not None
