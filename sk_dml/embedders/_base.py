@@ -50,6 +50,7 @@ from sk_dml._training._optimizer import (
 )
 from sk_dml._training._precision import PRECISIONS, check_precision
 from sk_dml._training._sampling import check_batch_size
+from sk_dml._training._threads import limited_threads
 from sk_dml._training._validation import (
     Validation,
     check_scoring,
@@ -499,6 +500,7 @@ class BaseEmbedder(
                 net.checkpoint_ = checkpoint
                 late_callbacks.append(SaveCheckpoint())
             net.add_callbacks(before=[Diagnostics(), validation], after=late_callbacks)
+            stack.enter_context(limited_threads(net, X))
             net.partial_fit(X, targets)
             return self._keep(net, n_before, validation, checkpoint)
 
