@@ -1,4 +1,4 @@
-"""Number of torch threads of a training, by the size of its steps."""
+"""Number of torch threads of a training or of an embedding."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -6,22 +6,26 @@ from contextlib import contextmanager
 
 import torch
 
-# Multiplications of the forward pass of a batch from which on several threads pay.
-LARGE_STEP = 1e8
+# Multiplications in the network for a batch from which on a fit, and transform, use all
+# threads. A step of the default network on rows takes 1 to 3e8, on images 7e8 and more.
+LARGE_STEP = 3e8
 
 _LOCK = threading.Lock()
 
 
 @contextmanager
-def limited_threads(net, X):
-    """Use one thread in a block if the steps of a training are small.
+def limited_threads(net, X, training=False):
+    """Use one thread in a block if the batches of a Source are small.
 
     Threads wait for each other after every operation, and spin while they do: small
-    steps gain little from several, and lose much if other programs use the cores.
+    batches gain little from several, and lose much if other programs use the cores.
     """
-    n_threads = torch.get_num_threads()
-    # Where threads read files, as many as torch uses, reading takes longest.
-    if n_threads == 1 or X.in_threads or step_size(net, X) >= LARGE_STEP:
+    if training:
+        net.n_multiplications_ = count_multiplications(net, X)
+    with _LOCK:
+        n_threads = torch.get_num_threads()
+    # As many threads as torch has read files, and this takes longest there.
+    if n_threads == 1 or X.in_threads or step_size(net, X, training) >= LARGE_STEP:
         yield
         return
     _set_own_threads(1)
@@ -31,15 +35,25 @@ def limited_threads(net, X):
         _set_own_threads(n_threads)
 
 
-def step_size(net, X):
-    """Return about how many multiplications the forward pass of a batch takes."""
+def step_size(net, X, training):
+    """Return about how many multiplications a batch takes."""
+    if not training:
+        return net.n_multiplications_ * min(len(X), X.inference_size)
+    # Proxies, and the queue of a cross-batch memory, are compared with every sample.
+    compared = [*net.criterion_.parameters(), *net.criterion_.buffers()]
+    count = net.n_multiplications_ + sum(tensor.numel() for tensor in compared)
+    return 3 * count * (net.micro_batch_size or net.batch_size)  # forward and backward
+
+
+def count_multiplications(net, X):
+    """Return about how many multiplications the network takes for a sample."""
     count = 0
 
     def add(layer, inputs, output):
         nonlocal count
         for weight in layer.parameters(recurse=False):
             if weight.ndim > 1 and isinstance(output, torch.Tensor):
-                # Each output of a linear map or a convolution: once its weights.
+                # Each output of a linear layer or a convolution is a sum of these.
                 count += weight[0].numel() * output.numel()
 
     hooks = [layer.register_forward_hook(add) for layer in net.module_.modules()]
@@ -49,20 +63,17 @@ def step_size(net, X):
     finally:
         for hook in hooks:
             hook.remove()
-    # Proxies, and the queue of a cross-batch memory.
-    compared = [*net.criterion_.parameters(), *net.criterion_.buffers()]
-    count += sum(tensor.numel() for tensor in compared)
-    return count * (net.micro_batch_size or net.batch_size)
+    return count
 
 
 def _set_own_threads(n_threads):
-    """Set the number of threads of operations of the calling thread, of no other.
+    """Set the number of threads of the calling thread, and of no other.
 
-    torch.set_num_threads sets that of the calling thread and that of threads which use
-    torch for the first time later. A new thread sets the latter back, so that fits in
-    several threads do not change what each other, or any thread, finds.
+    torch.set_num_threads sets it for the calling thread and for all that use torch for
+    the first time later. A new thread sets the latter back, so that what other threads
+    compute, and fits in them, does not depend on this one.
     """
-    with _LOCK, ThreadPoolExecutor(1) as other_thread:
-        default = other_thread.submit(torch.get_num_threads).result()
+    with _LOCK, ThreadPoolExecutor(1) as new_thread:
+        default = new_thread.submit(torch.get_num_threads).result()
         torch.set_num_threads(n_threads)
-        other_thread.submit(torch.set_num_threads, default).result()
+        new_thread.submit(torch.set_num_threads, default).result()

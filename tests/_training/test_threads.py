@@ -126,16 +126,36 @@ def test_same_bits_for_any_number_of_threads():
     for n_threads in (1, 2):
         torch.set_num_threads(n_threads)
         fitted = CircleEmbedder(max_epochs=2, random_state=0).fit(*digits)
-        torch.set_num_threads(1)
         embeddings.append(fitted.transform(digits[0]))
     np.testing.assert_array_equal(*embeddings)
 
 
+def test_transform():
+    seen = set()
+    small = embedder().fit(X, y)
+    large = embedder(max_epochs=1, **LARGE).fit(LARGE_X, LARGE_Y)
+    for fitted in (small, large):
+        layer = fitted.net_.module_
+        layer.register_forward_hook(lambda *_: seen.add(torch.get_num_threads()))
+    small.transform(X)
+    large.transform(X[:8])
+    assert seen == {1}
+    seen.clear()
+    large.transform(LARGE_X)
+    assert seen == {2}
+    assert torch.get_num_threads() == 2
+
+
 def test_step_size():
-    fitted = embedder(NormalizedSoftmaxEmbedder, module=None).fit(X, y)
+    fitted = embedder(NormalizedSoftmaxEmbedder).fit(X, y)
     source = make_source(fitted, X, reset=False)
     layers, proxies = 3 * 8 + 8 * 64, 4 * 64
-    assert step_size(fitted.net_, source) == 20 * (layers + proxies)
+    assert step_size(fitted.net_, source, training=False) == 40 * layers
+    size = 3 * 20 * (layers + proxies)
+    assert step_size(fitted.net_, source, training=True) == size
+    fitted.set_params(micro_batch_size=10, net_params={"module__hidden": 8})
+    fitted.set_params(freeze_batch_norm=True).fit(X, y)
+    assert step_size(fitted.net_, source, training=True) == size / 2
 
 
 class Strided(nn.Module):
@@ -153,4 +173,5 @@ def test_step_size_of_convolutions():
     fitted = embedder(module=Strided, memory_size=10).fit(images, y)
     source = make_source(fitted, images, reset=False)
     network, memory = 4 * 9 * 16 + 4 * 64, 10 * 64 + 10
-    assert step_size(fitted.net_, source) == 20 * (network + memory)
+    assert step_size(fitted.net_, source, training=False) == 40 * network
+    assert step_size(fitted.net_, source, training=True) == 3 * 20 * (network + memory)
