@@ -20,8 +20,6 @@ def limited_threads(net, X, training=False):
     Threads wait for each other after every operation, and spin while they do: small
     batches gain little from several, and lose much if other programs use the cores.
     """
-    if training:
-        net.n_multiplications_ = count_multiplications(net, X)
     with _LOCK:
         n_threads = torch.get_num_threads()
     # As many threads as torch has read files, and this takes longest there.
@@ -37,33 +35,13 @@ def limited_threads(net, X, training=False):
 
 def step_size(net, X, training):
     """Return about how many multiplications a batch takes."""
+    count = net.module_.n_multiplications
     if not training:
-        return net.n_multiplications_ * min(len(X), X.inference_size)
+        return count * min(len(X), X.inference_size)
     # Proxies, and the queue of a cross-batch memory, are compared with every sample.
     compared = [*net.criterion_.parameters(), *net.criterion_.buffers()]
-    count = net.n_multiplications_ + sum(tensor.numel() for tensor in compared)
+    count += sum(tensor.numel() for tensor in compared)
     return 3 * count * (net.micro_batch_size or net.batch_size)  # forward and backward
-
-
-def count_multiplications(net, X):
-    """Return about how many multiplications the network takes for a sample."""
-    count = 0
-
-    def add(layer, inputs, output):
-        nonlocal count
-        for weight in layer.parameters(recurse=False):
-            if weight.ndim > 1 and isinstance(output, torch.Tensor):
-                # Each output of a linear layer or a convolution is a sum of these.
-                count += weight[0].numel() * output.numel()
-
-    hooks = [layer.register_forward_hook(add) for layer in net.module_.modules()]
-    blank = torch.zeros((1, *X.sample_shape), dtype=net.module_.standardize.mean.dtype)
-    try:
-        net.evaluation_step((blank, None))
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return count
 
 
 def _set_own_threads(n_threads):
