@@ -4,7 +4,8 @@
 ``after``: a fit whose steps are small uses one. ``1 busy`` and ``2 busy``: beside
 processes that each keep a core busy. ``2 fits``: two processes fit the same at once,
 seconds until both have finished. Every fit runs in a process that has fitted before;
-repetitions are taken in turn, medians shown.
+repetitions are taken in turn, medians shown. The first table shows steps by their size,
+in the rule's multiplications, with one thread and with all.
 """
 
 import argparse
@@ -72,6 +73,77 @@ def fit(name, rule, max_epochs=None):
     return begin, time.time()
 
 
+# Shape of a sample, batch size, widths of hidden layers of rows.
+STEPS = [
+    ((16,), 32, 512),
+    ((16,), 128, 512),
+    ((784,), 128, 512),
+    ((16,), 512, 512),
+    ((16,), 128, 1024),
+    ((16,), 128, 2048),
+    ((8, 8), 32, None),
+    ((8, 8), 128, None),
+    ((28, 28), 32, None),
+]
+
+
+def steps(shape, batch_size, width, threads, repeats):
+    """Return the size of a step, and its milliseconds with one thread and with all."""
+    _threads.LARGE_STEP = RULES["before"]
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((8 * batch_size, *shape), dtype=np.float32)
+    params = {"module__hidden": (width, width)} if width else {}
+    embedder = CircleEmbedder(
+        max_epochs=4, batch_size=batch_size, random_state=0, net_params=params
+    )
+    times = {1: [], threads: []}
+    for _ in range(repeats):
+        for n_threads, seconds in times.items():
+            torch.set_num_threads(n_threads)
+            embedder.fit(X, np.arange(len(X)) % 8)
+            seconds += [row["duration"] / 8 for row in embedder.history_[1:]]
+    torch.set_num_threads(threads)
+    size = _threads.step_size(embedder.net_, None, training=True)
+    return size, [1000 * statistics.median(seconds) for seconds in times.values()]
+
+
+def show_steps(pool, given):
+    """Print the times of steps by their size."""
+    print(f"| a sample | batch | hidden | size | 1, ms | {given.threads}, ms | ratio |")
+    print("|---" * 7 + "|", flush=True)
+    for setting in STEPS:
+        done = pool.submit(steps, *setting, given.threads, given.repeats)
+        size, (one, several) = done.result()
+        shape, batch_size, width = setting
+        shown = " x ".join(map(str, shape))
+        print(
+            f"| {shown} | {batch_size} | {width or ''} | {size:.1e} | {one:.2f} "
+            f"| {several:.2f} | {one / several:.2f} |",
+            flush=True,
+        )
+
+
+def show_fits(pool, given):
+    """Print the times of fits alone and beside other programs."""
+    print("\n| data | neighbors | before | after | before / after |")
+    print("|---" * 5 + "|", flush=True)
+    for name in DATA:
+        for neighbors, (n_busy, n_fits) in NEIGHBORS.items():
+            times = {rule: [] for rule in RULES}
+            with busy_processes(n_busy):
+                for _ in range(given.repeats):
+                    for rule, seconds in times.items():
+                        fits = [pool.submit(fit, name, rule) for _ in range(n_fits)]
+                        begins, ends = zip(*(f.result() for f in fits), strict=True)
+                        seconds.append(max(ends) - min(begins))
+            before, after = map(statistics.median, times.values())
+            print(
+                f"| {name} | {neighbors} | {before:.2f} | {after:.2f} "
+                f"| {before / after:.1f} |",
+                flush=True,
+            )
+
+
 @contextmanager
 def busy_processes(n):
     """Keep n cores busy in a block."""
@@ -93,28 +165,12 @@ def main():
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     given = parser.parse_args()
     print(header("threads.py"))
-    print(f"\nSeconds, medians of {given.repeats}; {given.threads} threads.\n")
-    print("| data | neighbors | before | after | before / after |")
-    print("|---" * 5 + "|", flush=True)
+    print(f"\nMedians of {given.repeats}; fits in seconds; {given.threads} threads.\n")
     context = get_context("spawn")
     settings = given.threads, context.Barrier(2)
     with ProcessPoolExecutor(2, context, start, settings) as pool:
-        pool.submit(fit, "digits", "after").result()
-        for name in DATA:
-            for neighbors, (n_busy, n_fits) in NEIGHBORS.items():
-                times = {rule: [] for rule in RULES}
-                with busy_processes(n_busy):
-                    for _ in range(given.repeats):
-                        for rule, seconds in times.items():
-                            fits = [pool.submit(fit, name, rule) for _ in range(n_fits)]
-                            begins, ends = zip(*(f.result() for f in fits), strict=True)
-                            seconds.append(max(ends) - min(begins))
-                before, after = map(statistics.median, times.values())
-                print(
-                    f"| {name} | {neighbors} | {before:.2f} | {after:.2f} "
-                    f"| {before / after:.1f} |",
-                    flush=True,
-                )
+        show_steps(pool, given)
+        show_fits(pool, given)
 
 
 if __name__ == "__main__":
