@@ -169,6 +169,8 @@ def main():
     context = get_context("spawn")
     settings = given.threads, context.Barrier(2)
     with ProcessPoolExecutor(2, context, start, settings) as pool:
+        for started in [pool.submit(os.getpid) for _ in range(2)]:
+            started.result()
         show_steps(pool, given)
         show_fits(pool, given)
 
