@@ -211,7 +211,20 @@ def _spelled(params):
 
 
 def _check_output(network, input_shape, n_components, dtype):
-    """Run two blank samples through the network in evaluation mode."""
+    """Run two blank samples through the network in evaluation mode.
+
+    It keeps as ``n_multiplications`` about how many of these a sample takes.
+    """
+    count = 0
+
+    def add(layer, inputs, output):
+        nonlocal count
+        for weight in layer.parameters(recurse=False):
+            if weight.ndim > 1 and isinstance(output, torch.Tensor):
+                # Each output of a linear layer or a convolution is a sum of these.
+                count += weight[0].numel() * output.numel()
+
+    hooks = [layer.register_forward_hook(add) for layer in network.modules()]
     network.eval()
     try:
         with torch.no_grad():
@@ -223,6 +236,9 @@ def _check_output(network, input_shape, n_components, dtype):
         ) from error
     finally:
         network.train()
+        for hook in hooks:
+            hook.remove()
+    network.n_multiplications = count // 2
     got = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output)
     if got != (2, n_components):
         raise ValueError(

@@ -50,6 +50,7 @@ from sk_dml._training._optimizer import (
 )
 from sk_dml._training._precision import PRECISIONS, check_precision
 from sk_dml._training._sampling import check_batch_size
+from sk_dml._training._threads import limited_threads
 from sk_dml._training._validation import (
     Validation,
     check_scoring,
@@ -290,6 +291,11 @@ class BaseEmbedder(
             its next fit), or failed: the embedding collapsed to a point or a line, the
             gradient died or overflowed, or the loss was always 0. If images were left
             out, or random weights are frozen.
+
+        Notes
+        -----
+        If a step takes fewer than 3e8 multiplications, as for most rows, the fit uses
+        one thread of the CPU. Otherwise it uses as many as ``torch.get_num_threads()``.
         """
         if not self.warm_start:
             drop_fitted(self)  # a failed fit leaves nothing of the one before
@@ -384,7 +390,9 @@ class BaseEmbedder(
             images seem to be on another scale than in fit.
         """
         check_is_fitted(self, "net_")
-        return self.net_.embed(make_source(self, X, reset=False))
+        X = make_source(self, X, reset=False)
+        with limited_threads(self.net_, X):
+            return self.net_.embed(X)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -497,6 +505,7 @@ class BaseEmbedder(
                 net.checkpoint_ = checkpoint
                 late_callbacks.append(SaveCheckpoint())
             net.add_callbacks(before=[Diagnostics(), validation], after=late_callbacks)
+            stack.enter_context(limited_threads(net, X, training=True))
             net.partial_fit(X, targets)
             return self._keep(net, n_before, validation, checkpoint)
 
