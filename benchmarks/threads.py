@@ -25,11 +25,11 @@ from _report import header
 from sklearn.datasets import load_digits
 
 from sk_dml import CircleEmbedder
-from sk_dml._training import _threads
+from sk_dml._utils import _torch
 
 # Each with the number of busy processes and that of fits.
 NEIGHBORS = {"none": (0, 1), "1 busy": (1, 1), "2 busy": (2, 1), "2 fits": (0, 2)}
-RULES = {"before": 0, "after": _threads.LARGE_STEP}
+RULES = {"before": 0, "after": _torch.LARGE_STEP}
 
 
 def digits():
@@ -65,7 +65,7 @@ def start(threads, others):
 
 def fit(name, rule, max_epochs=None):
     """Return when a fit has started and when it has ended."""
-    _threads.LARGE_STEP = RULES[rule]
+    _torch.LARGE_STEP = RULES[rule]
     X, y, epochs = DATA[name]()
     embedder = CircleEmbedder(max_epochs=max_epochs or epochs, random_state=0)
     begin = time.time()
@@ -89,7 +89,7 @@ STEPS = [
 
 def steps(shape, batch_size, width, threads, repeats):
     """Return the size of a step, and its milliseconds with one thread and with all."""
-    _threads.LARGE_STEP = RULES["before"]
+    _torch.LARGE_STEP = RULES["before"]
     rng = np.random.default_rng(0)
     X = rng.standard_normal((8 * batch_size, *shape), dtype=np.float32)
     params = {"module__hidden": (width, width)} if width else {}
@@ -103,7 +103,7 @@ def steps(shape, batch_size, width, threads, repeats):
             embedder.fit(X, np.arange(len(X)) % 8)
             seconds += [row["duration"] / 8 for row in embedder.history_[1:]]
     torch.set_num_threads(threads)
-    size = _threads.step_size(embedder.net_, None, training=True)
+    size = _torch.step_size(embedder.net_, None, training=True)
     return size, [1000 * statistics.median(seconds) for seconds in times.values()]
 
 

@@ -50,7 +50,6 @@ from sk_dml._training._optimizer import (
 )
 from sk_dml._training._precision import PRECISIONS, check_precision
 from sk_dml._training._sampling import check_batch_size
-from sk_dml._training._threads import limited_threads
 from sk_dml._training._validation import (
     Validation,
     check_scoring,
@@ -58,7 +57,7 @@ from sk_dml._training._validation import (
     split_validation,
 )
 from sk_dml._training._warm_start import carry_over
-from sk_dml._utils._torch import resolve_device, torch_seed
+from sk_dml._utils._torch import limited_threads, resolve_device, torch_seed
 from sk_dml._utils._warn import warn
 from sk_dml.embedders._shared_docs import add_shared_documentation
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from sk_dml import CircleEmbedder, NormalizedSoftmaxEmbedder
 from sk_dml._inputs import make_source
-from sk_dml._training._threads import step_size
+from sk_dml._utils._torch import step_size
 from tests._training.small import X, embedder, y
 
 LARGE = {"batch_size": 128, "net_params": {"module__hidden": (2048, 2048)}}
