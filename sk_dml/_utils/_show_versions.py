@@ -65,7 +65,7 @@ def _version(package):
 
 
 def _devices():
-    """Return the device that is used by default, and the numbers of CPUs and threads."""
+    """Return the default device and the numbers of CPUs and threads."""
     device = resolve_device("auto")
     if device.type == "cuda":
         device = f"{device}, {torch.cuda.get_device_name()}, CUDA {torch.version.cuda}"
