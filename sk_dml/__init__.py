@@ -14,6 +14,7 @@ from sk_dml import (
     scorers,
     utils,
 )
+from sk_dml._utils._show_versions import show_versions
 from sk_dml.embedders import (
     AdaCosEmbedder,
     ArcFaceEmbedder,
@@ -49,7 +50,7 @@ from sk_dml.model_selection import (
 from sk_dml.neighbors import RetrievalIndex
 from sk_dml.scorers import map_at_r, precision_at_1
 
-__version__ = "0.1.0"
+__version__ = "0.1.0rc1"
 
 __all__ = [
     "AdaCosEmbedder",
@@ -91,5 +92,6 @@ __all__ = [
     "neighbors",
     "precision_at_1",
     "scorers",
+    "show_versions",
     "utils",
 ]

@@ -26,7 +26,8 @@ PUBLIC = [
     for name, what in vars(importlib.import_module(f"sk_dml.{module}")).items()
     if name in importlib.import_module(f"sk_dml.{module}").__all__
     if not isinstance(what, RetrievalScorer)
-] + [f"sk_dml.embedders.{name}" for name, _ in all_embedders()]
+] + ["sk_dml.show_versions"]
+PUBLIC += [f"sk_dml.embedders.{name}" for name, _ in all_embedders()]
 METHODS = {
     f"{name}.{method}"
     for name in PUBLIC

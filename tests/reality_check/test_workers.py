@@ -23,9 +23,11 @@ from tests.reality_check.small import QUICK, data, outcome, small, work
 
 X, y = data()
 HALVES = np.flatnonzero(y < 4), np.flatnonzero(y >= 4)
-# Imports once, and forks.
-CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["tests.reality_check.small"])
+if "forkserver" in multiprocessing.get_all_start_methods():  # imports once, and forks
+    CONTEXT = multiprocessing.get_context("forkserver")
+    CONTEXT.set_forkserver_preload(["tests.reality_check.small"])
+else:
+    CONTEXT = multiprocessing.get_context("spawn")
 
 
 @pytest.fixture
