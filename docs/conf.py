@@ -35,6 +35,7 @@ nitpick_ignore_regex = [(r".*", r"(?!sk_dml\.).*")]
 autosummary_generate = True
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
+toc_object_entries_show_parents = "hide"
 numpydoc_show_class_members = False
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_fence_as_directive = ["math"]
@@ -84,6 +85,7 @@ html_baseurl = "https://sk-dml.readthedocs.io/en/stable/"
 html_show_sourcelink = False
 html_theme_options = {
     "logo": {"text": "sk_dml"},
+    "navbar_align": "left",
     "github_url": "https://github.com/sk-dml/sk-dml",
     "header_links_before_dropdown": 6,
     "show_toc_level": 2,

@@ -9,10 +9,11 @@ import threading
 from html.parser import HTMLParser
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import quote, unquote, urldefrag, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import pytest
 
+import sk_dml
 from sk_dml.utils import all_embedders
 from tests.test_docs import MODULES
 
@@ -23,8 +24,8 @@ ROOT = Path(__file__).parent.parent
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     folder = tmp_path_factory.mktemp("site")
-    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-b", "html"]
-    command += ["-D", "plot_gallery=0", "-d", folder / "doctrees"]
+    command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going"]
+    command += ["-b", "html", "-D", "plot_gallery=0", "-d", folder / "doctrees"]
     subprocess.run(
         [*command, "docs", folder / "html"],
         cwd=ROOT,
@@ -49,22 +50,25 @@ class Page(HTMLParser):
         self.links |= {attributes.get("href"), attributes.get("src")} - {None}
 
 
-def test_internal_links_and_anchors_hold(site):
-    pages = {path: Page(path) for path in site.rglob("*.html")}
+@pytest.fixture(scope="module")
+def pages(site):
+    paths = [path for path in site.rglob("*.html") if "_static" not in path.parts]
+    return {path: Page(path) for path in paths}
+
+
+def test_internal_links_and_anchors_hold(site, pages):
     broken = []
     for path, page in pages.items():
         for link in page.links:
-            address, anchor = urldefrag(link)
-            if urlsplit(address).scheme or address.startswith("//"):
+            parts = urlsplit(link)
+            if parts.scheme or parts.netloc:
                 continue
-            target = path
-            if address:
-                target = path.parent / unquote(urlsplit(address).path)
-                target = target.resolve()
-            anchors = pages[target].anchors if target in pages else {""}
-            if not target.is_file() or (anchor and unquote(anchor) not in anchors):
+            target = (path.parent / unquote(parts.path)).resolve()
+            target = target if parts.path else path
+            anchors = pages[target].anchors if target in pages else {}
+            anchor = unquote(parts.fragment)
+            if not target.is_file() or (anchor and anchor not in anchors):
                 broken.append(f"{path.relative_to(site)}: {link}")
-    assert len(pages) > 100
     assert not broken
 
 
@@ -76,15 +80,13 @@ def test_link_of_every_embedder_exists(site):
         assert f'id="sk_dml.{name}.fit"' in page.read_text()
 
 
-def test_every_public_name_has_a_page(site):
-    described = {
-        anchor
-        for path in [*site.glob("methods/*.html"), *site.glob("api/generated/*.html")]
-        for anchor in Page(path).anchors
-    }
-    for module in MODULES[1:]:
+def test_every_public_name_has_a_page(site, pages):
+    for module in MODULES:
+        if module is sk_dml:
+            continue  # its names are of other modules, or embedders
         for name in module.__all__:
-            assert f"{module.__name__}.{name}" in described
+            name = f"{module.__name__}.{name}"
+            assert name in pages[site / "api" / "generated" / f"{name}.html"].anchors
 
 
 @pytest.fixture
@@ -115,6 +117,6 @@ def test_search_finds(browser, address, words, expected):
     page.wait_for_selector("#search-results .search-summary:not(:empty)")
     links = page.locator("#search-results ul.search > li > a")
     links.first.wait_for()
-    found = [a.get_attribute("href") for a in links.all()[:10]]
+    found = [a.get_attribute("href") for a in links.all()[:3]]
     page.close()
     assert any(re.match(rf"{expected}\b", link) for link in found), found

@@ -58,8 +58,10 @@ def group_parameters(app, what, name, documented, options, lines):
             groups[parameter] = []
         target = groups[[*groups][-1]] if parameter in SHARED else own
         target.append(entry.rstrip() + "\n")
+    own.append("    All embedders share these:\n")
     for first, entries in groups.items():
-        names = ", ".join(re.match(r" *\*\*(\w+)", entry)[1] for entry in entries)
+        names = re.findall(r"^    \*\*(\w+)", "\n".join(entries), re.MULTILINE)
+        names = ", ".join(f"``{name}``" for name in names)
         text = "\n".join(entries).replace("\n", "\n    ")
         own.append(f"    .. dropdown:: {GROUPS[first]}: {names}\n\n    {text}\n")
     rest = rest.removeprefix(body)

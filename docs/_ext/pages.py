@@ -77,7 +77,8 @@ METHOD = """\
 .. autoclass:: {name}
    :members:
    :inherited-members: BaseEstimator
-   :exclude-members: loss_class, set_fit_request, set_partial_fit_request
+   :exclude-members: loss_class, get_metadata_routing, set_fit_request,
+      set_partial_fit_request
 
 .. minigallery:: sk_dml.{name}
    :add-heading: In the gallery
