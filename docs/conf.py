@@ -47,7 +47,9 @@ sphinx_gallery_conf = {
     "ignore_pattern": r"^(?!.*plot_)",
     "doc_module": ("sk_dml",),
     "backreferences_dir": "gallery/backreferences",
+    "download_all_examples": False,
     "show_memory": False,
+    "show_signature": False,
     "remove_config_comments": True,
 }
 

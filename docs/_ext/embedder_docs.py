@@ -58,7 +58,7 @@ def group_parameters(app, what, name, documented, options, lines):
             groups[parameter] = []
         target = groups[[*groups][-1]] if parameter in SHARED else own
         target.append(entry.rstrip() + "\n")
-    own.append("    All embedders share these:\n")
+    own.append("    Shared with other embedders:\n")
     for first, entries in groups.items():
         names = re.findall(r"^    \*\*(\w+)", "\n".join(entries), re.MULTILINE)
         names = ", ".join(f"``{name}``" for name in names)

@@ -106,10 +106,14 @@ def methods():
 
 def results():
     """Return the pages of the benchmarks, as a dict of names and texts."""
+    titles = re.findall(
+        r"\[(.+)\]\(results/(.+)\.md\)", (DOCS / "results.md").read_text()
+    )
+    titles = {stem: title for title, stem in titles}
     pages = {}
     for path in sorted((DOCS.parent / "benchmarks" / "results").glob("*.md")):
         script, _, text = path.read_text().removeprefix("# ").partition("\n")
-        title = path.stem.replace("_", " ").capitalize()
+        title = titles.get(path.stem, path.stem.capitalize())
         source = f"[benchmarks/{script}]({REPOSITORY}benchmarks/{script})"
         pages[path.stem] = f"# {title}\n\nWritten by {source}.\n{text}"
     return pages
