@@ -55,9 +55,9 @@ def test_reference_lists_every_public_name(module):
     page = DOCS / "api" / f"{module.__name__.removeprefix('sk_dml.')}.rst"
     listed = re.findall(r"^   (?:\w+\.)?(\w+)$", page.read_text(), re.MULTILINE)
     names = set(module.__all__) - {"__version__"}
-    assert sorted(listed) == sorted(
+    assert not {
         name for name in names if not inspect.ismodule(getattr(module, name))
-    )
+    }.difference(listed)
 
 
 @pytest.fixture
