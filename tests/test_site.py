@@ -72,12 +72,13 @@ def test_internal_links_and_anchors_hold(site, pages):
     assert not broken
 
 
-def test_link_of_every_embedder_exists(site):
+def test_link_of_every_embedder_leads_to_its_methods_and_parameters(site):
     for name, embedder in all_embedders():
         address = urlsplit(embedder()._get_doc_link()).path
-        page = site / address.removeprefix("/en/stable/")
-        assert f'id="sk_dml.{name}"' in page.read_text()
-        assert f'id="sk_dml.{name}.fit"' in page.read_text()
+        page = (site / address.removeprefix("/en/stable/")).read_text()
+        assert f'id="sk_dml.{name}.fit"' in page
+        for parameter in embedder().get_params(deep=False):
+            assert page.count(f"<strong>{parameter}</strong>") == 1
 
 
 def test_every_public_name_has_a_page(site, pages):
