@@ -59,7 +59,7 @@ separating the classes that they were trained on.
 TABLE = """\
 .. list-table::
    :header-rows: 1
-   :widths: 32 10 58
+   :widths: auto
    :class: methods
 
    * - embedder
