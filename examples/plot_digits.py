@@ -1,4 +1,5 @@
-"""Displays of an embedding of scikit-learn's digits.
+"""Displays of an embedding of scikit-learn's digits
+=================================================
 
 Trains on five of the ten digits and draws the embedding of all ten, five of which it
 has not seen. Shows the pictures, or writes them with ``--save``.

@@ -173,6 +173,13 @@ def recall_at_k(k, **options):
     return RetrievalScorer(at_k("recall", k), **options)
 
 
+#: Scorer of precision@1, for ``scoring=`` in scikit-learn or called with a fitted
+#: estimator, X and y: the share of samples whose nearest neighbor is of their class.
 precision_at_1 = retrieval_scorer("precision_at_1")
+#: Scorer of R-precision, for ``scoring=`` in scikit-learn or called with a fitted
+#: estimator, X and y: the share of a sample's R nearest neighbors that are of its
+#: class, where R is the number of other samples of its class.
 r_precision = retrieval_scorer("r_precision")
+#: Scorer of MAP@R, for ``scoring=`` in scikit-learn or called with a fitted estimator,
+#: X and y: see :func:`sk_dml.metrics.map_at_r_score`.
 map_at_r = retrieval_scorer("map_at_r")

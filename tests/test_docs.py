@@ -3,6 +3,7 @@
 import csv
 import doctest
 import importlib.util
+import inspect
 import re
 import runpy
 import sys
@@ -15,7 +16,7 @@ from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils._param_validation import InvalidParameterError
 
 import sk_dml
-from sk_dml import scorers
+from sk_dml import reality_check, scorers
 from sk_dml.losses import NormalizedSoftmaxLoss
 from sk_dml.metrics import _evaluate, _ranks, _retrieval
 from sk_dml.utils import all_embedders
@@ -37,16 +38,26 @@ def load(name, source):
     return module
 
 
-def test_page_of_methods_is_current():
-    builder = runpy.run_path(str(DOCS / "build_methods.py"))
-    page = builder["page"]()
-    assert (DOCS / "methods.md").read_text() == page, "python docs/build_methods.py"
-    for name, _ in all_embedders():
-        text = page.partition(f"\n## {name}\n")[2].partition("\n## ")[0]
-        assert "```math\n" in text
-        assert re.search(r"^1\. .*(19|20)\d\d", text, re.MULTILINE)
-        assert f"| [{name}](#{name.lower()}) | " in page
-    assert not re.search(r":\w+:`|\[\d\]_", page)
+def test_overview_of_the_methods_holds_all():
+    overview = runpy.run_path(str(DOCS / "_ext" / "pages.py"))["methods"]()["index"]
+    rows = re.findall(
+        r"\* - :class:`~sk_dml.(\w+)`\n     - (?:19|20)\d\d\n     - .{10}", overview
+    )
+    assert sorted(rows) == [name for name, _ in all_embedders()]
+
+
+MODULES = [getattr(sk_dml, name) for name in sk_dml.__all__]
+MODULES = [sk_dml, reality_check, *filter(inspect.ismodule, MODULES)]
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
+def test_reference_lists_every_public_name(module):
+    page = DOCS / "api" / f"{module.__name__.removeprefix('sk_dml.')}.rst"
+    listed = re.findall(r"^   (?:\w+\.)?(\w+)$", page.read_text(), re.MULTILINE)
+    names = set(module.__all__) - {"__version__"}
+    assert not {
+        name for name in names if not inspect.ismodule(getattr(module, name))
+    }.difference(listed)
 
 
 @pytest.fixture

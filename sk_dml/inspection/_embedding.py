@@ -153,6 +153,8 @@ def spread(points, n_chosen, smallest):
 class EmbeddingDisplay(FromEstimatorMixin):
     """A map of an embedding in two dimensions, colored by class.
 
+    The map is made by principal components, by t-SNE [1]_ or by UMAP [2]_.
+
     Up to 100 classes have a color and a shape each, and up to 30 are in the legend.
     With more classes, or more than 10 where images are shown, as their frames have no
     shapes, the color shows whether a sample's nearest neighbor is of its class.
@@ -346,9 +348,9 @@ class EmbeddingDisplay(FromEstimatorMixin):
         labels : array-like of shape (n_samples,)
             Classes of the samples.
         method : {"pca", "tsne", "umap"}, default="pca"
-            The map: "pca" is linear and keeps the largest distances. "tsne" [1]_ and
-            "umap" [2]_ keep neighborhoods, but neither sizes nor distances; "umap"
-            needs umap-learn.
+            The map: "pca" is linear and keeps the largest distances. "tsne" and
+            "umap" keep neighborhoods, but neither sizes nor distances; "umap" needs
+            umap-learn.
         images : array-like of shape (n_samples, ...) or None, default=None
             Images of shape (n, h, w), (n, h, w, c) or (n, c, h, w), or paths of image
             files. Some are shown instead of points.

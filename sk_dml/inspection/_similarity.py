@@ -94,7 +94,7 @@ class SimilarityDisplay(FromEstimatorMixin):
         Similarities of samples of two classes. For the plane, element i is of the same
         anchor as element i of the positive ones.
     kind, negatives : str
-        As in :meth:`from_embeddings`.
+        As in :meth:`from_embeddings`. The plane is that of [1]_.
     note : str, default=""
         Note written above the picture.
 
@@ -143,7 +143,7 @@ class SimilarityDisplay(FromEstimatorMixin):
         {ax}
         margin : float or None, default=None
             For the plane: draws the decision boundary of the Circle loss of this
-            margin, ``max(s_n, -margin)**2 + (s_p - 1)**2 = 2 * margin**2``: an arc [1]_
+            margin, ``max(s_n, -margin)**2 + (s_p - 1)**2 = 2 * margin**2``: an arc
             and, where s_n is so small that the pair has no weight, a horizontal line.
         n_bins : int, default=60
             Number of bins of the densities.
@@ -272,7 +272,7 @@ class SimilarityDisplay(FromEstimatorMixin):
         kind : {"density", "plane"}, default="density"
             "density" shows the distributions of the similarities of pairs. "plane"
             shows every anchor by its similarity to the least similar sample of its
-            class (vertical) and to the most similar one of another class [1]_.
+            class (vertical) and to the most similar one of another class.
         margin : float or None, default=None
             As for :meth:`plot`.
         negatives : {"hardest", "sampled"}, default="hardest"
