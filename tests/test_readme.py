@@ -68,7 +68,8 @@ def test_readme(reader, capsys):
     blocks = BLOCK.findall((ROOT / "README.md").read_text())
     found, rows, unseen = (run(block, {}, capsys) for block in blocks)
     assert found.count("photographs/class") == 5
-    assert len(CLAIM.findall(blocks[1])) == len(CLAIM.findall(blocks[2])) == 2
+    assert len(CLAIM.findall(blocks[1])) == 2
+    assert CLAIM.findall(blocks[2]) == ["0.06, 0.90"]
 
 
 @pytest.mark.slow
