@@ -66,10 +66,13 @@ def run(block, names, capsys):
 
 def test_readme(reader, capsys):
     blocks = BLOCK.findall((ROOT / "README.md").read_text())
-    found, rows, unseen = (run(block, {}, capsys) for block in blocks)
-    assert found.count("photographs/class") == 5
-    assert len(CLAIM.findall(blocks[1])) == 2
-    assert CLAIM.findall(blocks[2]) == ["0.06, 0.90"]
+    printed = [run(block, {}, capsys) for block in blocks]
+    assert printed[0].count("photographs/class") == 5
+    # The figures of the other two were compared with what they print.
+    assert [CLAIM.findall(block) for block in blocks[1:]] == [
+        ["0.69", "0.97"],
+        ["0.06, 0.90"],
+    ]
 
 
 @pytest.mark.slow
