@@ -16,8 +16,12 @@ ROOT = Path(__file__).parents[1]
 PAGES = [
     "quick_start",
     "faq",
-    *(f"user_guide/{path.stem}" for path in (ROOT / "docs/user_guide").glob("*.md")),
-    *(f"coming_from/{path.stem}" for path in (ROOT / "docs/coming_from").glob("*.md")),
+    *(
+        f"{folder}/{path.stem}"
+        for folder in ("user_guide", "coming_from")
+        for path in sorted((ROOT / "docs" / folder).glob("*.md"))
+        if path.stem != "index"
+    ),
 ]
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 # A comment that begins with figures, or with a word and figures: "# pixels: 0.05".
