@@ -1,15 +1,20 @@
-"""Three embeddings with equal P@1, NMI and F1 but different MAP@R.
+"""
+Why MAP@R, and not only P@1?
+============================
 
-Made after the toy example of "A Metric Learning Reality Check" (Musgrave, Belongie,
-Lim, ECCV 2020): three classes in two dimensions, in pieces, side by side, and apart.
+Three embeddings with equal P@1, NMI and F1, but different MAP@R, after the toy example
+of "A Metric Learning Reality Check" (Musgrave, Belongie, Lim, ECCV 2020): three classes
+in two dimensions, in pieces, side by side, and apart.
+
 P@1, also called recall@1, needs one neighbor of the right class only. NMI and F1
-measure the clusters of k-means, which splits the wide class and merges the other two
-in all three embeddings. MAP@R considers as many neighbors as a class has samples.
-
-    python examples/why_map_at_r.py --save why_map_at_r.png
+measure the clusters of k-means, which splits the wide class and merges the other two in
+all three embeddings. MAP@R considers as many neighbors as a class has samples, in their
+order.
 """
 
-import argparse
+# %%
+# Three embeddings
+# ----------------
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -69,11 +74,26 @@ def make_spaces(random_state=0):
     return {name: np.concatenate(parts) for name, parts in spaces.items()}, labels
 
 
+# %%
+# Four scores of each
+# -------------------
+
+
 def rate(embedding, labels):
     """Return the four scores of an embedding."""
     scores = clustering_scores(embedding, labels, n_init=10, random_state=0)
     scores |= retrieval_scores(embedding, labels)
     return {name: float(scores[name]) for name in NAMES}
+
+
+spaces, labels = make_spaces()
+scores = {name: rate(embedding, labels) for name, embedding in spaces.items()}
+for name, row in scores.items():
+    print(f"{name:14}", row)
+
+# %%
+# The pictures
+# ------------
 
 
 def draw(spaces, labels, scores):
@@ -99,21 +119,4 @@ def draw(spaces, labels, scores):
     return figure
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--save", metavar="FILE", help="write the picture, show none")
-    options = parser.parse_args()
-    spaces, labels = make_spaces()
-    scores = {name: rate(embedding, labels) for name, embedding in spaces.items()}
-    print(f"{'':14}" + "".join(f"{short:>7}" for short in NAMES.values()))
-    for name, row in scores.items():
-        print(f"{name:14}" + "".join(f"{value:7.2f}" for value in row.values()))
-    figure = draw(spaces, labels, scores)
-    if options.save:
-        figure.savefig(options.save)
-    else:
-        plt.show()
-
-
-if __name__ == "__main__":
-    main()
+draw(spaces, labels, scores)

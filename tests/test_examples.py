@@ -11,7 +11,7 @@ from PIL import Image
 
 from sk_dml import SoftTripleEmbedder
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
 @pytest.fixture
@@ -28,23 +28,44 @@ def run(tmp_path, monkeypatch):
     return run
 
 
-def test_digits(run):
-    names = ["map", "recall_curve", "retrieval", "similarity", "training"]
-    left = run("plot_digits.py", "--save", "pictures", "--max-epochs", 1)
-    assert left == [f"pictures/digits_{name}.png" for name in names]
+# What an example says of its results, with its variables.
+CLAIMS = {
+    "add_to_index": lambda v: v["shares"][0] > v["shares"][-1] > 0.5,
+    "fine_tuning": lambda v: max(v["scores"], key=v["scores"].get) == "fine-tuned",
+    "grid_search": lambda v: max(v["margins"]) > v["search"].best_params_["margin"],
+    "pretrained_features": lambda v: (
+        sorted(v["scores"].values()) == list(v["scores"].values())
+    ),
+    "similar_images": lambda v: v["found"].shape == (40, 5),
+    "training": lambda v: (
+        v["embedder"].history_[-1]["valid_score"]
+        > v["embedder"].history_[0]["valid_score"]
+    ),
+    "unseen_classes": lambda v: v["scores"]["map_at_r"] > 0.25,
+    "verification": lambda v: v["accepted"][~v["is_same"]].mean() < 0.03,
+    "which_loss": lambda v: (
+        min(v["scores"], key=lambda name: v["scores"][name].mean()) == "pixels"
+    ),
+    "why_map_at_r": lambda v: v["scores"]["apart"]["map_at_r"] > 0.98,
+}
 
 
-def test_unseen_characters(run, capsys):
-    few = ["--n-classes", 12, "--max-epochs", 2]
-    assert run("unseen_characters.py", "--save", "found.png", *few) == ["found.png"]
-    assert "learned: {'precision_at_1': " in capsys.readouterr().out
+def test_every_example_of_the_gallery_is_run():
+    assert {f"plot_{name}.py" for name in CLAIMS} == {
+        path.name for path in EXAMPLES.glob("plot_*.py")
+    }
 
 
-def test_only_map_at_r_tells_embeddings_apart():
-    example = runpy.run_path(str(EXAMPLES / "why_map_at_r.py"))
-    spaces, labels = example["make_spaces"](0)
-    assert list(spaces) == ["in pieces", "side by side", "apart"]
-    rated = [example["rate"](embedding, labels) for embedding in spaces.values()]
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CLAIMS)
+def test_gallery(name, figures):
+    variables = runpy.run_path(str(EXAMPLES / f"plot_{name}.py"), run_name="__main__")
+    assert CLAIMS[name](variables)
+
+
+def test_only_map_at_r_tells_embeddings_apart(figures):
+    example = runpy.run_path(str(EXAMPLES / "plot_why_map_at_r.py"))
+    rated = list(example["scores"].values())
     for name in ("precision_at_1", "nmi", "pairwise_f1"):
         assert np.ptp([scores[name] for scores in rated]) < 0.02
     assert all(scores["precision_at_1"] > 0.98 for scores in rated)
@@ -52,13 +73,6 @@ def test_only_map_at_r_tells_embeddings_apart():
     worst, middle, best = (scores["map_at_r"] for scores in rated)
     assert worst + 0.25 < middle < best - 0.25
     assert best > 0.98
-
-
-def test_why_map_at_r(run, capsys):
-    assert run("why_map_at_r.py", "--save", "why.png") == ["why.png"]
-    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert lines[0] == ["P@1", "NMI", "F1", "MAP@R"]
-    assert [line[-4] for line in lines[1:]] == ["1.00"] * 3
 
 
 @pytest.mark.filterwarnings("ignore:The embedding:UserWarning")  # of one epoch
@@ -212,11 +226,3 @@ def test_settings_that_are_wrong(run, quick, birds, capsys, old, new, message):
     with pytest.raises(SystemExit):
         run("reproduce.py", settings, birds)
     assert message in capsys.readouterr().err
-
-
-def test_photographs(run, tmp_path_factory, capsys):
-    folder = tmp_path_factory.mktemp("photographs")
-    make_photographs(folder, [f"class {label}" for label in range(6)])
-    quick = ["--module", "conv", "--max-epochs", 1]
-    assert run("photographs.py", folder, "--save", "found.png", *quick) == ["found.png"]
-    assert "map_at_r" in capsys.readouterr().out

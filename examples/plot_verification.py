@@ -1,0 +1,57 @@
+"""
+Decide whether two samples belong together
+==========================================
+
+From which distance on are two images of different classes? A threshold answers this, as
+for faces and signatures. It is chosen on classes that were neither trained on nor
+tested.
+"""
+
+# %%
+# Three disjoint sets of classes
+# ------------------------------
+# For training, for the choice of the threshold, and for the test.
+
+from sk_dml import CircleEmbedder, class_disjoint_split
+from sk_dml.datasets import load_glyphs
+
+X, y = load_glyphs(n_classes=160, image_size=16, random_state=0, return_X_y=True)
+X_train, X_rest, y_train, y_rest = class_disjoint_split(X, y=y)
+X_choice, X_test, y_choice, y_test = class_disjoint_split(X_rest, y=y_rest)
+embedder = CircleEmbedder(max_epochs=8, random_state=0).fit(X_train, y_train)
+
+# %%
+# The threshold for a false accept rate
+# -------------------------------------
+# ``far=0.01`` accepts one in a hundred pairs of different classes. The rate is that of
+# one comparison: a search in a gallery of 100 others makes 100 of them.
+
+from sk_dml.metrics import sample_pairs, verification_scores, verification_threshold
+
+threshold = verification_threshold(
+    embedder.transform(X_choice), y_choice, far=0.01, random_state=0
+)
+embedding = embedder.transform(X_test)
+print(f"threshold: a distance of {threshold:.2f}")
+print(verification_scores(embedding, y_test, far=0.01, random_state=0))
+
+# %%
+# The decision on new classes
+# ---------------------------
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+first, second, is_same = sample_pairs(y_test, n_pairs=5000, random_state=0)
+distance = np.linalg.norm(embedding[first] - embedding[second], axis=1)
+accepted = distance <= threshold
+print(f"accepted: {accepted[is_same].mean():.0%} of the pairs of one class,")
+print(f"          {accepted[~is_same].mean():.1%} of the pairs of two")
+
+_, ax = plt.subplots(figsize=(6, 3), layout="constrained")
+bins = np.linspace(0, 2, 50)
+ax.hist(distance[is_same], bins, alpha=0.6, label="one class", color="#0072b2")
+ax.hist(distance[~is_same], bins, alpha=0.6, label="two classes", color="#d55e00")
+ax.axvline(threshold, color="k", label="threshold")
+ax.set(xlabel="distance", ylabel="pairs")
+ax.legend()
