@@ -40,15 +40,15 @@ PAGE = "sk_dml_demonstration.html"
 N_CHARACTERS = 989  # the first ones, up to Georgian
 UNSEEN = ("ARMENIAN", "GEORGIAN")
 NOT_TRAINED = (*UNSEEN, "MODIFIER")  # the latter are small and raised
-N_IMAGES, IMAGE_SIZE, N_EPOCHS = 8, 24, 3
-TABLE_EPOCHS = 20
-MARGINS, SEARCH_STEP, SEARCH_EPOCHS = (0.1, 0.25, 0.4), 8, 3
+N_IMAGES, IMAGE_SIZE, N_EPOCHS, BATCH_SIZE = 7, 24, 3, 32
+ROW_EPOCHS = 20
+MARGINS, SEARCH_STEP, SEARCH_EPOCHS = (0.1, 0.25, 0.4), 8, 4
 TABLES = {"wine": load_wine, "breast cancer": load_breast_cancer}
 RAW, LEARNED = "raw pixels", "CircleEmbedder"
 TITLES = {RAW: "Before: by raw pixels", LEARNED: "After: by the learned embedding"}
 N_QUERIES, N_NEIGHBORS, N_MAPPED, DPI = 5, 5, 600, 110
 # Expected seconds, for the progress bar.
-DRAW, LEARN, TABLE, SEARCH, DIGITS, PAGE_SECONDS = 3, 20, 5, 8, 5, 4
+DRAW, LEARN, TABLE, SEARCH, DIGITS, PAGE_SECONDS = 3, 16, 5, 8, 2, 4
 SECONDS = DRAW + LEARN + TABLE * len(TABLES) + SEARCH + DIGITS + PAGE_SECONDS
 
 LEGEND = (
@@ -192,12 +192,13 @@ def learn(train, unseen, random_state, bar=None):
     """Return the unseen images as they are and embedded, by name."""
     embedder = CircleEmbedder(
         max_epochs=N_EPOCHS,
+        batch_size=BATCH_SIZE,
         random_state=random_state,
         callbacks=None if bar is None else [Advance(bar)],
     )
     images = unseen[0]
     embedding = embedder.fit(*train).transform(images)
-    return {RAW: images.reshape(len(images), -1), LEARNED: embedding}
+    return {RAW: images.reshape(len(images), -1) / 255, LEARNED: embedding}
 
 
 def scores_of(embeddings, labels):
@@ -210,7 +211,7 @@ def accuracies(load, random_state):
     """Return the mean and standard deviation over the folds, by model."""
     X, y = load(return_X_y=True)
     neighbors = KNeighborsClassifier()
-    embedder = CircleEmbedder(max_epochs=TABLE_EPOCHS, random_state=random_state)
+    embedder = CircleEmbedder(max_epochs=ROW_EPOCHS, random_state=random_state)
     models = {
         "k-NN, scaled columns": make_pipeline(StandardScaler(), neighbors),
         "gradient boosting": HistGradientBoostingClassifier(random_state=random_state),
@@ -225,7 +226,9 @@ def search_margin(train, random_state):
     """Return the mean and standard deviation of MAP@R over the folds, by margin."""
     images, labels = train
     chosen = np.isin(labels, np.unique(labels)[::SEARCH_STEP])
-    embedder = CircleEmbedder(max_epochs=SEARCH_EPOCHS, random_state=random_state)
+    embedder = CircleEmbedder(
+        max_epochs=SEARCH_EPOCHS, batch_size=BATCH_SIZE, random_state=random_state
+    )
     search = search_on_unseen(embedder, {"margin": MARGINS}, random_state)
     results = search.fit(images[chosen], labels[chosen]).cv_results_
     scores = zip(results["mean_test_score"], results["std_test_score"], strict=True)
@@ -242,7 +245,7 @@ def few_digits(random_state):
     """Return scores on digits 5 to 9, and what a search on digits 0 to 4 chose."""
     X, y = load_digits(return_X_y=True)
     X, X_unseen, y, y_unseen = class_disjoint_split(X, y=y)
-    embedder = CircleEmbedder(max_epochs=TABLE_EPOCHS, random_state=random_state)
+    embedder = CircleEmbedder(max_epochs=ROW_EPOCHS, random_state=random_state)
     embeddings = {RAW: X_unseen, LEARNED: embedder.fit(X, y).transform(X_unseen)}
     grid = {"embed": ["passthrough", embedder]}
     pipeline = Pipeline([("embed", "passthrough")])
@@ -274,6 +277,9 @@ def make_page(figures, embeddings, images, labels, random_state):
         n_shown=N_QUERIES * N_NEIGHBORS,
         map=draw_map(embeddings[LEARNED], images, labels, random_state),
         n_epochs=N_EPOCHS,
+        search_epochs=SEARCH_EPOCHS,
+        batch_size=BATCH_SIZE,
+        row_epochs=ROW_EPOCHS,
         random_state=random_state,
         version=__version__,
     )
@@ -298,7 +304,7 @@ def draw_neighbors(embeddings, images, labels, random_state, *, width):
             display = RetrievalDisplay.from_embeddings(X, labels, ax=ax, **shown)
             n_hits += int(display.hits_.sum())
 
-    return as_png(draw, figsize=(width, 6.2)), n_hits
+    return as_png(draw, figsize=(width, 6.2 if len(embeddings) == 1 else 5.4)), n_hits
 
 
 def draw_map(X, images, labels, random_state):
@@ -337,5 +343,5 @@ def save_before_after(path, random_state=0):
     with one_thread():
         train, unseen = load_characters(random_state)
         embeddings = learn(train, unseen, random_state)
-        png, _ = draw_neighbors(embeddings, *unseen, random_state, width=11)
+        png, _ = draw_neighbors(embeddings, *unseen, random_state, width=9)
     Path(path).write_bytes(png)
