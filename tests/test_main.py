@@ -21,8 +21,16 @@ def quick(monkeypatch):
         "CircleEmbedder",
         lambda **params: embedder(**{**params, "max_epochs": 1}),
     )
-    for name, value in {"N_IMAGES": 6, "SEARCH_STEP": 40, "N_MAPPED": 50}.items():
+    small = {"N_IMAGES": 6, "IMAGE_SIZE": 8, "SEARCH_STEP": 10, "N_MAPPED": 50}
+    for name, value in small.items():
         monkeypatch.setattr(_demo, name, value)
+    load = _demo.load_characters
+
+    def few(random_state):
+        train, unseen = load(random_state)
+        return (train[0][:600], train[1][:600]), unseen
+
+    monkeypatch.setattr(_demo, "load_characters", few)
 
 
 def numbers(figures):
@@ -45,6 +53,7 @@ def run(folder):
     return figures, "\n".join(lines), path.read_text(encoding="utf-8")
 
 
+@pytest.mark.usefixtures("figures")  # with a backend that is known
 @pytest.mark.filterwarnings("ignore:The embedding:UserWarning")  # of one epoch
 def test_small_demonstration(tmp_path, quick):
     settings = matplotlib.rcParams.copy()
