@@ -21,7 +21,7 @@ def quick(monkeypatch):
         "CircleEmbedder",
         lambda **params: embedder(**{**params, "max_epochs": 1}),
     )
-    small = {"N_IMAGES": 6, "IMAGE_SIZE": 8, "SEARCH_STEP": 10, "N_MAPPED": 50}
+    small = {"N_IMAGES": 6, "IMAGE_SIZE": 8, "SEARCH_STEP": 4, "N_MAPPED": 50}
     for name, value in small.items():
         monkeypatch.setattr(_demo, name, value)
     load = _demo.load_characters
