@@ -1,7 +1,10 @@
 """Command line: a demonstration, and the reality check."""
 
 import argparse
+import signal
 import sys
+import webbrowser
+from pathlib import Path
 
 from sk_dml import _demo
 from sk_dml.reality_check import _command as reality_check
@@ -16,6 +19,24 @@ def main(arguments=None):
     parser.add_argument(
         "--random-state", type=int, default=0, help="seed of everything (default: 0)"
     )
+    parser.add_argument(
+        "--page",
+        type=Path,
+        metavar="FILE",
+        default=_demo.PAGE,
+        help="where the page goes (default: %(default)s)",
+    )
+    either = parser.add_mutually_exclusive_group()
+    either.add_argument(
+        "--open", action="store_true", help="open the page in the browser"
+    )
+    either.add_argument(
+        "--no-page",
+        action="store_const",
+        const=None,
+        dest="page",
+        help="print the summary alone",
+    )
     commands = parser.add_subparsers(dest="command", title="instead")
     check = commands.add_parser(
         "reality-check",
@@ -26,7 +47,7 @@ def main(arguments=None):
     reality_check.add_arguments(check)
     parsed = parser.parse_args(arguments)
     if parsed.command is None:
-        _demo.demonstrate(parsed.random_state)
+        _demonstrate(parser, parsed)
         return
     try:
         has_results = reality_check.run(parsed)
@@ -37,6 +58,27 @@ def main(arguments=None):
         sys.exit(130)
     if not has_results:
         sys.exit(1)
+
+
+def _demonstrate(parser, parsed):
+    """Show the demonstration, after checking that its page can be written."""
+    page = parsed.page
+    try:
+        if page is not None:
+            is_new = not page.exists()
+            page.open("a").close()
+            if is_new:
+                page.unlink()  # nothing stays if the demonstration is interrupted
+    except OSError as error:
+        parser.error(f"cannot write the page {page}: {error.strerror}")
+    # Ctrl-C ends the program; it would only end the fit that is running.
+    handler = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        figures = _demo.demonstrate(parsed.random_state, page=page)
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    if parsed.open and "characters" in figures:  # else matplotlib is missing
+        webbrowser.open(page.resolve().as_uri())
 
 
 if __name__ == "__main__":

@@ -1,152 +1,347 @@
-"""Demonstration on data that come with scikit-learn."""
+"""Demonstration: a summary in the terminal, and a page with pictures."""
 
-import sys
-import time
+import base64
+import io
+import unicodedata
+from contextlib import contextmanager
+from importlib import util
+from pathlib import Path
 
+import jinja2
 import numpy as np
-from sklearn.datasets import load_digits, load_wine
-from sklearn.model_selection import GridSearchCV, cross_val_score
+import torch
+from sklearn.datasets import load_breast_cancer, load_digits, load_wine
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
-from sklearn.pipeline import Pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+from skorch.callbacks import Callback
+from threadpoolctl import threadpool_limits
+from tqdm import tqdm
 
 from sk_dml import (
     CircleEmbedder,
     ClassDisjointKFold,
-    SoftTripleEmbedder,
+    __version__,
     class_disjoint_split,
     map_at_r,
 )
+from sk_dml.datasets import load_glyphs
+from sk_dml.inspection import EmbeddingDisplay, RetrievalDisplay
 from sk_dml.metrics import retrieval_scores
 
 DESCRIPTION = """\
-Shows what sk_dml does, on data that come with scikit-learn, in about two minutes:
-the same classes at test time (k-NN accuracy), classes never seen in training
-(retrieval), and a grid search scored on unseen classes."""
+Shows in about a minute what sk_dml learns, and where raw features are better: retrieval
+of characters never seen in training, accuracy on two tables, and searches scored on
+unseen classes. Prints a summary and writes a page with pictures."""
+PAGE = "sk_dml_demonstration.html"
+
+N_CHARACTERS = 989  # the first ones, up to Georgian
+UNSEEN = ("ARMENIAN", "GEORGIAN")
+NOT_TRAINED = (*UNSEEN, "MODIFIER")  # the latter are small and raised
+N_IMAGES, IMAGE_SIZE, N_EPOCHS, BATCH_SIZE = 7, 24, 3, 32
+ROW_EPOCHS = 20
+MARGINS, SEARCH_STEP, SEARCH_EPOCHS = (0.1, 0.25, 0.4), 8, 4
+TABLES = {"wine": load_wine, "breast cancer": load_breast_cancer}
+RAW, LEARNED = "raw pixels", "CircleEmbedder"
+TITLES = {RAW: "Before: by raw pixels", LEARNED: "After: by the learned embedding"}
+N_QUERIES, N_NEIGHBORS, N_MAPPED, DPI = 5, 5, 600, 110
+# Expected seconds, for the progress bar.
+DRAW, LEARN, TABLE, SEARCH, DIGITS, PAGE_SECONDS = 3, 16, 5, 8, 2, 4
+SECONDS = DRAW + LEARN + TABLE * len(TABLES) + SEARCH + DIGITS + PAGE_SECONDS
+
+LEGEND = (
+    "What sk_dml learns, in about a minute. P@1: how often the nearest sample is of",
+    "the same class. MAP@R: 1 if all samples of the class come before any other.",
+)
+WITHOUT_FONTS = (
+    "1. Unseen classes: left out, as are part 3 and the page. They need the fonts",
+    "   of matplotlib: python -m pip install matplotlib",
+)
 
 
-def demonstrate(random_state=0, out=None, *, share=1.0):
-    """Print the tables to ``out``; return their figures by name.
-
-    ``share`` scales the numbers of images and epochs, so that tests take seconds.
-    """
-    step = round(1 / share)
+def demonstrate(random_state=0, *, page=PAGE, out=None):
+    """Print a summary, write a page (None: no page), and return the figures."""
+    has_fonts = util.find_spec("matplotlib") is not None
     figures = {}
-    start = time.perf_counter()
 
-    def show(line=""):
-        progress("")  # clears the progress line
-        print(line, file=out, flush=True)  # None is stdout
+    def show(*lines):
+        for line in lines:
+            tqdm.write(line, file=out)  # above the progress bar; None is stdout
 
-    show("1. The same classes at test time: accuracy, 5-fold cross-validation")
-    show(f"   {'':24}{'k-NN on raw features':>22}{'CircleEmbedder + k-NN':>24}")
-    for name, load in (("wine", load_wine), ("digits", load_digits)):
-        X, y = load(return_X_y=True)
-        if name == "digits":
-            X, y = X[::step], y[::step]
-        embed = CircleEmbedder(random_state=random_state)
-        embed.set_params(max_epochs=max(1, round(share * embed.max_epochs)))
-        pipeline = Pipeline([("embed", embed), ("knn", KNeighborsClassifier())])
-        accuracies = []
-        for kind, model in (("raw", KNeighborsClassifier()), ("circle", pipeline)):
-            progress(f"{name}: cross-validating {kind}")
-            accuracies.append(cross_val_score(model, X, y, cv=5).mean())
-            figures[f"accuracy {name} {kind}"] = accuracies[-1]
-        shape = f"{name} {X.shape[0]} x {X.shape[1]}"
-        show(f"   {shape:24}{accuracies[0]:22.3f}{accuracies[1]:24.3f}")
-    show("   No scaler anywhere: the embedder standardizes its inputs itself.")
+    @contextmanager
+    def step(text, seconds):
+        bar.set_description_str(text)
+        yield
+        bar.update(seconds)
 
-    show()
-    show("2. Classes never seen in training: retrieval among digits 5 to 9, after")
-    show("   training on digits 0 to 4 (each of eight orientations a class)")
-    show(f"   {'':24}{'P@1':>8}{'MAP@R':>8}")
-    for name, width in (("centered as scanned", 8), ("moved about 12 x 12", 12)):
-        X, y, X_unseen, y_unseen, _ = unseen_digits(width, random_state)
-        show(f"   {name}")
-        for method in (None, CircleEmbedder, SoftTripleEmbedder):
-            if method is None:
-                label, embedding = "raw pixels", X_unseen.reshape(len(X_unseen), -1)
-            else:
-                label = method.__name__
-                progress(f"digits {name}: training {label}")
-                embedder = method(
-                    max_epochs=max(1, round(5 * share)), random_state=random_state
-                )
-                embedding = embedder.fit(X[::step], y[::step]).transform(X_unseen)
-            scores = retrieval_scores(embedding, y_unseen)
-            p_at_1, map_at_r_score = scores["precision_at_1"], scores["map_at_r"]
-            figures[f"P@1 {width} {label}"] = p_at_1
-            figures[f"MAP@R {width} {label}"] = map_at_r_score
-            show(f"     {label:22}{p_at_1:8.3f}{map_at_r_score:8.3f}")
-    show("   Raw pixels do well as long as every digit stands in the same place; once")
-    show("   digits move, only what was learned still brings a class together.")
+    show(*LEGEND)
+    form = "{desc:<28}|{bar}| {percentage:3.0f} %"
+    options = {"bar_format": form, "leave": False, "disable": None}  # in terminals only
+    with one_thread(), tqdm(total=SECONDS, **options) as bar:
+        if has_fonts:
+            with step("drawing characters", DRAW):
+                train, unseen = load_characters(random_state)
+            bar.set_description_str("learning from characters")
+            embeddings = learn(train, unseen, random_state, bar)
+            figures["characters"] = scores_of(embeddings, unseen[1])
+            n_train, n_unseen = (len(np.unique(y)) for _, y in (train, unseen))
+            show(
+                "",
+                f"1. Unseen classes: {n_unseen} letters, after learning from {n_train} "
+                "other characters",
+                *retrieval_table(figures["characters"]),
+            )
+        else:
+            show("", *WITHOUT_FONTS)
 
-    show()
-    show(
-        "3. Grid search on unseen classes: mean validation MAP@R over 3 class-disjoint"
-    )
-    show("   folds of the moved training digits")
-    X, y, _, _, digit = unseen_digits(12, random_state)
-    grid = {"margin": [0.25, 0.4], "gamma": [32, 80]}
-    embedder = CircleEmbedder(
-        max_epochs=max(1, round(3 * share)), random_state=random_state
-    )
-    progress("grid search: 12 fits")
-    search = GridSearchCV(embedder, grid, scoring=map_at_r, cv=ClassDisjointKFold(3))
-    part = slice(None, None, min(20, 4 * step))  # a class needs some images
-    search.fit(X[part], y[part], groups=digit[part])
-    results = search.cv_results_
-    for params, score in zip(
-        results["params"], results["mean_test_score"], strict=True
-    ):
-        best = "  <- best" if params == search.best_params_ else ""
+        figures["tables"] = {}
+        for name, load in TABLES.items():
+            with step(f"comparing on {name}", TABLE):
+                figures["tables"][name] = accuracies(load, random_state)
         show(
-            f"   margin={params['margin']:<5} gamma={params['gamma']:<4}"
-            f"{score:8.3f}{best}"
+            "",
+            "2. Known classes: accuracy in 5-fold cross-validation",
+            row("", *TABLES),
         )
-    figures["grid search"] = search.best_score_
+        for model in figures["tables"]["wine"]:
+            means = [table[model][0] for table in figures["tables"].values()]
+            show(row(model, *means))
 
-    progress("")
-    show()
-    seconds = time.perf_counter() - start
-    show(
-        f"Seen in {seconds:.0f} s: samples of one class became neighbors, inside "
-        "Pipeline and GridSearchCV."
-    )
+        if has_fonts:
+            with step("searching for a margin", SEARCH):
+                figures["margins"] = search_margin(train, random_state)
+            means = [mean for mean, _ in figures["margins"].values()]
+            show(
+                "",
+                "3. Which margin? MAP@R on characters held out of the fit",
+                row("margin", *map(str, MARGINS)),
+                row("CircleEmbedder", *means),
+            )
+
+        with step("learning from five digits", DIGITS):
+            figures["digits"], figures["chosen"] = few_digits(random_state)
+        show(
+            "",
+            "4. Where raw features win: digits 5 to 9, after learning from 0 to 4 only",
+            *retrieval_table(figures["digits"]),
+            "   A search over both, scored on held-out classes, chose: "
+            + figures["chosen"],
+        )
+        if page is not None and has_fonts:
+            with step("drawing the page", PAGE_SECONDS):
+                html = make_page(figures, embeddings, *unseen, random_state)
+                Path(page).write_text(html, encoding="utf-8")
+    if page is not None and has_fonts:
+        show("", f"The page, with pictures: {Path(page).resolve()}")
     return figures
 
 
-def unseen_digits(width, random_state):
-    """Return digits 0 to 4 in eight orientations, and 5 to 9 upright, on a canvas.
-
-    X (n, width, width) and y (n,) are for training, X_unseen and y_unseen for testing;
-    ``digit`` (n,) is the digit of every training image.
-    """
-    X, y = load_digits(return_X_y=True)
-    images = X.reshape(-1, 8, 8)
-    seen, unseen, y_seen, y_unseen = class_disjoint_split(images, y=y)
-    turned = [np.rot90(seen, k, axes=(1, 2)) for k in range(4)]
-    oriented = [*turned, *(image[:, :, ::-1] for image in turned)]
-    classes = np.concatenate([10 * i + y_seen for i in range(8)])
-    rng = np.random.default_rng(random_state)
-    X_seen = place(np.concatenate(oriented), width, rng)
-    return X_seen, classes, place(unseen, width, rng), y_unseen, classes % 10
+def row(name, *cells):
+    """Return a line of a table."""
+    cells = [cell if isinstance(cell, str) else f"{cell:.3f}" for cell in cells]
+    return f"   {name:22}" + "".join(f"{cell:>13}" for cell in cells)
 
 
-def place(images, width, rng):
-    """Return images (n, 8, 8) at random positions of canvases (n, width, width)."""
-    canvas = np.zeros((len(images), width, width))
-    tops, lefts = rng.integers(0, width - 8 + 1, size=(2, len(images), 1, 1))
-    rows, columns = np.arange(8)[:, None], np.arange(8)
-    canvas[np.arange(len(images))[:, None, None], tops + rows, lefts + columns] = images
-    return canvas
+def retrieval_table(scores):
+    """Return the lines of a table of P@1 and MAP@R."""
+    return [row("", "P@1", "MAP@R"), *(row(name, *s) for name, s in scores.items())]
 
 
-def progress(text):
-    """Print what is running on stderr, on one line in a terminal."""
-    end = "\r" if sys.stderr.isatty() else "\n" if text else ""
-    print(
-        f"{text and '... ' + text:72}" if end == "\r" else text,
-        end=end,
-        file=sys.stderr,
-        flush=True,
+@contextmanager
+def one_thread():
+    """Compute with one thread, which other programs on the machine slow down least."""
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1):
+            yield
+    finally:
+        torch.set_num_threads(n_threads)
+
+
+class Advance(Callback):
+    """Advance a progress bar at the end of every epoch."""
+
+    def __init__(self, bar):
+        self.bar = bar
+
+    def on_epoch_end(self, net, **kwargs):
+        """Advance the bar."""
+        self.bar.update(LEARN / N_EPOCHS)
+
+
+def load_characters(random_state):
+    """Return images and labels for training, and the same of unseen scripts."""
+    glyphs = load_glyphs(
+        n_classes=N_CHARACTERS,
+        n_samples_per_class=N_IMAGES,
+        image_size=IMAGE_SIZE,
+        random_state=random_state,
     )
+    labels = glyphs.target_names[glyphs.target]
+    names = [unicodedata.name(character) for character in glyphs.target_names]
+    is_unseen = np.array([name.startswith(UNSEEN) for name in names])
+    is_trained = np.array([not name.startswith(NOT_TRAINED) for name in names])
+    masks = is_trained[glyphs.target], is_unseen[glyphs.target]
+    return [(glyphs.images[mask], labels[mask]) for mask in masks]
+
+
+def learn(train, unseen, random_state, bar=None):
+    """Return the unseen images as they are and embedded, by name."""
+    embedder = CircleEmbedder(
+        max_epochs=N_EPOCHS,
+        batch_size=BATCH_SIZE,
+        random_state=random_state,
+        callbacks=None if bar is None else [Advance(bar)],
+    )
+    images = unseen[0]
+    embedding = embedder.fit(*train).transform(images)
+    return {RAW: images.reshape(len(images), -1) / 255, LEARNED: embedding}
+
+
+def scores_of(embeddings, labels):
+    """Return P@1 and MAP@R of every embedding."""
+    scores = {name: retrieval_scores(X, labels) for name, X in embeddings.items()}
+    return {name: (s["precision_at_1"], s["map_at_r"]) for name, s in scores.items()}
+
+
+def accuracies(load, random_state):
+    """Return the mean and standard deviation over the folds, by model."""
+    X, y = load(return_X_y=True)
+    neighbors = KNeighborsClassifier()
+    embedder = CircleEmbedder(max_epochs=ROW_EPOCHS, random_state=random_state)
+    models = {
+        "k-NN, scaled columns": make_pipeline(StandardScaler(), neighbors),
+        "gradient boosting": HistGradientBoostingClassifier(random_state=random_state),
+        "CircleEmbedder, k-NN": make_pipeline(embedder, neighbors),
+    }
+    folds = StratifiedKFold(5, shuffle=True, random_state=random_state)
+    scores = {name: cross_val_score(m, X, y, cv=folds) for name, m in models.items()}
+    return {name: (values.mean(), values.std()) for name, values in scores.items()}
+
+
+def search_margin(train, random_state):
+    """Return the mean and standard deviation of MAP@R over the folds, by margin."""
+    images, labels = train
+    chosen = np.isin(labels, np.unique(labels)[::SEARCH_STEP])
+    embedder = CircleEmbedder(
+        max_epochs=SEARCH_EPOCHS, batch_size=BATCH_SIZE, random_state=random_state
+    )
+    search = search_on_unseen(embedder, {"margin": MARGINS}, random_state)
+    results = search.fit(images[chosen], labels[chosen]).cv_results_
+    scores = zip(results["mean_test_score"], results["std_test_score"], strict=True)
+    return dict(zip(MARGINS, scores, strict=True))
+
+
+def search_on_unseen(estimator, grid, random_state):
+    """Return a search that is scored on classes held out of its fits."""
+    folds = ClassDisjointKFold(2, shuffle=True, random_state=random_state)
+    return GridSearchCV(estimator, grid, scoring=map_at_r, cv=folds, refit=False)
+
+
+def few_digits(random_state):
+    """Return scores on digits 5 to 9, and what a search on digits 0 to 4 chose."""
+    X, y = load_digits(return_X_y=True)
+    X, X_unseen, y, y_unseen = class_disjoint_split(X, y=y)
+    embedder = CircleEmbedder(max_epochs=ROW_EPOCHS, random_state=random_state)
+    embeddings = {RAW: X_unseen, LEARNED: embedder.fit(X, y).transform(X_unseen)}
+    grid = {"embed": ["passthrough", embedder]}
+    pipeline = Pipeline([("embed", "passthrough")])
+    search = search_on_unseen(pipeline, grid, random_state).fit(X, y)
+    chosen = RAW if search.best_params_["embed"] == "passthrough" else LEARNED
+    return scores_of(embeddings, y_unseen), chosen
+
+
+def make_page(figures, embeddings, images, labels, random_state):
+    """Return the page: HTML that needs nothing else."""
+    neighbors = {}
+    for name, X in embeddings.items():
+        neighbors[name] = draw_neighbors(
+            {name: X}, images, labels, random_state, width=6
+        )
+    templates = jinja2.Environment(
+        loader=jinja2.PackageLoader("sk_dml", "."),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    templates.filters["uri"] = lambda png: (
+        "data:image/png;base64," + base64.b64encode(png).decode()
+    )
+    return templates.get_template("_demo.html.jinja").render(
+        figures,
+        neighbors=neighbors,
+        n_shown=N_QUERIES * N_NEIGHBORS,
+        map=draw_map(embeddings[LEARNED], images, labels, random_state),
+        n_epochs=N_EPOCHS,
+        search_epochs=SEARCH_EPOCHS,
+        batch_size=BATCH_SIZE,
+        row_epochs=ROW_EPOCHS,
+        random_state=random_state,
+        version=__version__,
+    )
+
+
+def draw_neighbors(embeddings, images, labels, random_state, *, width):
+    """Return a picture of random queries and their neighbors, and the number of hits.
+
+    Every embedding has a panel, with the same queries.
+    """
+    rng = np.random.default_rng(random_state)
+    classes = rng.choice(np.unique(labels), N_QUERIES, replace=False)
+    queries = [rng.choice(np.flatnonzero(labels == name)) for name in classes]
+    n_hits = 0
+
+    def draw(figure):
+        nonlocal n_hits
+        panels = figure.subplots(1, len(embeddings), squeeze=False)[0]
+        for ax, (name, X) in zip(panels, embeddings.items(), strict=True):
+            ax.set_title(TITLES[name], loc="left")
+            shown = {"items": images, "queries": queries, "n_neighbors": N_NEIGHBORS}
+            display = RetrievalDisplay.from_embeddings(X, labels, ax=ax, **shown)
+            n_hits += int(display.hits_.sum())
+
+    return as_png(draw, figsize=(width, 6.2 if len(embeddings) == 1 else 5.4)), n_hits
+
+
+def draw_map(X, images, labels, random_state):
+    """Return a picture of a map of embeddings."""
+    options = {"method": "tsne", "images": images, "max_samples": N_MAPPED}
+
+    def draw(figure):
+        EmbeddingDisplay.from_embeddings(
+            X, labels, random_state=random_state, ax=figure.subplots(), **options
+        )
+
+    return as_png(draw, figsize=(8, 6.4))
+
+
+def as_png(draw, *, figsize):
+    """Return what ``draw`` draws on a figure, as the bytes of a small PNG."""
+    import matplotlib.style
+    from matplotlib.figure import Figure
+    from PIL import Image  # a dependency of matplotlib
+
+    drawn, png = io.BytesIO(), io.BytesIO()
+    with matplotlib.style.context("default"):
+        figure = Figure(figsize=figsize, dpi=DPI, layout="constrained")
+        draw(figure)
+        figure.savefig(drawn)
+    # With a palette a file has a third of the size.
+    Image.open(drawn).convert("RGB").quantize(128).save(png, "PNG", optimize=True)
+    return png.getvalue()
+
+
+def save_before_after(path, random_state=0):
+    """Write the picture of the README: unseen letters before and after learning.
+
+    python -c "from sk_dml import _demo as d; d.save_before_after('FILE.png')"
+    """
+    with one_thread():
+        train, unseen = load_characters(random_state)
+        embeddings = learn(train, unseen, random_state)
+        png, _ = draw_neighbors(embeddings, *unseen, random_state, width=9)
+    Path(path).write_bytes(png)

@@ -3,10 +3,7 @@
 Skipped where playwright or a browser is missing, unless SK_DML_REQUIRE_BROWSER is set.
 """
 
-import importlib.util
 import io
-import os
-import shutil
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -17,31 +14,6 @@ from PIL import Image
 from tests.reality_check.results import made
 
 pytestmark = pytest.mark.slow
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-
-
-def missing(what):
-    if os.environ.get("SK_DML_REQUIRE_BROWSER"):
-        pytest.fail(f"{what} is missing")
-    pytest.skip(f"needs {what}")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if importlib.util.find_spec("playwright") is None:
-        missing("playwright")
-    path = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if path is None:
-        missing(f"a browser, one of {', '.join(BROWSERS)}")
-    from playwright.sync_api import sync_playwright
-
-    options = ["--no-sandbox", "--disable-gpu"]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=path, headless=True, args=options, timeout=120_000
-        )
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
