@@ -41,8 +41,8 @@ N_CHARACTERS = 989  # the first ones, up to Georgian
 UNSEEN = ("ARMENIAN", "GEORGIAN")
 NOT_TRAINED = (*UNSEEN, "MODIFIER")  # the latter are small and raised
 N_IMAGES, IMAGE_SIZE, N_EPOCHS, BATCH_SIZE = 7, 24, 3, 32
-ROW_EPOCHS = 20
-MARGINS, SEARCH_STEP, SEARCH_EPOCHS = (0.1, 0.25, 0.4), 8, 4
+ROW_EPOCHS = 12
+MARGINS, SEARCH_STEP, SEARCH_EPOCHS = (0.1, 0.25, 0.4), 12, 4
 TABLES = {"wine": load_wine, "breast cancer": load_breast_cancer}
 RAW, LEARNED = "raw pixels", "CircleEmbedder"
 TITLES = {RAW: "Before: by raw pixels", LEARNED: "After: by the learned embedding"}
@@ -112,12 +112,13 @@ def demonstrate(random_state=0, *, page=PAGE, out=None):
         if has_fonts:
             with step("searching for a margin", SEARCH):
                 figures["margins"] = search_margin(train, random_state)
-            means = [mean for mean, _ in figures["margins"].values()]
+            scores, deviations = zip(*figures["margins"].values(), strict=True)
             show(
                 "",
-                "3. Which margin? MAP@R on characters held out of the fit",
+                "3. Which margin? MAP@R on held-out characters, deviations up to "
+                f"{max(deviations):.3f}",
                 row("margin", *map(str, MARGINS)),
-                row("CircleEmbedder", *means),
+                row("CircleEmbedder", *scores),
             )
 
         with step("learning from five digits", DIGITS):
@@ -131,7 +132,7 @@ def demonstrate(random_state=0, *, page=PAGE, out=None):
         )
         if page is not None and has_fonts:
             with step("drawing the page", PAGE_SECONDS):
-                html = make_page(figures, embeddings, *unseen, random_state)
+                html = make_page(figures, embeddings, unseen, random_state)
                 Path(page).write_text(html, encoding="utf-8")
     if page is not None and has_fonts:
         show("", f"The page, with pictures: {Path(page).resolve()}")
@@ -140,8 +141,8 @@ def demonstrate(random_state=0, *, page=PAGE, out=None):
 
 def row(name, *cells):
     """Return a line of a table."""
-    cells = [cell if isinstance(cell, str) else f"{cell:.3f}" for cell in cells]
-    return f"   {name:22}" + "".join(f"{cell:>13}" for cell in cells)
+    texts = [cell if isinstance(cell, str) else f"{cell:.3f}" for cell in cells]
+    return f"   {name:20}" + "".join(f"{text:>15}" for text in texts)
 
 
 def retrieval_table(scores):
@@ -254,8 +255,9 @@ def few_digits(random_state):
     return scores_of(embeddings, y_unseen), chosen
 
 
-def make_page(figures, embeddings, images, labels, random_state):
+def make_page(figures, embeddings, unseen, random_state):
     """Return the page: HTML that needs nothing else."""
+    images, labels = unseen
     neighbors = {}
     for name, X in embeddings.items():
         neighbors[name] = draw_neighbors(
@@ -343,5 +345,6 @@ def save_before_after(path, random_state=0):
     with one_thread():
         train, unseen = load_characters(random_state)
         embeddings = learn(train, unseen, random_state)
-        png, _ = draw_neighbors(embeddings, *unseen, random_state, width=9)
+        images, labels = unseen
+        png, _ = draw_neighbors(embeddings, images, labels, random_state, width=9)
     Path(path).write_bytes(png)

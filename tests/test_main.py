@@ -70,7 +70,7 @@ def test_small_demonstration(tmp_path, quick):
         assert f"{number:.3f}" in page
     for scores in (figures["characters"], figures["digits"]):
         for values in scores.values():
-            assert "".join(f"{value:13.3f}" for value in values) in summary
+            assert "".join(f"{value:15.3f}" for value in values) in summary
     assert f"chose: {figures['chosen']}" in summary
     assert f"chose {figures['chosen']} here" in page
 
