@@ -18,9 +18,12 @@ default.
 from sk_dml import CircleEmbedder, class_disjoint_split
 from sk_dml.datasets import load_glyphs
 
-X, y = load_glyphs(n_classes=160, image_size=16, random_state=0, return_X_y=True)
+glyphs = load_glyphs(
+    n_classes=140, n_samples_per_class=8, image_size=16, random_state=0
+)
+X, y = glyphs.images, glyphs.target
 is_other = y < 100
-pretrained = CircleEmbedder(max_epochs=8, random_state=0)
+pretrained = CircleEmbedder(max_epochs=8, batch_size=32, random_state=0)
 pretrained.fit(X[is_other], y[is_other])
 network = pretrained.net_.module_.backbone
 
@@ -33,8 +36,11 @@ network = pretrained.net_.module_.backbone
 from sk_dml.metrics import map_at_r_score
 
 X_train, X_test, y_train, y_test = class_disjoint_split(X[~is_other], y=y[~is_other])
-scratch = CircleEmbedder(max_epochs=6, random_state=0).fit(X_train, y_train)
-tuned = CircleEmbedder(module=network, backbone_lr=1e-4, max_epochs=6, random_state=0)
+scratch = CircleEmbedder(max_epochs=8, batch_size=32, random_state=0)
+scratch.fit(X_train, y_train)
+tuned = CircleEmbedder(
+    module=network, backbone_lr=1e-4, max_epochs=8, batch_size=32, random_state=0
+)
 tuned.fit(X_train, y_train)
 scores = {
     "trained from random weights": scratch,

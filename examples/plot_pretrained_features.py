@@ -19,9 +19,12 @@ ImageNet network.
 from sk_dml import CircleEmbedder, SoftmaxEmbedder, class_disjoint_split
 from sk_dml.datasets import load_glyphs
 
-X, y = load_glyphs(n_classes=180, image_size=16, random_state=0, return_X_y=True)
+glyphs = load_glyphs(
+    n_classes=180, n_samples_per_class=8, image_size=16, random_state=0
+)
+X, y = glyphs.images, glyphs.target
 is_other = y < 60
-pretrained = SoftmaxEmbedder(256, max_epochs=8, random_state=0)
+pretrained = SoftmaxEmbedder(256, max_epochs=12, batch_size=32, random_state=0)
 pretrained.fit(X[is_other], y[is_other])
 features = pretrained.transform(X[~is_other])
 

@@ -17,9 +17,12 @@ from sk_dml import CircleEmbedder, class_disjoint_split
 from sk_dml.datasets import load_glyphs
 from sk_dml.inspection import TrainingDisplay
 
-X, y = load_glyphs(n_classes=100, image_size=16, random_state=0, return_X_y=True)
+glyphs = load_glyphs(
+    n_classes=120, n_samples_per_class=8, image_size=16, random_state=0
+)
+X, y = glyphs.images, glyphs.target
 X_train, X_test, y_train, y_test = class_disjoint_split(X, y=y)
-embedder = CircleEmbedder(max_epochs=12, random_state=0)
+embedder = CircleEmbedder(max_epochs=12, batch_size=32, random_state=0)
 embedder.fit(X_train, y_train, validation_data=(X_test, y_test))
 TrainingDisplay.from_estimator(embedder)
 

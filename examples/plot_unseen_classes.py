@@ -14,7 +14,10 @@ characters.
 from sk_dml import CircleEmbedder, class_disjoint_split
 from sk_dml.datasets import load_glyphs
 
-X, y = load_glyphs(n_classes=120, image_size=16, random_state=0, return_X_y=True)
+glyphs = load_glyphs(
+    n_classes=160, n_samples_per_class=8, image_size=16, random_state=0
+)
+X, y = glyphs.images, glyphs.target
 X_train, X_test, y_train, y_test = class_disjoint_split(X, y=y)
 print("classes in both parts:", set(y_train) & set(y_test))
 
@@ -27,7 +30,9 @@ print("classes in both parts:", set(y_train) & set(y_test))
 
 from sk_dml.metrics import retrieval_scores
 
-embedder = CircleEmbedder(max_epochs=12, random_state=0).fit(X_train, y_train)
+embedder = CircleEmbedder(max_epochs=10, batch_size=32, random_state=0).fit(
+    X_train, y_train
+)
 
 pixels = X_test.reshape(len(X_test), -1)
 embedding = embedder.transform(X_test)

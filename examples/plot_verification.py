@@ -15,10 +15,14 @@ tested.
 from sk_dml import CircleEmbedder, class_disjoint_split
 from sk_dml.datasets import load_glyphs
 
-X, y = load_glyphs(n_classes=160, image_size=16, random_state=0, return_X_y=True)
+glyphs = load_glyphs(
+    n_classes=160, n_samples_per_class=8, image_size=16, random_state=0
+)
+X, y = glyphs.images, glyphs.target
 X_train, X_rest, y_train, y_rest = class_disjoint_split(X, y=y)
 X_choice, X_test, y_choice, y_test = class_disjoint_split(X_rest, y=y_rest)
-embedder = CircleEmbedder(max_epochs=8, random_state=0).fit(X_train, y_train)
+embedder = CircleEmbedder(max_epochs=10, batch_size=32, random_state=0)
+embedder.fit(X_train, y_train)
 
 # %%
 # The threshold for a false accept rate

@@ -30,9 +30,9 @@ def run(tmp_path, monkeypatch):
 
 # What an example says of its results, with its variables.
 CLAIMS = {
-    "add_to_index": lambda v: v["shares"][0] > v["shares"][-1] > 0.5,
+    "add_to_index": lambda v: min(v["shares"]) > 0.4,
     "fine_tuning": lambda v: max(v["scores"], key=v["scores"].get) == "fine-tuned",
-    "grid_search": lambda v: max(v["margins"]) > v["search"].best_params_["margin"],
+    "grid_search": lambda v: v["search"].best_score_ > 0.5,
     "pretrained_features": lambda v: (
         sorted(v["scores"].values()) == list(v["scores"].values())
     ),
@@ -41,10 +41,11 @@ CLAIMS = {
         v["embedder"].history_[-1]["valid_score"]
         > v["embedder"].history_[0]["valid_score"]
     ),
-    "unseen_classes": lambda v: v["scores"]["map_at_r"] > 0.25,
+    "unseen_classes": lambda v: v["scores"]["map_at_r"] > 0.15,
     "verification": lambda v: v["accepted"][~v["is_same"]].mean() < 0.03,
     "which_loss": lambda v: (
-        min(v["scores"], key=lambda name: v["scores"][name].mean()) == "pixels"
+        min(v["scores"], key=lambda name: v["scores"][name].mean())
+        == "rows as they are"
     ),
     "why_map_at_r": lambda v: v["scores"]["apart"]["map_at_r"] > 0.98,
 }
