@@ -11,8 +11,8 @@ choose the parameters that learn the training classes best.
 # Data: people, and recordings of each
 # ------------------------------------
 # 200 people have ten recordings each. A recording mixes what stays the same, the
-# traits, with what changes each time, the circumstances, which are stronger. The second half of
-# the people is for the test.
+# traits, with what changes each time, the circumstances, which are stronger. The second
+# half of the people is for the test.
 
 import numpy as np
 
@@ -70,4 +70,5 @@ ax.set(
 # :class:`sklearn.model_selection.RandomizedSearchCV`; Optuna tunes by them in
 # :class:`sk_dml.reality_check.RealityCheck`.
 
-print(ContrastiveEmbedder.search_space())
+for name, values in ContrastiveEmbedder.search_space().items():
+    print(name, "from", *values.support())
