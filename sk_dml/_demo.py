@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from importlib import util
 from pathlib import Path
 
-import jinja2
 import numpy as np
 import torch
 from sklearn.datasets import load_breast_cancer, load_digits, load_wine
@@ -125,7 +124,7 @@ def demonstrate(random_state=0, *, page=PAGE, out=None):
             figures["digits"], figures["chosen"] = few_digits(random_state)
         show(
             "",
-            "4. Where raw features win: digits 5 to 9, after learning from 0 to 4 only",
+            "4. Few classes to learn from: digits 5 to 9, after learning from 0 to 4",
             *retrieval_table(figures["digits"]),
             "   A search over both, scored on held-out classes, chose: "
             + figures["chosen"],
@@ -152,7 +151,7 @@ def retrieval_table(scores):
 
 @contextmanager
 def one_thread():
-    """Compute with one thread, which other programs on the machine slow down least."""
+    """Compute with one thread, images too: other programs slow this down least."""
     n_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -257,6 +256,8 @@ def few_digits(random_state):
 
 def make_page(figures, embeddings, unseen, random_state):
     """Return the page: HTML that needs nothing else."""
+    import jinja2
+
     images, labels = unseen
     neighbors = {}
     for name, X in embeddings.items():

@@ -107,12 +107,15 @@ def methods():
 def results():
     """Return the pages of the benchmarks, as a dict of names and texts."""
     titles = re.findall(
-        r"\[(.+)\]\(results/(.+)\.md\)", (DOCS / "results.md").read_text()
+        r"\[(.+)\]\(results/(.+)\.md\)",
+        (DOCS / "results.md").read_text(encoding="utf-8"),
     )
     titles = {stem: title for title, stem in titles}
     pages = {}
     for path in sorted((DOCS.parent / "benchmarks" / "results").glob("*.md")):
-        script, _, text = path.read_text().removeprefix("# ").partition("\n")
+        script, _, text = (
+            path.read_text(encoding="utf-8").removeprefix("# ").partition("\n")
+        )
         title = titles.get(path.stem, path.stem.capitalize())
         source = f"[benchmarks/{script}]({REPOSITORY}benchmarks/{script})"
         pages[path.stem] = f"# {title}\n\nWritten by {source}.\n{text}"
@@ -128,8 +131,8 @@ def write_pages(app, config):
         (DOCS / folder).mkdir(exist_ok=True)
         for name, text in pages.items():
             path = DOCS / folder / f"{name}{suffix}"
-            if not path.exists() or path.read_text() != text:
-                path.write_text(text)
+            if not path.exists() or path.read_text(encoding="utf-8") != text:
+                path.write_text(text, encoding="utf-8")
 
 
 def adapt_links(app, docname, source):

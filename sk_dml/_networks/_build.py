@@ -219,6 +219,8 @@ def _check_output(network, input_shape, n_components, dtype):
 
     def add(layer, inputs, output):
         nonlocal count
+        if isinstance(output, tuple):  # of recurrent layers and attention
+            output = output[0]
         for weight in layer.parameters(recurse=False):
             if weight.ndim > 1 and isinstance(output, torch.Tensor):
                 # Each output of a linear layer or a convolution is a sum of these.

@@ -147,11 +147,8 @@ class EmbeddingNet(NeuralNet):
             for name, callback in self.callbacks_
             if not isinstance(callback, OwnCallback) or callback.lasts
         ]
-        in_training = (
-            *("checkpoint_", "schedule_", "scaler_"),
-            *("gradient_norm_", "last_batch_", "frozen_"),
-        )
-        return {"callbacks_": callbacks, **dict.fromkeys(in_training)}
+        in_training = "checkpoint_ schedule_ scaler_ gradient_norm_ last_batch_ frozen_"
+        return {"callbacks_": callbacks, **dict.fromkeys(in_training.split())}
 
     def stop(self):
         """Make the present epoch the last, once all callbacks have been called."""

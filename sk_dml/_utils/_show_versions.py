@@ -16,7 +16,7 @@ PACKAGES = (
     *("numpy", "scipy", "scikit-learn", "torch", "skorch", "joblib", "filelock"),
     *("safetensors", "tqdm", "pynndescent", "numba", "threadpoolctl"),
     *("matplotlib", "pillow", "torchvision", "timm"),
-    *("optuna", "sqlalchemy", "jinja2", "pandas", "polars"),
+    *("optuna", "sqlalchemy", "jinja2", "pandas", "polars", "umap-learn"),
 )
 
 

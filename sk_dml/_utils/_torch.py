@@ -132,7 +132,8 @@ def _set_own_threads(n_threads):
 
     torch.set_num_threads sets it for the calling thread and for all that use torch for
     the first time later. A new thread sets the latter back, so that what other threads
-    compute, and fits in them, does not depend on this one.
+    compute, and fits in them, does not depend on this one; but for a thread that uses
+    torch for the first time within these few microseconds.
     """
     with _THREADS_LOCK, ThreadPoolExecutor(1) as new_thread:
         default = new_thread.submit(torch.get_num_threads).result()

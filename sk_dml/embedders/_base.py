@@ -294,7 +294,9 @@ class BaseEmbedder(
         Notes
         -----
         If a step takes fewer than 3e8 multiplications, as for most rows, the fit uses
-        one thread of the CPU. Otherwise it uses as many as ``torch.get_num_threads()``.
+        one thread of the CPU. Otherwise, and if threads read files of images, it uses
+        as many as ``torch.get_num_threads()``. So does :meth:`transform`, by the size
+        of its batches.
         """
         if not self.warm_start:
             drop_fitted(self)  # a failed fit leaves nothing of the one before

@@ -45,7 +45,7 @@ class LiftedStructureLoss(PairLoss):
     True
     """
 
-    _prepare = staticmethod(lambda vectors: vectors)
+    _normalizes = False
     _parameter_constraints = {"margin": [Interval(Real, 0, None, closed="left")]}
 
     def __init__(self, margin=1.0):

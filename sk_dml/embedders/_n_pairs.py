@@ -49,7 +49,7 @@ class NPairsLoss(PairLoss):
     """
 
     needs_labels = True
-    _prepare = staticmethod(lambda vectors: vectors)
+    _normalizes = False
     _parameter_constraints = {"l2_weight": [Interval(Real, 0, None, closed="left")]}
 
     def __init__(self, l2_weight=0.02):

@@ -32,8 +32,8 @@ class PairLoss(Loss):
     # A loss that leaves pairs or triplets out defines it, with the arguments of
     # _compare: it returns the number that have a loss, and of all that could.
     _count_active: Any = None
-    # What is done to the rows before they are compared: scaled to length one.
-    _prepare = staticmethod(F.unit_rows)
+    # Whether the rows are scaled to length one before they are compared.
+    _normalizes = True
     # Number of classes, if labels must be below it.
     _n_classes: int | None = None
 
@@ -120,13 +120,14 @@ class PairLoss(Loss):
                     f"{self} needs labels: it cannot be computed from positives and "
                     "negatives."
                 )
-            rows = self._prepare(F.check_embeddings(embeddings))
+            rows = F.check_embeddings(embeddings)
             F.check_masks(positives, negatives, len(rows))
+            rows = F.unit_rows(rows) if self._normalizes else rows
             return rows, rows, positives, negatives, {}
         if labels is None:
             raise TypeError("labels, or positives and negatives, must be given.")
         rows, labels = F.check_batch(embeddings, labels, n_classes=self._n_classes)
-        rows = self._prepare(rows)
+        rows = F.unit_rows(rows) if self._normalizes else rows
         gallery, gallery_labels = rows, labels
         if references is not None or reference_labels is not None:
             _check_both(references=references, reference_labels=reference_labels)
@@ -136,7 +137,9 @@ class PairLoss(Loss):
                 n_features=rows.shape[1],
                 names=("references", "reference_labels"),
             )
-            gallery = torch.cat([rows, self._prepare(others.detach().to(rows.dtype))])
+            others = others.detach().to(rows.dtype)
+            others = F.unit_rows(others) if self._normalizes else others
+            gallery = torch.cat([rows, others])
             gallery_labels = torch.cat([labels, other_labels])
         masks = F.pair_masks(labels, gallery_labels)
         needed = {"labels": labels, "gallery_labels": gallery_labels}

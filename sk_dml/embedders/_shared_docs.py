@@ -163,7 +163,7 @@ device : str or torch.device, default={device!r}
     The device to compute on. "auto" uses CUDA or MPS if available, and else the CPU.
 random_state : int, RandomState instance or None, default={random_state}
     Seed of the weights, the batches and dropout. With an int, the embedding is the
-    same to the bit every time on the same CPU.
+    same to the bit every time on the same CPU with the same number of threads.
 verbose : int, default={verbose}
     1 shows a progress bar in terminals (on standard error) and notebooks, but nothing
     in pipes and in the worker processes of a search. 2 or more prints a line for every

@@ -237,7 +237,8 @@ def fit_fold(estimator, X, y, train, valid):
     """Fit an estimator on one part; an embedder that stops early watches the other.
 
     In a Pipeline, the steps before the embedder are fitted on the training part and
-    transform the other. Ctrl-C in a training is raised, also in Pipelines and searches.
+    transform the other. Ctrl-C in a training is raised, also in Pipelines and
+    searches, but for embedders in the grid of a search.
     X: (n_samples, ...); y: (n_samples,); train, valid: indices.
     """
     X_train, y_train = _safe_indexing(X, train), _safe_indexing(y, train)

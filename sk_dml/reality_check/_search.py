@@ -373,9 +373,10 @@ class TrialQueue:
         self.start = time.monotonic()
         self.is_shared = hasattr(storage, "record_heartbeat")
         self.lock: Any = contextlib.nullcontext()
-        database = storage.engine.url.database if self.is_shared else None
-        if database and os.path.isfile(database):
-            self.lock = FileLock(f"{database}.lock")
+        if self.is_shared and storage.engine.dialect.name == "sqlite":
+            database = storage.engine.url.database
+            if database and os.path.isfile(database):  # not in memory
+                self.lock = FileLock(f"{database}.lock")
         self.running_at_start = self._running_elsewhere(self.trials())
         self._requeue_stale(self.running_at_start)
 

@@ -66,6 +66,23 @@ def test_large_steps_take_what_the_user_has_set():
     assert seen == {2}
 
 
+class Recurrent(nn.Module):
+    """A network whose layer returns a tuple."""
+
+    def __init__(self, n_components):
+        super().__init__()
+        self.layer = nn.LSTM(1, n_components, batch_first=True)
+
+    def forward(self, rows):
+        return self.layer(rows[..., None])[0][:, -1]
+
+
+def test_recurrent_layers_are_counted():
+    network = embedder(module=Recurrent, max_epochs=1).fit(X, y).net_.module_
+    # For 3 steps of 64 units: the input, and the 64 units of the step before.
+    assert network.n_multiplications == 3 * 64 * (1 + 64)
+
+
 @pytest.mark.parametrize("params", [{}, LARGE])
 def test_never_more_than_the_user_has_set(params):
     torch.set_num_threads(1)
