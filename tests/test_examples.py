@@ -86,7 +86,7 @@ def test_compare_methods(run, tmp_path_factory, capsys):
     methods = ["--methods", "triplet,softmax"]
     left = run("compare_methods.py", path, *methods, *few.split())
     files = "plot.png repeats.csv report.html results.csv settings.json trials.csv "
-    files = f"{files} trials.db trials.png".split()
+    files = f"{files} trials.db trials.db.lock trials.png".split()
     assert left == [f"comparison/{name}" for name in files]
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2 + 2 + 6  # methods and baselines
@@ -160,8 +160,8 @@ def test_reproduction(run, quick, birds, capsys):
 def test_reality_check_of_the_reproduction(run, quick, birds, capsys):
     name = "soft_triple_cub200_reality_check"
     left = run("reproduce.py", quick(f"{name}.toml"), birds)
-    files = ("results.csv", "settings.json", "trials.csv", "trials.db")
-    assert left == [f"{name}/{file}" for file in files]
+    files = "results.csv settings.json trials.csv trials.db trials.db.lock"
+    assert left == [f"{name}/{file}" for file in files.split()]
     with open(f"{name}/results.csv") as file:
         rows = list(csv.DictReader(file))
     assert {row["method"] for row in rows} == {"SoftTriple", "untrained network"}
