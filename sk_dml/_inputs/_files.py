@@ -245,8 +245,8 @@ class DecodedImages(Images):
         if missing:
             raise FileNotFoundError(
                 f"X holds paths of which {len(missing)} of {len(self)} are no files; "
-                f"the first is {str(missing[0])!r}. on_bad_image='skip' leaves "
-                "them out."
+                f"the first is {str(missing[0])!r}. With on_bad_image='skip', fit "
+                "leaves them out, and transform returns rows of NaN."
             )
 
 
@@ -314,8 +314,8 @@ def _check_paths(X):
     others = [i for i, path in enumerate(paths) if not is_path(path)]
     if others:
         raise ValueError(
-            f"X holds paths and {len(others)} entries that are none; the first is "
-            f"{paths[others[0]]!r}, at index {others[0]}."
+            f"X holds paths and {len(others)} entries that are none; the first, at "
+            f"index {others[0]}, is {paths[others[0]]!r:.60}."
         )
     return paths
 

@@ -186,7 +186,8 @@ class Source:
             if fitted["image_size"] is not None:
                 message += (
                     " Those were files or a dataset, scaled for image_size="
-                    f"{fitted['image_size']}; ImageSequence(X) is scaled, too."
+                    f"{fitted['image_size']}. Images in memory are scaled, too, as "
+                    "ImageSequence([image, ...])."
                 )
             raise ValueError(message)
 
