@@ -44,7 +44,7 @@ myst_heading_anchors = 3
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "gallery",
-    "ignore_pattern": r"[\\/](?!plot_)[^\\/]+\.py$",
+    "ignore_pattern": r"^(?!.*plot_)",
     "doc_module": ("sk_dml",),
     "backreferences_dir": "gallery/backreferences",
     "download_all_examples": False,

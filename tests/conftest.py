@@ -8,15 +8,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 
 # Files that take longest come first, so that no process waits for another at the end.
-LONGEST = ("test_readme.py", "test_main.py", "test_common.py")
+LONGEST = ("test_examples.py", "test_readme.py", "test_main.py", "test_common.py")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
 def pytest_collection_modifyitems(items):
-    """Let one process run the tests of a file, whose fixtures are made once then."""
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.path.name))
+    """Let the files that take longest begin."""
     items.sort(key=lambda item: item.path.name not in LONGEST)
 
 

@@ -3,6 +3,7 @@
 import functools
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -24,11 +25,15 @@ ROOT = Path(__file__).parent.parent
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     folder = tmp_path_factory.mktemp("site")
+    for part in ("docs", "examples", "benchmarks"):
+        # A path without spaces, of which sphinx-gallery warns, and no earlier build.
+        left_out = shutil.ignore_patterns("_build", "gallery", "generated")
+        shutil.copytree(ROOT / part, folder / "source" / part, ignore=left_out)
     command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going"]
     command += ["-b", "html", "-D", "plot_gallery=0", "-d", folder / "doctrees"]
     subprocess.run(
         [*command, "docs", folder / "html"],
-        cwd=ROOT,
+        cwd=folder / "source",
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         check=True,
         timeout=500,

@@ -7,7 +7,6 @@ from sklearn import config_context
 from sk_dml.metrics import _counting
 
 # All of them call compiled code.
-pytestmark = pytest.mark.xdist_group("numba")
 
 DATA = {
     "normal": lambda rng: rng.normal(size=(300, 9)),

@@ -17,7 +17,6 @@ from tests.metrics import reference
 from tests.metrics.reference import NAMES, exact_distances, points, random_data
 
 # Most of them call compiled code.
-pytestmark = pytest.mark.xdist_group("numba")
 
 LARGE = 2**24
 

@@ -226,7 +226,6 @@ def test_everything_agrees_on_distances_and_ties(name, metric, dtype):
         np.testing.assert_array_equal(pairs, expected)
 
 
-@pytest.mark.xdist_group("numba")
 @pytest.mark.parametrize("metric", ["euclidean", "cosine"])
 @pytest.mark.parametrize("name", DATA)
 def test_compiled_distances_are_the_same_to_the_bit(name, metric):
