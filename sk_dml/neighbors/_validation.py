@@ -27,11 +27,6 @@ def check_rows(rows, name):
         raise TypeError(
             f"{name} must be a dense array, got a sparse one of shape {rows.shape}."
         )
-    if getattr(getattr(rows, "dtype", None), "kind", "") in "US" and len(rows):
-        raise TypeError(
-            f"{name} must be embeddings, numbers; got strings, the first of them "
-            f"{np.ravel(rows)[0]!r:.60}. Embed them first, by transform."
-        )
     rows = check_array(
         rows,
         dtype=[np.float64, np.float32],
