@@ -57,20 +57,26 @@ def reader(tmp_path, monkeypatch):
     plt.close("all")
 
 
-def run(block, names, capsys):
+def run(block, names, capsys, bounds=0.05):
     """Run a block; compare the figures that it prints with those that it claims."""
     exec(compile(block, "block", "exec"), names)
     printed = capsys.readouterr().out
     claimed = [float(x) for text in CLAIM.findall(block) for x in text.split(", ")]
     if claimed:
         figures = [float(x) for x in FIGURE.findall(printed)]
-        assert figures == pytest.approx(claimed, abs=0.05)
+        assert len(figures) == len(claimed)
+        assert np.all(np.abs(np.subtract(figures, claimed)) <= bounds), figures
     return printed
 
 
 def test_readme(reader, capsys):
     blocks = BLOCK.findall((ROOT / "README.md").read_text())
-    printed = [run(block, {}, capsys) for block in blocks]
+    # Rows as they are, and then what a training learned of them, which is noisier.
+    bounds = [0, (0.01, 0.03), (0.01, 0.05)]
+    printed = [
+        run(block, {}, capsys, bound)
+        for block, bound in zip(blocks, bounds, strict=True)
+    ]
     assert printed[0].count("photographs/class") == 5
     # The figures of the other two were compared with what they print.
     assert [CLAIM.findall(block) for block in blocks[1:]] == [

@@ -113,7 +113,7 @@ class Method:
 
 @dataclass
 class Dimension:
-    """What Optuna suggests, and the function from its values to parameters."""
+    """Range to search with Optuna, and the function from its values to parameters."""
 
     kind: str  # float, int or categorical
     range: dict
